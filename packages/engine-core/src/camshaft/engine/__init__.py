@@ -1,0 +1,40 @@
+"""Loops: an engine runs a function over batches and fires events around it."""
+
+from camshaft.engine.__about__ import __version__
+from camshaft.engine._engine import Engine
+from camshaft.engine._errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CounterError,
+    EngineError,
+    EngineWarning,
+    RunningError,
+    StateDictError,
+)
+from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
+from camshaft.engine._handle import RemovableEventHandle
+from camshaft.engine._plan import RunPlan
+from camshaft.engine._position import Position
+from camshaft.engine._saved import Stateful
+from camshaft.engine._state import State
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CallableEventWithFilter",
+    "CounterError",
+    "Engine",
+    "EngineError",
+    "EngineWarning",
+    "EventEnum",
+    "Events",
+    "EventsList",
+    "Position",
+    "RemovableEventHandle",
+    "RunPlan",
+    "RunningError",
+    "State",
+    "StateDictError",
+    "Stateful",
+    "__version__",
+]

@@ -1,0 +1,172 @@
+"""The half of an engine that has handlers: attach, remove, look up, fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from camshaft.engine._errors import ArgumentError
+from camshaft.engine._events import CallableEventWithFilter, EventEnum, EventsList
+from camshaft.engine._handle import RemovableEventHandle
+from camshaft.engine._registry import Registry
+
+if TYPE_CHECKING:
+    from camshaft.engine._engine import Engine
+
+AnyEvent = str | CallableEventWithFilter
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class EventSource:
+    """Something that fires events: the base class of `Engine`.
+
+    Attributes:
+        last_event_name: the last event fired, None before the first run. Informational only.
+    """
+
+    state: Any
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self.last_event_name: AnyEvent | None = None
+        self._registry = Registry(on_change)
+
+    def on(self, event: AnyEvent | EventsList, *args: Any, **kwargs: Any) -> Callable[[Handler], Handler]:
+        """Attach the decorated function to an event; it is returned unchanged.
+
+        Args:
+            event: as for `add_event_handler`, and so are `args` and `kwargs`.
+
+        Examples:
+            >>> from camshaft.engine import Engine, Events
+            >>> engine = Engine(lambda engine, batch: batch)
+            >>> @engine.on(Events.STARTED)
+            ... @engine.on(Events.COMPLETED)
+            ... def show():
+            ...     print(engine.last_event_name)
+            >>> state = engine.run([1])
+            Events.STARTED
+            Events.COMPLETED
+        """
+
+        def attach(handler: Handler) -> Handler:
+            self.add_event_handler(event, handler, *args, **kwargs)
+            return handler
+
+        return attach
+
+    def add_event_handler(
+        self, event: AnyEvent | EventsList, handler: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> RemovableEventHandle:
+        """Attach a handler; it runs after those that are there already.
+
+        The handler is called with the engine first, if the parameter that it would fill has no
+        default, else without it. Handlers of EXCEPTION_RAISED get the exception behind it, those
+        of TERMINATE_SINGLE_EPOCH the number of iterations done, if they take it. A handler that an
+        earlier one of the same firing removes does not run in it; one that is added during a
+        firing runs from the next one on. Attached twice, it runs twice.
+
+        Args:
+            event: an event, a filtered one, or several joined with `|`.
+            handler: any callable.
+            args, kwargs: passed on at each call.
+
+        Returns:
+            A handle that takes the handler off again.
+
+        Raises:
+            ArgumentError: the event is unknown, its filter needs a counter that it lacks, or the
+                handler cannot be called with what it will get. Nothing is attached then.
+
+        Examples:
+            >>> from camshaft.engine import Engine, Events
+            >>> engine = Engine(lambda engine, batch: batch)
+            >>> handle = engine.add_event_handler(Events.EPOCH_COMPLETED(every=2), print, "two more epochs")
+            >>> engine.has_event_handler(print)
+            True
+            >>> handle.remove()
+        """
+        return RemovableEventHandle(event, handler, cast("Engine[Any, Any]", self), self._registry, args, kwargs)
+
+    def remove_event_handler(self, handler: Callable[..., Any], event: AnyEvent | EventsList) -> None:
+        """Take a handler off an event, everywhere it sits there; a filter is ignored in the look-up.
+
+        Raises:
+            ArgumentError: the event is unknown, or the handler does not sit on it.
+        """
+        for each in event if isinstance(event, EventsList) else (event,):
+            found = self._registry.find(handler, each)
+            if not found:
+                raise ArgumentError(f"`handler` must sit on {each}, got {handler!r}, which does not")
+            for attachment in found:
+                self._registry.remove(attachment)
+
+    def has_event_handler(self, handler: Callable[..., Any], event: AnyEvent | EventsList | None = None) -> bool:
+        """Tell whether a handler sits on an event, or (None) on any; a filter is ignored in the look-up.
+
+        Raises:
+            ArgumentError: the event is unknown.
+        """
+        events = event if isinstance(event, EventsList) else (event,)
+        return any(self._registry.find(handler, each) for each in events)
+
+    def register_events(
+        self,
+        *events: str | EventEnum | CallableEventWithFilter,
+        event_to_attr: Mapping[Any, str] | None = None,
+    ) -> None:
+        """Make custom events known to this engine; known ones stay as they are.
+
+        Args:
+            events: strings, or members of an `EventEnum`.
+            event_to_attr: event to the name of the attribute of `state` that counts it. The attribute
+                starts at 0 here and in each new run; whoever fires the event moves it.
+
+        Raises:
+            ArgumentTypeError: an event is neither a string nor a member of an `EventEnum`.
+            ArgumentError: `event_to_attr` is not a mapping.
+
+        Examples:
+            >>> from camshaft.engine import Engine, EventEnum
+            >>> class Backward(EventEnum):
+            ...     BACKWARD_STARTED = "backward_started"
+            >>> engine = Engine(lambda engine, batch: batch)
+            >>> engine.register_events(*Backward, event_to_attr={Backward.BACKWARD_STARTED: "backwards"})
+            >>> engine.state.backwards
+            0
+        """
+        if event_to_attr is not None and not isinstance(event_to_attr, Mapping):
+            raise ArgumentError(
+                f"`event_to_attr` must be a mapping of events to attribute names, got {event_to_attr!r}"
+            )
+        counters = event_to_attr or {}
+        for event in events:
+            self._registry.require_event(event)
+        for event in events:
+            self._registry.register(event, counters.get(event))
+            if event in counters and not hasattr(self.state, counters[event]):
+                setattr(self.state, counters[event], 0)
+
+    def has_registered_events(self, event: object) -> bool:
+        """Tell whether an event is known to this engine."""
+        return event in self._registry
+
+    def fire_event(self, event: AnyEvent) -> None:
+        """Run the handlers of an event that are due; meant for custom events.
+
+        Raises:
+            ArgumentError: the event is not registered.
+
+        Examples:
+            >>> from camshaft.engine import Engine
+            >>> engine = Engine(lambda engine, batch: engine.fire_event("halfway"))
+            >>> engine.register_events("halfway")
+            >>> @engine.on("halfway")
+            ... def show():
+            ...     print("halfway through", engine.state.batch)
+            >>> state = engine.run(["a"])
+            halfway through a
+        """
+        key = self._registry.key(event)
+        self.last_event_name = key
+        if (call := self._registry.call_now(key, self.state)) is not None:
+            call(self)

@@ -1,0 +1,196 @@
+"""What a call of `run` is going to do: (arguments, state, where it stands) -> one plan, or one clear error."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from camshaft.engine._errors import ArgumentError
+from camshaft.engine._events import Events
+from camshaft.engine._position import Position, implied_position
+from camshaft.engine._schedule import as_count, is_integer
+from camshaft.engine._source import data_length, require_data
+from camshaft.engine._state import State
+
+RESTART_HINT = "set `engine.state.max_epochs = None` (or `max_iters`) to start a new run"
+
+
+class RunPlan(NamedTuple):
+    """Everything that a run is going to do, decided before anything changes.
+
+    Attributes:
+        data: the data to run over, None for runs whose batches are None.
+        max_epochs, max_iters: the limit; exactly one of them is an integer.
+        epoch_length: iterations in an epoch, None when the data has to tell.
+        seed: base seed, None when none is given.
+        resumed: whether an earlier run is continued.
+        position: where the run begins.
+    """
+
+    data: Any
+    max_epochs: int | None
+    max_iters: int | None
+    epoch_length: int | None
+    seed: int | None
+    resumed: bool
+    position: Position
+
+    def replace(self, **changes: Any) -> RunPlan:
+        """Return this plan with some entries changed."""
+        return self._replace(**changes)
+
+
+class Request(NamedTuple):
+    """The arguments of `run`, counts checked."""
+
+    data: Any
+    max_epochs: int | None
+    epoch_length: int | None
+    seed: int | None
+    max_iters: int | None
+
+    @classmethod
+    def checked(cls, data: Any, max_epochs: object, epoch_length: object, seed: object, max_iters: object) -> Request:
+        """Check each argument by itself.
+
+        Raises:
+            ArgumentError: a count is no positive integer, `seed` is none, two limits are given, or the data is empty.
+            ArgumentTypeError: `data` is not iterable.
+        """
+        require_data(data)
+        if max_epochs is not None and max_iters is not None:
+            raise ArgumentError(
+                f"`max_epochs` and `max_iters` exclude each other, got {max_epochs!r} and {max_iters!r}; give one"
+            )
+        if seed is not None and not is_integer(seed):
+            raise ArgumentError(f"`seed` must be an integer, got {seed!r}")
+        return cls(
+            data,
+            None if max_epochs is None else as_count("max_epochs", max_epochs, least=1),
+            None if epoch_length is None else as_count("epoch_length", epoch_length, least=1),
+            None if seed is None else int(seed),  # type: ignore[call-overload]  # an integer, asked above
+            None if max_iters is None else as_count("max_iters", max_iters, least=1),
+        )
+
+
+class Standing(NamedTuple):
+    """How the engine stands when `run` is called.
+
+    Attributes:
+        position: where the last run, or the loaded state, stands; None before the first.
+        is_implied: the position is to be derived from the counters (a loaded plain dict).
+        is_loaded: a state was loaded since the last run: it always continues.
+        is_suspended: the last run was interrupted.
+        is_spent: the last run has work left but is not continued: one epoch, ended early.
+        known_length: what the length of `state.dataloader` was found to be.
+    """
+
+    position: Position | None = None
+    is_implied: bool = False
+    is_loaded: bool = False
+    is_suspended: bool = False
+    is_spent: bool = False
+    known_length: int | None = None
+
+
+def make_plan(request: Request, state: State[Any, Any], standing: Standing) -> RunPlan:
+    """Decide between a new run and the continuation of the last one, and settle its limits.
+
+    Raises:
+        ArgumentError: an argument contradicts the run that is continued, or there is no way to
+            know how long an epoch is.
+    """
+    if standing.position is not None and _continues(request, state, standing):
+        return _continuation(request, state, standing, standing.position)
+    return _new_run(request, state, standing)
+
+
+def is_limit_reached(position: Position, max_epochs: int | None, max_iters: int | None) -> bool:
+    """Tell whether the limits leave nothing to iterate at `position`."""
+    if max_iters is not None:
+        return position.iteration >= max_iters
+    at_epoch_end = position.stage == Events.EPOCH_STARTED.name
+    return max_epochs is not None and position.epoch >= max_epochs and at_epoch_end
+
+
+def _continues(request: Request, state: State[Any, Any], standing: Standing) -> bool:
+    position = standing.position
+    if position is None or (state.max_epochs is None and state.max_iters is None):
+        return False
+    if standing.is_loaded or standing.is_suspended:
+        return True
+    if standing.is_spent:
+        return False
+    if not position.over or not is_limit_reached(position, state.max_epochs, state.max_iters):
+        return True
+    # A finished run goes on when it is asked for more than it has done; a smaller limit is refused there.
+    if state.max_iters is None:
+        return request.max_epochs is not None and request.max_epochs != position.epoch
+    return request.max_iters is not None and request.max_iters != position.iteration
+
+
+def _new_run(request: Request, state: State[Any, Any], standing: Standing) -> RunPlan:
+    length = request.epoch_length or data_length(request.data)
+    if length is None and request.data is not None and request.data is state.dataloader:
+        length = standing.known_length
+    if length is None and request.data is None:
+        raise ArgumentError("`epoch_length` must be given when `data` is None, got None")
+    return RunPlan(
+        data=request.data,
+        max_epochs=1 if request.max_epochs is None and request.max_iters is None else request.max_epochs,
+        max_iters=request.max_iters,
+        epoch_length=length,
+        seed=request.seed,
+        resumed=False,
+        position=Position(),
+    )
+
+
+def _continuation(request: Request, state: State[Any, Any], standing: Standing, position: Position) -> RunPlan:
+    max_epochs, max_iters = _continued_limits(request, state, position)
+    epoch_length = state.epoch_length
+    if epoch_length is None:
+        epoch_length = request.epoch_length or data_length(request.data)
+    elif request.epoch_length not in (None, epoch_length):
+        raise ArgumentError(
+            f"`epoch_length` must stay {epoch_length} in a continued run, got {request.epoch_length}; {RESTART_HINT}"
+        )
+    data = state.dataloader if request.data is None else request.data
+    if data is None and epoch_length is None:
+        raise ArgumentError("`epoch_length` must be given when `data` is None, got None")
+    if standing.is_implied:
+        position = implied_position(position.iteration, epoch_length, data_length(data), over=position.over)
+    elif not standing.is_loaded and data is not state.dataloader and position.pass_open:
+        # Other data is started from its beginning.
+        position = position._replace(data_pass=position.data_pass + 1, batch=0, pass_open=False, data_state=None)
+    if position.over and not is_limit_reached(position, max_epochs, max_iters):
+        position = position._replace(over=False)
+    seed = state.seed if request.seed is None else request.seed
+    return RunPlan(data, max_epochs, max_iters, epoch_length, seed, resumed=True, position=position)
+
+
+def _continued_limits(request: Request, state: State[Any, Any], position: Position) -> tuple[int | None, int | None]:
+    if request.max_epochs is not None:
+        if state.max_iters is not None:
+            raise ArgumentError(
+                f"`max_epochs` excludes the run's `max_iters` ({state.max_iters}), got {request.max_epochs}; "
+                "set `engine.state.max_iters = None` first"
+            )
+        if request.max_epochs < position.epoch:
+            raise ArgumentError(
+                f"`max_epochs` must be greater than or equal to the run's epoch ({position.epoch}), "
+                f"got {request.max_epochs}; {RESTART_HINT}"
+            )
+        return request.max_epochs, None
+    if request.max_iters is not None:
+        if state.max_epochs is not None:
+            raise ArgumentError(
+                f"`max_iters` excludes the run's `max_epochs` ({state.max_epochs}), got {request.max_iters}; "
+                "set `engine.state.max_epochs = None` first"
+            )
+        if request.max_iters < position.iteration:
+            raise ArgumentError(
+                f"`max_iters` must be greater than or equal to the run's iteration ({position.iteration}), "
+                f"got {request.max_iters}; {RESTART_HINT}"
+            )
+        return None, request.max_iters
+    return state.max_epochs, state.max_iters

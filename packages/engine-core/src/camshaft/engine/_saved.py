@@ -1,0 +1,219 @@
+"""The saved form of an engine: written from its parts, checked entry by entry when read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from camshaft.engine._errors import ArgumentTypeError, StateDictError
+from camshaft.engine._events import Events
+from camshaft.engine._position import Position
+from camshaft.engine._schedule import is_integer
+
+STAGES = (
+    "EPOCH_STARTED", "GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED",
+    "EPOCH_COMPLETED",
+)  # fmt: skip
+COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
+OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful")
+
+
+class Stateful(Protocol):
+    """Anything that saves and restores its own state."""
+
+    def state_dict(self) -> Any:
+        """Return the state, made of tensors, numbers, strings, lists and dicts."""
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        """Take the state over."""
+
+
+class Saved(NamedTuple):
+    """A checked saved state.
+
+    Attributes:
+        position: where the run stands; of a plain dict only `iteration` and `over` count.
+        is_implied: the dict was a plain one, without a position.
+        user: values of the user keys.
+        stateful: states of the objects that belong to the engine, by name; None when not saved.
+    """
+
+    position: Position
+    is_implied: bool
+    epoch_length: int | None
+    max_epochs: int | None
+    max_iters: int | None
+    seed: int | None
+    user: Mapping[str, Any]
+    stateful: Mapping[str, Any] | None
+
+
+def write(saved: Saved) -> OrderedDict[str, Any]:
+    """Return the dict that `Engine.state_dict` gives out; integers, strings, lists and dicts only."""
+    entries: OrderedDict[str, Any] = OrderedDict(epoch_length=saved.epoch_length)
+    if saved.max_iters is None:
+        entries["max_epochs"] = saved.max_epochs
+    else:
+        entries["max_iters"] = saved.max_iters
+    entries["iteration"] = saved.position.iteration
+    if saved.seed is not None:
+        entries["seed"] = saved.seed
+    if not saved.is_implied:
+        entries["position"] = _write_position(saved.position)
+    entries.update(saved.user)
+    if saved.stateful:
+        entries["stateful"] = dict(saved.stateful)
+    return entries
+
+
+def _write_position(position: Position) -> dict[str, Any]:
+    entries: dict[str, Any] = {key: getattr(position, key) for key in (*COUNTS, "pass_open", "stage", "over")}
+    if position.data_state is not None:
+        entries["data_state"] = position.data_state
+    return entries
+
+
+def read(entries: object, user_keys: Sequence[str], ignored: Sequence[str], stateful: Mapping[str, Stateful]) -> Saved:
+    """Check a saved state and return it in parts.
+
+    Raises:
+        ArgumentTypeError: `entries` is not a mapping.
+        StateDictError: an entry is missing, unknown, of the wrong kind, or contradicts another.
+    """
+    if not isinstance(entries, Mapping):
+        raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r} of {type(entries)}")
+    for key in entries:
+        if key not in (*OWN_KEYS, *user_keys, *ignored):
+            _refuse(key, entries[key], f"be one of {', '.join((*OWN_KEYS, *user_keys))}")
+    for key in user_keys:
+        if key not in entries:
+            raise StateDictError(f"`state_dict` must have the user key {key!r}, got {sorted(map(str, entries))}")
+    max_epochs = _count(entries, "max_epochs", least=1)
+    max_iters = _count(entries, "max_iters", least=1)
+    epoch_length = _count(entries, "epoch_length", least=1)
+    position = _read_position(entries, epoch_length, max_epochs, max_iters)
+    return Saved(
+        position,
+        "position" not in entries,
+        epoch_length,
+        max_epochs,
+        max_iters,
+        _integer(entries, "seed"),
+        {key: entries[key] for key in user_keys},
+        _read_stateful(entries, stateful),
+    )
+
+
+def _read_position(
+    entries: Mapping[str, Any], epoch_length: int | None, max_epochs: int | None, max_iters: int | None
+) -> Position:
+    iteration = _read_iteration(entries, epoch_length)
+    _check_limits(entries, iteration, epoch_length, max_epochs, max_iters)
+    if "position" not in entries:
+        if iteration and epoch_length is None:
+            _refuse("epoch_length", None, "be given when iterations were done")
+        limit = max_iters if max_epochs is None or epoch_length is None else max_epochs * epoch_length
+        return Position(
+            iteration=iteration,
+            epoch=0 if epoch_length is None else -(-iteration // epoch_length),
+            over=limit is not None and iteration >= limit,
+        )
+    given = entries["position"]
+    if not isinstance(given, Mapping):
+        _refuse("position", given, "be a mapping")
+    for key in given:
+        if key not in (*COUNTS, "pass_open", "stage", "over", "data_state"):
+            _refuse(f"position.{key}", given[key], "not be there")
+    position = Position(
+        iteration=iteration,
+        **{key: _required_count(given, key) for key in COUNTS},
+        pass_open=_flag(given, "pass_open"),
+        stage=str(given.get("stage")),
+        over=_flag(given, "over"),
+        data_state=given.get("data_state"),
+    )
+    _check_position(position, epoch_length, max_epochs)
+    return position
+
+
+def _read_iteration(entries: Mapping[str, Any], epoch_length: int | None) -> int:
+    if ("iteration" in entries) == ("epoch" in entries):
+        both = {key: entries[key] for key in ("iteration", "epoch") if key in entries}
+        raise StateDictError(f"`state_dict` must have either 'iteration' or 'epoch', got {both}")
+    if "iteration" in entries:
+        return _required_count(entries, "iteration")
+    epoch = _required_count(entries, "epoch")
+    if epoch and epoch_length is None:
+        _refuse("epoch_length", None, "be given when epochs were done")
+    return epoch * (epoch_length or 0)
+
+
+def _check_limits(
+    entries: Mapping[str, Any], iteration: int, epoch_length: int | None, max_epochs: int | None, max_iters: int | None
+) -> None:
+    if "epoch_length" not in entries:
+        raise StateDictError(f"`state_dict` must have 'epoch_length', got {sorted(map(str, entries))}")
+    if "max_epochs" not in entries and "max_iters" not in entries:
+        raise StateDictError(f"`state_dict` must have 'max_epochs' or 'max_iters', got {sorted(map(str, entries))}")
+    if max_epochs is not None and max_iters is not None:
+        _refuse("max_iters", max_iters, f"not be given together with max_epochs ({max_epochs})")
+    if max_epochs is None and max_iters is None and iteration:
+        _refuse("max_epochs", None, "be given when iterations were done")
+    if max_epochs is not None and epoch_length is not None and iteration > max_epochs * epoch_length:
+        _refuse("iteration", iteration, f"not exceed max_epochs * epoch_length ({max_epochs} * {epoch_length})")
+    if max_iters is not None and iteration > max_iters:
+        _refuse("iteration", iteration, f"not exceed max_iters ({max_iters})")
+
+
+def _check_position(position: Position, epoch_length: int | None, max_epochs: int | None) -> None:
+    if position.stage not in STAGES:
+        _refuse("position.stage", position.stage, f"be one of {', '.join(STAGES)}")
+    if position.epoch_iteration > position.iteration:
+        _refuse("position.epoch_iteration", position.epoch_iteration, f"not exceed iteration ({position.iteration})")
+    if epoch_length is not None and position.epoch_iteration > epoch_length:
+        _refuse("position.epoch_iteration", position.epoch_iteration, f"not exceed epoch_length ({epoch_length})")
+    if position.batch > position.iteration:
+        _refuse("position.batch", position.batch, f"not exceed iteration ({position.iteration})")
+    if max_epochs is not None and position.epoch > max_epochs:
+        _refuse("position.epoch", position.epoch, f"not exceed max_epochs ({max_epochs})")
+    if position.epoch == 0 and position.stage != Events.EPOCH_STARTED.name:
+        _refuse("position.epoch", 0, f"be at least 1 at stage {position.stage}")
+
+
+def _read_stateful(entries: Mapping[str, Any], stateful: Mapping[str, Stateful]) -> Mapping[str, Any] | None:
+    given = entries.get("stateful")
+    if given is None:
+        return None
+    if not isinstance(given, Mapping) or set(given) != set(stateful):
+        names = sorted(map(str, given)) if isinstance(given, Mapping) else given
+        raise StateDictError(f"`stateful` must hold the engine's objects {sorted(stateful)}, got {names!r}")
+    return given
+
+
+def _integer(entries: Mapping[str, Any], key: str) -> int | None:
+    value = entries.get(key)
+    if value is not None and not is_integer(value):
+        _refuse(key, value, "be an integer")
+    return None if value is None else int(value)
+
+
+def _count(entries: Mapping[str, Any], key: str, least: int) -> int | None:
+    value = _integer(entries, key)
+    if value is not None and value < least:
+        _refuse(key, value, f"be at least {least}")
+    return value
+
+
+def _required_count(entries: Mapping[str, Any], key: str) -> int:
+    value = _count(entries, key, least=0)
+    return _refuse(key, value, "be an integer of at least 0") if value is None else value
+
+
+def _flag(entries: Mapping[str, Any], key: str) -> bool:
+    value = entries.get(key)
+    return value if isinstance(value, bool) else _refuse(f"position.{key}", value, "be a bool")
+
+
+def _refuse(key: object, value: object, rule: str) -> NoReturn:
+    raise StateDictError(f"`{key}` must {rule}, got {value!r}; the engine is unchanged")

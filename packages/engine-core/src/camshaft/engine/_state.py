@@ -1,0 +1,99 @@
+"""What a run shares with its handlers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from camshaft.engine._errors import CounterError
+from camshaft.engine._events import CallableEventWithFilter
+from camshaft.engine._registry import COUNTERS
+
+Batch = TypeVar("Batch")
+Output = TypeVar("Output")
+
+# What one run sets anew; everything else on a state is the user's and stays.
+RUN_FIELDS = (
+    "iteration", "epoch", "seed", "dataloader", "epoch_length", "max_epochs", "max_iters", "batch", "output", "resumed",
+)  # fmt: skip
+
+
+class State(Generic[Batch, Output]):
+    """What a run shares with its handlers; any attribute may be added.
+
+    Attributes:
+        iteration: iterations started so far, 1 in the first one; completed ones after a run.
+        epoch: number of the current epoch, 1-based; 0 before the first.
+        seed: base seed of a deterministic run, None without one.
+        dataloader: the data of the run, as the user gave it.
+        epoch_length: iterations in an epoch, None while unknown.
+        max_epochs: epochs to run, None when `max_iters` limits the run, or before the first run.
+        max_iters: iterations to run, None when `max_epochs` limits the run.
+        batch: the batch in work; None while the next one is fetched, and after the run.
+        output: what the process function returned last.
+        metrics: results by name; kept from run to run.
+        times: seconds by the names "EPOCH_COMPLETED" (the last epoch) and "COMPLETED" (the run), None before.
+        resumed: whether this run continues an earlier one.
+
+    Examples:
+        >>> state = State(alpha=0.5)
+        >>> state.alpha, state.iteration
+        (0.5, 0)
+    """
+
+    iteration: int
+    epoch: int
+    seed: int | None
+    dataloader: Any
+    epoch_length: int | None
+    max_epochs: int | None
+    max_iters: int | None
+    batch: Batch | None
+    output: Output | None
+    metrics: dict[str, Any]
+    times: dict[str, float | None]
+    resumed: bool
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.iteration = 0
+        self.epoch = 0
+        self.seed = None
+        self.dataloader = None
+        self.epoch_length = None
+        self.max_epochs = None
+        self.max_iters = None
+        self.batch = None
+        self.output = None
+        self.metrics = {}
+        self.times = {"EPOCH_COMPLETED": None, "COMPLETED": None}
+        self.resumed = False
+        self.event_counters: dict[Any, str] = dict(COUNTERS)
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    if TYPE_CHECKING:
+        # Any user attribute may be there. Only said to type checkers: at run time it would slow every read.
+        def __getattr__(self, name: str) -> Any: ...
+
+    def get_event_attrib_value(self, event: str | CallableEventWithFilter) -> int:
+        """Return the counter of an event.
+
+        Raises:
+            CounterError: no attribute counts this event.
+
+        Examples:
+            >>> from camshaft.engine import Events
+            >>> State(epoch=3).get_event_attrib_value(Events.EPOCH_STARTED)
+            3
+        """
+        attribute = self.event_counters.get(event)
+        if attribute is None:
+            raise CounterError(f"`event` must have a counter, got {event!r}; name one with `event_to_attr`")
+        return int(getattr(self, attribute))
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, value in vars(self).items():
+            shown = value if value is None or isinstance(value, bool | int | float | str | dict) else type(value)
+            if name != "event_counters":
+                lines.append(f"    {name}: {shown}")
+        return "\n".join(["State:", *lines])
