@@ -68,7 +68,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         state: State[Batch, Output]
     else:
 
-        def _replace_state(self, state):
+        def _replace_state(self, state: State[Batch, Output]) -> None:
             """Take over a new state; in a run, what the run has set on the old one goes along."""
             if not isinstance(state, State):
                 raise ArgumentTypeError(f"`state` must be a State, got {state!r}")

@@ -128,7 +128,9 @@ class _EventEnumType(EnumType):
     auto_register: bool = False
 
     @classmethod
-    def __prepare__(metacls, cls: str, bases: tuple[type, ...], **kwds: Any) -> Any:  # type: ignore[override]  # typeshed names an internal class
+    def __prepare__(  # the name that the enum module uses
+        metacls, cls: str, bases: tuple[type, ...], **kwds: Any
+    ) -> Any:  # type: ignore[override]  # typeshed names an internal class
         namespace = super().__prepare__(cls, bases, **kwds)
         namespace["_ignore_"] = ["auto_register"]
         return namespace

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from camshaft.engine._calling import Call
 from camshaft.engine._control import Control
-from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._events import Events
+from camshaft.engine._feed import END, Feed
 from camshaft.engine._plan import RunPlan, is_limit_reached
 from camshaft.engine._position import Cursor
 from camshaft.engine._registry import NEVER, Agenda, Registry
-from camshaft.engine._source import data_length
 from camshaft.engine._stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
     from camshaft.engine._state import State
-
-END: Any = object()
 
 # Read as globals in the loop: an attribute of an enum is a slow thing to look up.
 GET_BATCH_STARTED = Events.GET_BATCH_STARTED
@@ -72,12 +68,9 @@ class Loop:
         if plan.data is None:  # batches that are None are not fetched, so nothing is fired about it
             self._agendas = (Agenda(), Agenda(), *self._agendas[2:])
         self._continues = suspended
-        self._iterator: Iterator[Any] | None = None if suspended is None else suspended.iterator
+        self._feed = Feed(engine, cursor, None if suspended is None else suspended.iterator)
         self._epoch_watch = Stopwatch() if suspended is None else suspended.epoch_watch
         self._run_watch = Stopwatch() if suspended is None else suspended.run_watch
-        self._dry_at = -1  # the iteration count at which the data was last found to have ended
-        self._is_dry = False
-        self._has_warned = False
 
     # ------------------------------------------------------------------ the way of a run
 
@@ -106,10 +99,12 @@ class Loop:
         """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
         control = self.control
         self._write_stage()
-        control.is_exact = False
         control.terminate = control.skip_completed = False
-        self._fire_last(Events.EXCEPTION_RAISED, error)
-        control.is_exact = True
+        control.is_exact = False
+        try:
+            self._fire_last(Events.EXCEPTION_RAISED, error)
+        finally:
+            control.is_exact = True
         if control.terminate:
             self._terminate()
         return control.terminate
@@ -120,13 +115,14 @@ class Loop:
         state = self.engine.state
         state.iteration = self.cursor.done
         state.batch = None
-        self._iterator = None
+        self._feed.iterator = None
+        self.control.callbacks.clear()  # empty unless one of them raised
 
     # ------------------------------------------------------------------ epochs
 
     def _start_epoch(self) -> None:
         cursor, state = self.cursor, self.engine.state
-        if self._is_dry or is_limit_reached(cursor.snapshot(cursor.done), state.max_epochs, state.max_iters):
+        if self._feed.is_dry or is_limit_reached(cursor.snapshot(cursor.done), state.max_epochs, state.max_iters):
             self._complete()
             return
         cursor.epoch += 1
@@ -163,8 +159,8 @@ class Loop:
             if cursor.done >= stop:
                 self._stop_iterating(epoch_end)
                 break
-            if self._iterator is None:
-                self._open()
+            if self._feed.iterator is None:
+                self._feed.open()
             by_itself = min(on_fetch.next_due + 1, on_fetched.next_due + 1, on_start.next_due, on_end.next_due, stop)
             if by_itself <= cursor.done + 1 or cursor.stage is not GET_BATCH_STARTED:
                 then = GET_BATCH_STARTED if cursor.done + 1 < epoch_end else EPOCH_COMPLETED
@@ -182,7 +178,9 @@ class Loop:
             calls[place] = agenda.ready if value < agenda.next_due else agenda.at(value)
         return calls
 
-    def _iterate_span(self, last: int, calls: list[Call | None], then: Events) -> None:
+    def _iterate_span(  # noqa: PLR0911  # each way out is a place where the run can be left
+        self, last: int, calls: list[Call | None], then: Events
+    ) -> None:
         """Do the iterations up to `last`, or to a signal, or to the end of the data.
 
         Args:
@@ -190,7 +188,7 @@ class Loop:
             calls: what to call at each of the four events.
             then: the stage behind each of the iterations.
         """
-        engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._iterator
+        engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
         state, step, done = engine.state, engine.process_function, cursor.done
         on_fetch, on_fetched, on_start, on_end = calls
         has_batch = cursor.stage is ITERATION_STARTED or cursor.stage is ITERATION_COMPLETED
@@ -237,7 +235,7 @@ class Loop:
 
     def _iterate_quietly(self, last: int) -> None:
         """The same for iterations that nobody listens to."""
-        engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._iterator
+        engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
         state, step, number = engine.state, engine.process_function, cursor.done
         for batch in islice(iterator, last - number):  # type: ignore[arg-type]  # opened by the caller
             state.batch = batch
@@ -281,72 +279,13 @@ class Loop:
         self._fire(Events.TERMINATE)
         self._complete()
 
-    # ------------------------------------------------------------------ data
-
-    def _open(self) -> Iterator[Any]:
-        cursor = self.cursor
-        iterator = self.engine.open_data(self.engine.state.dataloader, cursor.snapshot(cursor.done))
-        self._iterator = iterator
-        cursor.pass_open = True
-        return iterator
-
-    def _fetch(self) -> bool:
-        """Put the next batch into the state; return False when there is none and the cursor was moved."""
-        state = self.engine.state
-        # Released before the next one is fetched: two batches never lie in memory together.
-        state.batch = None
-        if self._iterator is None:
-            self._open()
-        batch = next(self._iterator, END)  # type: ignore[arg-type]  # opened above
-        if batch is END:
-            self._data_ended()
-            return False
-        state.batch = batch
-        return True
-
     def _data_ended(self) -> None:
-        """Start the data again, or end the epoch: its length is found, or there is nothing more."""
-        cursor, state = self.cursor, self.engine.state
-        if state.epoch_length is None:
-            self._require_batches()
-            state.epoch_length = cursor.done - cursor.epoch_start
-            self.engine.note_length(state.epoch_length)
-            cursor.stage = EPOCH_COMPLETED
-        elif self._dry_at == cursor.done:
-            self._require_batches()
-            self._warn_dry()
-            cursor.stage = EPOCH_COMPLETED
-        else:
-            self._dry_at = cursor.done
-            self._warn_short()
-            cursor.next_pass()
-            cursor.stage = GET_BATCH_COMPLETED
-            self._iterator = None
+        """Let the data start again; or end the epoch, where its length is found or nothing more comes."""
+        if self._feed.end():
+            self.cursor.stage = GET_BATCH_COMPLETED
             self._fire(Events.DATALOADER_STOP_ITERATION)
-
-    def _require_batches(self) -> None:
-        if self.cursor.done == 0:
-            raise ArgumentError(f"`data` must give at least one batch, got none from {self.engine.state.dataloader!r}")
-
-    def _warn_dry(self) -> None:
-        cursor, state = self.cursor, self.engine.state
-        self._is_dry = state.max_iters is not None
-        warnings.warn(
-            f"the data gives no more batches: epoch {cursor.epoch} ends after {cursor.done - cursor.epoch_start} of "
-            f"{state.epoch_length} iterations; put new data into `state.dataloader` at DATALOADER_STOP_ITERATION",
-            EngineWarning,
-            stacklevel=2,
-        )
-
-    def _warn_short(self) -> None:
-        length, given = data_length(self.engine.state.dataloader), self.cursor.done - self.cursor.pass_start
-        if length is not None and given < length and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                f"the data gave {given} batches though its len() is {length}; it is started again",
-                EngineWarning,
-                stacklevel=2,
-            )
+        else:
+            self.cursor.stage = EPOCH_COMPLETED
 
     # ------------------------------------------------------------------ stopping
 
@@ -358,7 +297,7 @@ class Loop:
         if control.new_data and not holds_batch:
             control.new_data = False
             cursor.next_pass()
-            self._iterator = None
+            self._feed.iterator = None
         if control.callbacks and not holds_batch and not control.is_held():
             control.reach_safe_point()
         if cursor.over:
@@ -393,7 +332,7 @@ class Loop:
         count = cursor.done - cursor.epoch_start
         cursor.stage = Events.EPOCH_STARTED if control.skip_epoch_completed else EPOCH_COMPLETED
         cursor.next_pass()
-        self._iterator = None
+        self._feed.iterator = None
         self.engine.state.iteration = cursor.done
         self._registry.rewind()
         self._fire(Events.TERMINATE_SINGLE_EPOCH, count)
@@ -405,7 +344,9 @@ class Loop:
         state = self.engine.state
         self._epoch_watch.pause()
         self._run_watch.pause()
-        self.suspended = Suspended(self._iterator, state.batch, self._holds_batch(), self._epoch_watch, self._run_watch)
+        self.suspended = Suspended(
+            self._feed.iterator, state.batch, self._holds_batch(), self._epoch_watch, self._run_watch
+        )
 
     def _reenter(self) -> None:
         """Continue where an earlier run was left: open its data, take up its batch."""
@@ -413,14 +354,17 @@ class Loop:
         if suspended is not None:
             self._epoch_watch.resume()
             self._run_watch.resume()
-        if self.plan.resumed and self._iterator is None:
-            self._iterator = self.engine.resume(state.dataloader, cursor.snapshot(cursor.done))
+        if self.plan.resumed and self._feed.iterator is None:
+            self._feed.iterator = self.engine.resume(state.dataloader, cursor.snapshot(cursor.done))
         if cursor.stage not in (ITERATION_STARTED, ITERATION_COMPLETED):
             return
         if suspended is not None and suspended.has_batch:
             state.batch = suspended.batch
-        elif not self._fetch():
+        elif (batch := self._feed.fetch()) is END:
+            self._data_ended()
             return
+        else:
+            state.batch = batch
         if cursor.stage is ITERATION_COMPLETED:
             state.iteration = cursor.done + 1
 
