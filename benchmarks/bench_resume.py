@@ -1,0 +1,156 @@
+"""From how many positions does a stopped run continue bit for bit?
+
+A small training with random augmentation, dropout and shuffling is stopped after each of its
+iterations, saved, and continued with fresh objects. A resume counts when the parameters at the
+end are bitwise those of the run that was not stopped. The reference is asked the same where it
+is installed. The last rows show what skipping costs: the time to the first batch of a run that is
+resumed at the last batch of an epoch, and how many samples were fetched for it.
+
+Run: hatch run bench:resume
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from camshaft.deterministic import DeterministicEngine, manual_seed
+from camshaft.engine import Events
+
+SAMPLES, BATCH_SIZE, EPOCHS = 44, 8, 2
+SKIP_SAMPLES = 1_280_000
+
+
+class Noisy(Dataset[torch.Tensor]):
+    """Vectors with fresh noise on every fetch."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.fetched = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        self.fetched += 1
+        return torch.full((4,), float(index)) / self.size + 0.1 * torch.randn(4)
+
+
+class Training:
+    """A model, its optimizer and an engine of either library; made anew for each process that it stands for."""
+
+    def __init__(self, engine_class: Callable[[Any], Any]) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
+        self.engine = engine_class(self.step)
+
+    def step(self, _engine: Any, batch: torch.Tensor) -> torch.Tensor:
+        """Train on one batch; the target is the mean of its vectors."""
+        self.optimizer.zero_grad()
+        loss = (self.model(batch) - batch.mean(1, keepdim=True)).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint would hold, copied."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "engine": self.engine}
+        return {name: _copied(part.state_dict()) for name, part in parts.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.engine.load_state_dict(state["engine"])
+
+    def digest(self) -> str:
+        """Return a hash of the parameters."""
+        flat = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+        return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def loader(workers: int) -> DataLoader[torch.Tensor]:
+    """Return the shuffling loader that each process makes for itself."""
+    return DataLoader(Noisy(SAMPLES), BATCH_SIZE, shuffle=True, num_workers=workers)
+
+
+def count_exact(engine_class: Callable[[Any], Any], workers: int, seed_all: Callable[[int], None]) -> tuple[int, int]:
+    """Return how many of all positions inside the run are resumed bitwise, and how many there are."""
+    whole = Training(engine_class)
+    states: list[dict[str, Any]] = []
+    whole.engine.add_event_handler(_iteration_completed(whole.engine), lambda _: states.append(whole.state()))
+    seed_all(56)
+    whole.engine.run(loader(workers), max_epochs=EPOCHS)
+    exact = 0
+    for state in states[:-1]:
+        resumed = Training(engine_class)
+        resumed.load(state)
+        seed_all(56)
+        resumed.engine.run(loader(workers), max_epochs=EPOCHS)
+        exact += resumed.digest() == whole.digest()
+    return exact, len(states) - 1
+
+
+def _iteration_completed(engine: Any) -> Any:
+    if isinstance(engine, DeterministicEngine):
+        return Events.ITERATION_COMPLETED
+    from ignite.engine import Events as ReferenceEvents
+
+    return ReferenceEvents.ITERATION_COMPLETED
+
+
+def time_skip() -> tuple[float, int]:
+    """Return the seconds to the first batch of a run resumed at an epoch's last batch, and the samples fetched."""
+    data = Noisy(SKIP_SAMPLES)
+    batches = DataLoader(data, batch_size=32, shuffle=True)
+    engine = DeterministicEngine(lambda engine, batch: None)
+    engine.load_state_dict(
+        {"iteration": len(batches) - 1, "epoch_length": len(batches), "max_epochs": 1, "seed": 1, "rng_states": None}
+    )
+    begun = time.perf_counter()
+    engine.run(batches)
+    return time.perf_counter() - begun, data.fetched
+
+
+def main() -> None:
+    """Print the table."""
+    rivals: dict[str, tuple[Callable[[Any], Any], Callable[[int], None]]] = {
+        "camshaft": (DeterministicEngine, manual_seed)
+    }
+    if importlib.util.find_spec("ignite") is not None:
+        from ignite.engine import DeterministicEngine as Reference
+        from ignite.utils import manual_seed as seed_reference
+
+        rivals["reference"] = (Reference, seed_reference)
+    print(f"{'engine':<12}{'workers':>8}{'exact resumes':>16}")
+    for name, (engine_class, seed_all) in rivals.items():
+        for workers in (0, 2):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore" if name == "reference" else "error")
+                exact, positions = count_exact(engine_class, workers, seed_all)
+            print(f"{name:<12}{workers:>8}{f'{exact} of {positions}':>16}")
+    seconds, fetched = time_skip()
+    print(
+        f"skip to the last batch of {SKIP_SAMPLES:,} samples: {seconds:.2f} s, {fetched} samples fetched (its own 32)"
+    )
+
+
+if __name__ == "__main__":
+    main()
