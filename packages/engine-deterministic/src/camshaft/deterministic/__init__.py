@@ -1,0 +1,24 @@
+"""Runs that continue bit for bit: the same data and the same random numbers wherever they were started."""
+
+from camshaft.deterministic.__about__ import __version__
+from camshaft.deterministic._copy import ReproducibleBatchSampler, update_dataloader
+from camshaft.deterministic._engine import DeterministicEngine
+from camshaft.deterministic._keep import keep_random_state
+from camshaft.deterministic._keyed import KeyedSampler
+from camshaft.deterministic._mismatch import ResumeMismatch
+from camshaft.deterministic._purity import Impurity, PurityReport, check_purity
+from camshaft.deterministic._rng import manual_seed
+
+__all__ = [
+    "DeterministicEngine",
+    "Impurity",
+    "KeyedSampler",
+    "PurityReport",
+    "ReproducibleBatchSampler",
+    "ResumeMismatch",
+    "__version__",
+    "check_purity",
+    "keep_random_state",
+    "manual_seed",
+    "update_dataloader",
+]

@@ -1,0 +1,243 @@
+"""An engine whose runs continue bit for bit, through the public hooks of the core."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+import torch
+
+from camshaft.deterministic._data import kind_of, require_known
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._kernels import deterministic_kernels
+from camshaft.deterministic._mismatch import OnMismatch, compare_runs, describe_run, report
+from camshaft.deterministic._rng import check_seed
+from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
+from camshaft.deterministic._source import DataSource, seed_pass
+from camshaft.engine import ArgumentError, Engine, Events, Position, RunPlan, State, StateDictError
+
+Batch = TypeVar("Batch")
+Output = TypeVar("Output")
+
+# What this engine saves beside the keys of a plain one.
+RNG_KEY, RUN_KEY = "rng_states", "deterministic"
+# Where a run stands with a batch in hand that its position does not count yet.
+_HOLDING = (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name)
+
+
+class DeterministicEngine(Engine[Batch, Output]):
+    """An engine that gives the same batches and the same random numbers wherever its run was started.
+
+    Every sample is a function of (seed, pass over the data, index), so the batches of a `DataLoader`
+    are the same for any number of workers, and a run that was stopped at any point continues as if
+    it had not been. Random numbers of the step come from the global generators, which are seeded at
+    the start of each pass, saved with the engine and put back when its run is resumed.
+
+    Works with loaders of data sets with indices (nothing is fetched to be skipped), with data that saves
+    its own position, with lists, and by drawing again with loaders of an `IterableDataset`, generators and
+    other iterables. During a run cuDNN is deterministic and, where there is an accelerator, torch
+    uses deterministic algorithms; both are put back afterwards.
+
+    Args:
+        process_function: called as `process_function(engine, batch)`.
+        on_mismatch: what to do when a saved run is resumed with another data set length, batch size,
+            sampler, seed, ...: "error" raises `ResumeMismatch`, "warn" goes on with a warning, "ignore" without.
+        seeding: "sample": the generators are seeded before each sample, so that a sample does not depend on
+            its batch; about 8 us each. "batch": once per batch, which is as exact and cheaper, but another
+            number of ranks then gives other samples. None: "batch" for data sets that fetch whole batches
+            themselves (`__getitems__`), as no other way reaches their samples, "sample" for all others.
+
+    Raises:
+        ArgumentError: `process_function` is not callable with two arguments, or an option is unknown.
+
+    Examples:
+        >>> from torch.utils.data import DataLoader
+        >>> def loader() -> DataLoader:
+        ...     return DataLoader(range(8), batch_size=2, shuffle=True)
+        >>> def engine(seen: list) -> DeterministicEngine:
+        ...     return DeterministicEngine(lambda engine, batch: seen.append(batch.tolist()))
+        >>> whole, parts = [], []
+        >>> state = engine(whole).run(loader(), seed=7)
+        >>> first, second = engine(parts), engine(parts)
+        >>> handle = first.add_event_handler(Events.ITERATION_COMPLETED(once=3), first.terminate)
+        >>> state = first.run(loader(), seed=7)
+        >>> second.load_state_dict(first.state_dict())
+        >>> state = second.run(loader())
+        >>> len(whole), parts == whole
+        (4, True)
+    """
+
+    def __init__(
+        self,
+        process_function: Callable[[Engine[Batch, Output], Batch], Output],
+        *,
+        on_mismatch: OnMismatch = "error",
+        seeding: Seeding | None = None,
+    ) -> None:
+        super().__init__(process_function)
+        if on_mismatch not in get_args(OnMismatch):
+            raise ArgumentError(f"`on_mismatch` must be one of {get_args(OnMismatch)}, got {on_mismatch!r}")
+        if seeding is not None and seeding not in get_args(Seeding):
+            raise ArgumentError(f"`seeding` must be None or one of {get_args(Seeding)}, got {seeding!r}")
+        self._on_mismatch: OnMismatch = on_mismatch
+        self._seeding: Seeding | None = seeding
+        self._source = DataSource(seeding)
+        self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
+        self._description: dict[str, Any] = {}  # what the run depends on
+        self._is_loaded = False
+        self._has_begun = False
+
+    def run(
+        self,
+        data: Any = None,
+        max_epochs: int | None = None,
+        epoch_length: int | None = None,
+        seed: int | None = None,
+        *,
+        max_iters: int | None = None,
+    ) -> State[Batch, Output]:
+        """Run the process function over `data`; everything else is as for `Engine.run`.
+
+        Args:
+            data: an iterable of batches or an iterator; on a continued run None means the data it had.
+            max_epochs: epochs to run in all, default 1.
+            epoch_length: iterations in an epoch, default `len(data)`.
+            seed: base seed, -2**63 to 2**64 - 1. Default: the one that a continued run has; in a new run it is
+                drawn from torch's default generator, so `manual_seed` before the run decides it.
+            max_iters: iterations to run in all, instead of `max_epochs`.
+
+        Returns:
+            The engine's state.
+
+        Raises:
+            ArgumentError: there is no data, or as for `Engine.run`.
+            ResumeMismatch: a saved run cannot be continued bit for bit with these arguments; the engine
+                is unchanged.
+        """
+        if self.is_running:
+            return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
+        self._has_begun = False
+        failed = True
+        with deterministic_kernels():
+            try:
+                state = super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
+                failed = False
+            finally:
+                if self._has_begun:
+                    self._rng = capture_rng()
+                    self._source.leave(failed=failed)
+        return state
+
+    # ------------------------------------------------------------------ hooks of the core
+
+    def prepare(self, plan: RunPlan) -> RunPlan:
+        """Settle the base seed, and refuse a run that would not continue the saved one."""
+        plan = super().prepare(plan)
+        if plan.data is None:
+            raise ArgumentError("`data` must be given to a DeterministicEngine, got None; use Engine for runs without")
+        require_known(plan.data)
+        if plan.seed is not None:
+            check_seed(plan.seed)
+        description = describe_run(plan.data, self._seeding)
+        if plan.resumed:
+            report(self._find_differences(plan, description), self._on_mismatch)
+            if plan.position.over:
+                return plan  # nothing will be run
+        self._begin(plan, description)
+        return plan if plan.seed is not None else plan.replace(seed=_draw_seed())
+
+    def open_data(self, data: Any, position: Position) -> Iterator[Any]:
+        """Return an iterator over the batches still to come; at the start of a pass, seed the generators."""
+        self._description = describe_run(data, self._seeding)
+        return self._source.open(data, self._base_seed(), position, super().open_data)
+
+    def resume(self, data: Any, position: Position) -> Iterator[Any] | None:
+        """Open the data of a continued run, then put the generators back to where they were left."""
+        iterator = super().resume(data, position)
+        if self._rng is not None:
+            restore_rng(self._rng)
+        elif position.pass_open and kind_of(data) != "replayed":
+            seed_pass(data, self._base_seed(), position.data_pass, position.batch)
+        self._rng = None
+        return iterator
+
+    def data_state(self, data: Any) -> Any:
+        """Return what is needed to open the pass again beside its position: nothing where indices do."""
+        return self._source.data_state(data, holds_batch=self.position.stage in _HOLDING)
+
+    # ------------------------------------------------------------------ saving
+
+    def state_dict(self) -> OrderedDict[str, Any]:
+        """Return where the run stands, with its seed, its generators and what it depends on.
+
+        Entries: those of `Engine.state_dict`; `rng_states`, the generators now, or where the last run
+        left them; `deterministic`, which is compared when the run is resumed. Tensors, numbers,
+        strings, lists and dicts only, for `torch.load(weights_only=True)`.
+        """
+        entries = super().state_dict()
+        # In a continued run they are still to be put back while STARTED is handled.
+        entries[RNG_KEY] = capture_rng() if self.is_running and self._rng is None else self._rng
+        entries[RUN_KEY] = {**self._description, "has_ended": self._source.has_ended}
+        return entries
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a saved state; the next `run` continues there.
+
+        Args:
+            state_dict: what `state_dict` gave out, that of a plain `Engine`, or a plain dict as for
+                `Engine.load_state_dict`; `rng_states` may be missing or None.
+
+        Raises:
+            ArgumentTypeError: not a mapping.
+            StateDictError: an entry is missing, unknown or malformed; the engine is unchanged.
+        """
+        if not isinstance(state_dict, Mapping):
+            super().load_state_dict(state_dict)
+            return
+        rng, description = state_dict.get(RNG_KEY), state_dict.get(RUN_KEY)
+        if rng is not None:
+            check_rng(rng)
+        if description is not None and not isinstance(description, Mapping):
+            raise StateDictError(f"`{RUN_KEY}` must be a mapping, got {description!r}; the engine is unchanged")
+        super().load_state_dict({key: state_dict[key] for key in state_dict if key not in (RNG_KEY, RUN_KEY)})
+        description = dict(description or {})
+        self._source.has_ended = bool(description.pop("has_ended", False))
+        self._description = description
+        self._rng = rng
+        self._is_loaded = True
+
+    # ------------------------------------------------------------------ parts of the above
+
+    def _find_differences(self, plan: RunPlan, description: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Return what stands against continuing; other data in the same process is a wish, not a mistake."""
+        differing: dict[str, tuple[Any, Any]] = {}
+        if self._is_loaded and self._description:
+            differing = compare_runs(self._description, description)
+        if self.state.seed is not None and plan.seed != self.state.seed:
+            differing["seed"] = (self.state.seed, plan.seed)
+        return differing
+
+    def _begin(self, plan: RunPlan, description: dict[str, Any]) -> None:
+        """Note what the run needs to know; from here on nothing refuses it."""
+        goes_on = plan.resumed and not self._is_loaded
+        if not plan.resumed:
+            self._rng = None
+        elif goes_on and self.should_interrupt and self._rng is not None:
+            restore_rng(self._rng)  # a suspended run goes on without `resume`
+            self._rng = None
+        self._source.begin(is_new=not plan.resumed, goes_on=goes_on and plan.data is self.state.dataloader)
+        self._description = description
+        self._is_loaded = False
+        self._has_begun = True
+
+    def _base_seed(self) -> int:
+        seed = self.state.seed
+        if seed is None:
+            raise ArgumentError("`state.seed` must stay what the run began with, got None")
+        return seed
+
+
+def _draw_seed() -> int:
+    """Return a base seed from torch's default generator."""
+    return int(torch.randint(0, 2**63 - 1, ()).item())

@@ -1,0 +1,162 @@
+"""Find out whether the samples of a data set depend on nothing but their seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from camshaft.deterministic._fetch import SeededDataset, Token
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.engine import ArgumentTypeError
+
+
+class Impurity(NamedTuple):
+    """A sample that came out differently under the same seed.
+
+    Attributes:
+        index: what the data set was asked for.
+        where: the part of the sample that differs, as it would be written behind the sample.
+        first, second: that part, as text.
+    """
+
+    index: Any
+    where: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"sample {self.index!r}: {self.where or 'the sample'} was {self.first} and then {self.second}"
+
+
+class PurityReport(NamedTuple):
+    """What `check_purity` found.
+
+    Attributes:
+        checked: how many samples were fetched twice.
+        impure: those that differed.
+    """
+
+    checked: int
+    impure: tuple[Impurity, ...]
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether no sample differed."""
+        return not self.impure
+
+    def __str__(self) -> str:
+        if self.is_pure:
+            return f"pure: {self.checked} samples came out the same twice"
+        lines = "\n".join(f"  {each}" for each in self.impure)
+        return (
+            f"impure: {len(self.impure)} of {self.checked} samples came out differently under one seed; a generator of "
+            f"the data set's own, or a memory across samples? Give it a method set_sample_seed(seed).\n{lines}"
+        )
+
+
+def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
+    """Fetch samples twice under the same seeds, the second time in another order, and compare.
+
+    A `DeterministicEngine` gives bitwise the same batches if its data set passes. Data sets fail that
+    draw from a generator of their own, that remember earlier samples, or that look at the time; a
+    method `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
+    The generators of the process are left as they were.
+
+    Args:
+        dataset: data set with indices.
+        indices: samples to look at; None: up to 32, spread over the whole data set.
+        seed: base seed.
+
+    Returns:
+        The report; `str()` of it is readable.
+
+    Raises:
+        ArgumentTypeError: the data set has no indices.
+
+    Examples:
+        >>> import random
+        >>> class Dice(torch.utils.data.Dataset):
+        ...     def __init__(self, generator) -> None:
+        ...         self.generator = generator
+        ...     def __len__(self) -> int:
+        ...         return 5
+        ...     def __getitem__(self, index: int) -> int:
+        ...         return self.generator.randrange(10**6)
+        >>> check_purity(Dice(random)).is_pure, check_purity(Dice(random.Random(3))).is_pure
+        (True, False)
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
+        raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
+    chosen = list(_spread(len(dataset), 32) if indices is None else indices)
+    seeded = SeededDataset(dataset, _first, "sample", is_batched=True)
+    first = [_fetch(seeded, index, seed) for index in chosen]
+    second = [_fetch(seeded, index, seed) for index in reversed(chosen)][::-1]
+    found = (_compare(index, *pair) for index, *pair in zip(chosen, first, second, strict=True))
+    return PurityReport(len(chosen), tuple(each for each in found if each is not None))
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return up to `count` indices, spread over a data set, its first and last among them."""
+    count = min(length, count)
+    return [number * (length - 1) // max(1, count - 1) for number in range(count)]
+
+
+def _first(samples: list[Any]) -> Any:
+    # Frozen now: a data set may hand out the same object again, changed.
+    return pickle.loads(pickle.dumps(samples[0]))  # noqa: S301  # written in the same line
+
+
+def _fetch(seeded: SeededDataset, index: Any, seed: int) -> Any:
+    return seeded.__getitems__(Token([index], 0, 0, derive_seed(seed, 0), 0, None))
+
+
+def _compare(index: Any, first: Any, second: Any) -> Impurity | None:
+    found = _difference(first, second, "")
+    return None if found is None else Impurity(index, *found)
+
+
+def _difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | None:
+    """Return the first part in which two samples differ: its place and both values, as text."""
+    if type(first) is not type(second):
+        return where, _short(first), _short(second)
+    parts = _parts(first), _parts(second)
+    if parts[0] is None or parts[1] is None:
+        return None if _is_equal(first, second) else (where, _short(first), _short(second))
+    if list(parts[0]) != list(parts[1]):
+        return where, _short(first), _short(second)
+    found = (_difference(part, parts[1][name], where + name) for name, part in parts[0].items())
+    return next((each for each in found if each is not None), None)
+
+
+def _parts(value: Any) -> dict[str, Any] | None:
+    """Return the parts of a container by how they are reached, None for a value without parts."""
+    if isinstance(value, Mapping):
+        return {f"[{key!r}]": part for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return {f"[{number}]": part for number, part in enumerate(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f".{field.name}": getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
+
+
+def _is_equal(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return bool(first.dtype == second.dtype and first.shape == second.shape) and _bytes(first) == _bytes(second)
+    if isinstance(first, np.ndarray | np.generic):
+        return bool(first.dtype == second.dtype and first.shape == second.shape) and first.tobytes() == second.tobytes()
+    return pickle.dumps(first) == pickle.dumps(second)
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

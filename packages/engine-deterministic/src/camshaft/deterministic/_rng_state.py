@@ -1,0 +1,85 @@
+"""The generators of this process as plain values that load safely."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from camshaft.deterministic._accelerator import missing_accelerators, read_accelerators, write_accelerators
+from camshaft.engine import StateDictError
+
+_KEYS = ("python", "numpy", "torch", "accelerators")
+
+
+def capture_rng() -> dict[str, Any]:
+    """Return the state of python's, numpy's and torch's generators and of the accelerators in use.
+
+    Tensors, numbers, strings, lists and dicts only: `torch.load(weights_only=True)` takes it.
+
+    Examples:
+        >>> import torch
+        >>> saved = capture_rng()
+        >>> first = torch.rand(3)
+        >>> restore_rng(saved)
+        >>> torch.equal(first, torch.rand(3))
+        True
+    """
+    version, words, gauss = random.getstate()
+    return {
+        "python": {"version": version, "words": torch.tensor(words, dtype=torch.int64), "gauss": gauss},
+        "numpy": _plain(np.random.get_state(legacy=False)),
+        "torch": torch.get_rng_state(),
+        "accelerators": read_accelerators(),
+    }
+
+
+def restore_rng(states: Mapping[str, Any]) -> None:
+    """Put back what `capture_rng` returned; devices that this machine lacks are left out."""
+    python = states["python"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    np.random.set_state(_lists(states["numpy"]))
+    torch.set_rng_state(states["torch"].cpu())
+    accelerators = dict(states["accelerators"])
+    for name in missing_accelerators(accelerators):
+        del accelerators[name]
+    write_accelerators(accelerators)
+
+
+def check_rng(states: object) -> None:
+    """Refuse what `restore_rng` could not put back.
+
+    Raises:
+        StateDictError: an entry is missing or of a wrong kind; the generators are unchanged.
+    """
+    if not isinstance(states, Mapping):
+        raise StateDictError(f"`rng_states` must be None or a mapping, got {type(states)}")
+    missing = [key for key in _KEYS if key not in states]
+    if missing:
+        raise StateDictError(f"`rng_states` must have the keys {', '.join(_KEYS)}, got none named {missing[0]!r}")
+    probe = capture_rng()
+    try:
+        restore_rng({**states, "accelerators": {}})
+    except Exception as error:
+        raise StateDictError(f"`rng_states` must be what `state_dict` wrote, got entries that fail: {error}") from error
+    finally:
+        restore_rng({**probe, "accelerators": {}})
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's nested state with tensors in the place of arrays."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.astype(np.int64))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _lists(value: Any) -> Any:
+    """Return what `_plain` made with lists in the place of tensors, which is what numpy takes."""
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,124 @@
+"""A pass over a loader of an `IterableDataset`, whose samples have no index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
+
+from camshaft.deterministic._copy import copy_loader
+from camshaft.deterministic._data import has_state
+from camshaft.deterministic._order import tell_pass
+from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._seeds import derive_seed
+
+
+class IsolatedIterator(Iterator[Any]):
+    """Iterates on streams of its own: batch number n is drawn under a seed that depends on n only.
+
+    Attributes:
+        number: number of the next batch.
+
+    Args:
+        data: what to iterate over.
+        seed: seed of the streams.
+        number: as the attribute, at the beginning.
+    """
+
+    def __init__(self, data: Iterable[Any], seed: int, number: int) -> None:
+        self.number = number
+        self._data = data
+        self._seed = seed
+        self._iterator: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        with isolated(derive_seed(self._seed, self.number)):
+            if self._iterator is None:
+                self._iterator = iter(self._data)
+            batch = next(self._iterator)
+        self.number += 1
+        return batch
+
+
+class OpenedStream(Iterator[Any]):
+    """The batches of a pass, from its beginning, or from where the state of the data set leads.
+
+    Without workers each fetch has streams of its own; with workers each worker has, decided by the
+    pass, and its data set is out of reach. Workers are started anew for each pass: those that
+    persist would bring their past along.
+
+    Attributes:
+        number: number of the first batch that will come.
+
+    Args:
+        loader: the user's loader; it is not changed.
+        seed: base seed.
+        data_pass: number of the pass.
+        state: what `state_dict` returned in the same pass; empty at its start.
+        batch: how many batches `state` stands behind.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], seed: int, data_pass: int, state: Mapping[str, Any], batch: int
+    ) -> None:
+        self._dataset: Any = loader.dataset
+        self._saves = loader.num_workers == 0 and has_state(loader.dataset)
+        self._start = state.get("start")
+        self._is_over = bool(state.get("has_ended", False))
+        self._watched: _Watched | None = None
+        tell_pass(loader, data_pass)
+        self.number = self._restore(state, batch) if self._saves else 0
+        changes: dict[str, Any] = {"persistent_workers": False, "in_order": True}
+        changes["generator"] = torch.Generator().manual_seed(derive_seed(seed, data_pass, "workers"))
+        if self._saves and not isinstance(loader.dataset, IterDataPipe):
+            changes["dataset"] = self._watched = _Watched(loader.dataset)
+        twin = copy_loader(loader, type(loader), **changes)
+        stream_seed = derive_seed(seed, data_pass, "stream")
+        self._iterator = iter(twin) if loader.num_workers else IsolatedIterator(twin, stream_seed, self.number)
+
+    def __next__(self) -> Any:
+        if self._is_over:
+            raise StopIteration
+        return next(self._iterator)
+
+    def state_dict(self, *, holds_batch: bool) -> dict[str, Any] | None:
+        """Return the state of the data set at the pass's start and now; None when it saves none.
+
+        Args:
+            holds_batch: whether the last batch does not count yet: then the state now is of no use.
+        """
+        if not self._saves:
+            return None
+        if holds_batch:
+            return {"start": self._start}
+        has_ended = self._is_over or (self._watched is not None and self._watched.has_ended)
+        return {"start": self._start, "now": deepcopy(self._dataset.state_dict()), "has_ended": has_ended}
+
+    def _restore(self, state: Mapping[str, Any], batch: int) -> int:
+        """Put the data set where it was; return the number of the batch that it will give next."""
+        if "now" in state:
+            self._dataset.load_state_dict(deepcopy(state["now"]))
+            return batch
+        if "start" in state:
+            self._dataset.load_state_dict(deepcopy(state["start"]))
+        else:
+            self._start = deepcopy(self._dataset.state_dict())
+        return 0
+
+
+class _Watched(IterableDataset[Any]):
+    """A data set that tells when it has no more samples: its last batch may still be on its way."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.dataset
+        self.has_ended = True

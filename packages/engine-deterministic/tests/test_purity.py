@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from camshaft.deterministic import check_purity, manual_seed
+
+
+@dataclasses.dataclass
+class Sample:
+    image: torch.Tensor
+    label: int
+
+
+class Of(Dataset):
+    """Gives what a function says."""
+
+    def __init__(self, function, length=50):
+        self.function = function
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return self.function(index)
+
+
+PURE = {
+    "tensors": lambda index: torch.rand(3) + index,
+    "not a number": lambda index: (torch.tensor([float("nan"), index]), np.array([np.nan]), float("nan")),
+    "bools and bfloat": lambda index: (torch.rand(3) > 0.5, torch.rand(2).bfloat16(), torch.tensor(index)),
+    "nested": lambda index: {"a": [random.random(), np.random.rand(2)], "b": Sample(torch.rand(2), index)},
+    "plain": lambda index: (index, "x", None, b"y"),
+}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_samples_that_depend_on_their_seed_are_pure(name):
+    report = check_purity(Of(PURE[name]))
+    assert report.is_pure, str(report)
+    assert report.checked == 32
+    assert str(report) == "pure: 32 samples came out the same twice"
+
+
+def own_generator():
+    generator = np.random.default_rng(1)
+    return lambda index: {"x": [index, generator.random()]}
+
+
+def memory():
+    calls = count()
+    return lambda index: Sample(torch.tensor([index]), next(calls))
+
+
+def reused_buffer():
+    buffer = torch.zeros(1)
+    return lambda index: buffer.add_(1)
+
+
+def shape():
+    calls = count()
+    return lambda index: (torch.zeros(next(calls)),)
+
+
+def kind():
+    calls = count()
+    return lambda index: 1.0 if next(calls) % 2 else 1
+
+
+IMPURE = {
+    own_generator: "['x'][1]",
+    memory: ".label",
+    reused_buffer: "",
+    shape: "[0]",
+    kind: "",
+}
+
+
+@pytest.mark.parametrize("make", IMPURE)
+def test_samples_that_depend_on_something_else_are_named(make):
+    report = check_purity(Of(make()), [4, 8, 15])
+    assert not report.is_pure
+    assert report.checked == 3
+    assert {4, 8, 15} >= {each.index for each in report.impure}
+    assert IMPURE[make] == report.impure[0].where
+    assert "set_sample_seed" in str(report)
+    assert f"sample {report.impure[0].index}" in str(report)
+
+
+def test_the_hook_makes_a_private_generator_pure():
+    class Hooked(Of):
+        def __init__(self):
+            super().__init__(lambda index: self.rng.random())
+
+        def set_sample_seed(self, seed):
+            self.rng = np.random.default_rng(seed)
+
+    assert check_purity(Hooked()).is_pure
+
+
+def test_the_first_and_the_last_sample_are_looked_at():
+    seen = set()
+    check_purity(Of(lambda index: seen.add(index), 1000))
+    assert {0, 999} <= seen
+    assert len(seen) == 32
+    assert check_purity(Of(lambda index: index, 1)).checked == 1
+    assert check_purity(TensorDataset(torch.arange(5))).checked == 5
+
+
+def test_generators_are_left_as_they_were():
+    manual_seed(3)
+    expected = random.random(), np.random.rand(), torch.rand(1)
+    manual_seed(3)
+    check_purity(Of(PURE["nested"]))
+    assert expected == (random.random(), np.random.rand(), torch.rand(1))
+
+
+def test_a_data_set_without_indices_is_refused():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield 1
+
+    for dataset in (Stream(), iter([1])):
+        with pytest.raises(TypeError, match="by index"):
+            check_purity(dataset)

@@ -1,0 +1,21 @@
+"""The errors of this package that are not about checkpoints."""
+
+from __future__ import annotations
+
+from camshaft.engine import EngineError
+
+
+class ExtraMissingError(EngineError, ModuleNotFoundError, RuntimeError):
+    """A handler needs a package that only an extra of this distribution brings.
+
+    Attributes:
+        extra: the extra to install.
+
+    Examples:
+        >>> print(ExtraMissingError("progress", "ProgressBar", "tqdm"))
+        ProgressBar needs tqdm, which is not installed; pip install "camshaft-handlers[progress]"
+    """
+
+    def __init__(self, extra: str, what: str, package: str) -> None:
+        super().__init__(f'{what} needs {package}, which is not installed; pip install "camshaft-handlers[{extra}]"')
+        self.extra = extra

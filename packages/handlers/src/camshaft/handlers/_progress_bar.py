@@ -1,0 +1,245 @@
+"""Show how far a run is: a bar in a terminal or notebook, a line per epoch in a file."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TextIO
+
+from camshaft.engine import ArgumentError, Engine, Events, StateDictError
+from camshaft.handlers._errors import ExtraMissingError
+from camshaft.handlers._running_average import RunningAverages, is_single_number, named_numbers
+
+AnyEngine = Engine[Any, Any]
+
+
+class ProgressBar:
+    """A tqdm bar that follows an engine.
+
+    It counts iterations, of the current epoch or of the whole run, and starts where a continued
+    run stands. What is shown besides is read only when the bar is redrawn, so an iteration never
+    waits for a device because of it. Where the output is neither a terminal nor a notebook there
+    is one line when a bar ends, and none before.
+
+    Args:
+        description: text in front; None shows the epoch and how many there are.
+        scope: "epoch" shows a bar for each epoch, "run" one for all of them.
+        persist: whether a finished bar stays; None keeps it unless it is nested in another one.
+        running_average: how much of a running average stays when a value comes in, between 0 and
+            1; the outputs are then shown as running averages. None shows the last output.
+        file: where to write; None means `sys.stderr`.
+        **options: for tqdm: `mininterval`, `ncols`, `bar_format`, `colour`, `disable`, ...
+
+    Raises:
+        ExtraMissingError: tqdm is not installed; the extra is camshaft-handlers[progress].
+        ArgumentError: `scope` or `running_average` is out of its range.
+
+    Examples:
+        >>> trainer = Engine(lambda engine, batch: 1 / batch)
+        >>> bar = ProgressBar(running_average=0.9, file=sys.stdout, bar_format="{desc}: {n}/{total}{postfix}")
+        >>> bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
+        >>> state = trainer.run([1, 2, 4], max_epochs=2)
+        Epoch [1/2]: 3/3, loss=0.88
+        Epoch [2/2]: 3/3, loss=0.793
+    """
+
+    def __init__(
+        self,
+        description: str | None = None,
+        *,
+        scope: Literal["epoch", "run"] = "epoch",
+        persist: bool | None = None,
+        running_average: float | None = None,
+        file: TextIO | None = None,
+        **options: Any,
+    ) -> None:
+        if scope not in ("epoch", "run"):
+            raise ArgumentError(f"`scope` must be 'epoch' or 'run', got {scope!r}")
+        if running_average is not None and not 0 <= running_average < 1:
+            raise ArgumentError(f"`running_average` must be at least 0 and below 1, got {running_average!r}")
+        self._bar_class = _import_bar_class()
+        self._description = description
+        self._scope = scope
+        self._file = file
+        self._interval_s = options.pop("mininterval", 0.1)
+        self._options = {"leave": persist, **options}
+        self._averages = None if running_average is None else RunningAverages(running_average)
+        self._metric_names: Iterable[str] | Literal["all"] = ()
+        self._output_transform: Callable[[Any], Any] | None = None
+        self._is_notebook = any("notebook" in base.__module__ for base in self._bar_class.__mro__)
+        self._live = False
+        self._bar: Any = None
+        self._before = 0  # iterations of the run before those that the bar counts
+        self._due = 0.0
+
+    def attach(
+        self,
+        engine: AnyEngine,
+        metric_names: Iterable[str] | Literal["all"] | None = None,
+        output_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Follow an engine. One bar follows one engine.
+
+        Args:
+            engine: the engine to follow.
+            metric_names: keys of `engine.state.metrics` to show as soon as they are there; "all"
+                shows every single number in it.
+            output_transform: makes what is shown from the engine's output: a mapping of names to
+                numbers or to tensors with one element, or just one of these. None shows no output.
+        """
+        self._metric_names = metric_names or ()
+        self._output_transform = output_transform
+        engine.add_event_handler(Events.STARTED, self._start)
+        if self._scope == "epoch":
+            engine.add_event_handler(Events.EPOCH_STARTED, self._open_epoch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
+        if self._scope == "epoch":
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.TERMINATE | Events.INTERRUPT, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._abandon)
+
+    def write(self, message: str) -> None:
+        """Print a line without breaking the bars."""
+        self._bar_class.write(message, file=self._stream())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running averages."""
+        return {"averages": self._averages.values() if self._averages else {}}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on with saved running averages.
+
+        Raises:
+            StateDictError: it is not a state of a progress bar; nothing is changed then.
+        """
+        if not isinstance(state_dict, Mapping) or set(state_dict) != {"averages"}:
+            raise StateDictError(f"`state_dict` must have 'averages' and nothing else, got {state_dict!r}")
+        if self._averages is not None:
+            self._averages.load(state_dict["averages"])
+
+    # ---- events ------------------------------------------------------------------------------------
+
+    def _start(self, engine: AnyEngine) -> None:
+        if self._averages is not None and not engine.state.resumed:
+            self._averages.reset()
+        if self._scope == "run" or engine.position.epoch_iteration:
+            self._open(engine)
+
+    def _open_epoch(self, engine: AnyEngine) -> None:
+        self._close(engine)
+        self._open(engine)
+
+    def _advance(self, engine: AnyEngine) -> None:
+        if self._averages is not None and self._output_transform is not None:
+            self._averages.update(named_numbers(self._output_transform(engine.state.output)))
+        now = time.monotonic()
+        if now >= self._due or self._bar is None:
+            self._due = now + self._interval_s
+            self._show(engine)
+
+    def _finish(self, engine: AnyEngine) -> None:
+        if self._bar is not None and self._bar.total is None:
+            self._bar.total = self._done(engine)  # only its end told how long it is
+        self._close(engine)
+
+    def _close(self, engine: AnyEngine) -> None:
+        if self._bar is not None:
+            self._show(engine)
+            self._abandon()
+
+    def _abandon(self) -> None:
+        # After an error nothing is read any more: what reads it may be what failed.
+        if self._bar is None:
+            return
+        bar, self._bar = self._bar, None
+        stays = bar.pos == 0 if bar.leave is None else bar.leave
+        if stays and not self._live and not bar.disable:
+            bar.fp.write(f"{bar}\n")
+            bar.fp.flush()
+        bar.close()
+
+    # ---- the bar -----------------------------------------------------------------------------------
+
+    def _open(self, engine: AnyEngine) -> None:
+        stream = self._stream()
+        self._live = self._is_notebook or stream.isatty()
+        position = engine.position
+        done = position.epoch_iteration if self._scope == "epoch" else position.iteration
+        self._before = position.iteration - done
+        self._bar = self._bar_class(
+            desc=self._describe(engine), total=self._total(engine), initial=done, file=stream,
+            mininterval=0, miniters=1, **(self._drawing(stream) | self._options),
+        )  # fmt: skip
+        self._due = 0.0
+
+    def _show(self, engine: AnyEngine) -> None:
+        if self._bar is None:  # the run was interrupted, which closed the bar, and goes on
+            self._open(engine)
+        self._bar.set_postfix(self._shown(engine), refresh=False)
+        self._bar.update(self._done(engine) - self._bar.n)
+
+    def _shown(self, engine: AnyEngine) -> dict[str, Any]:
+        state = engine.state
+        values: dict[str, Any] = {}
+        if self._averages is not None:
+            values |= self._averages.values()
+        elif self._output_transform is not None and state.output is not None:
+            values |= named_numbers(self._output_transform(state.output))
+        names = state.metrics if self._metric_names == "all" else self._metric_names
+        values |= {name: state.metrics[name] for name in names if name in state.metrics}
+        return {name: float(value) for name, value in values.items() if is_single_number(value)}
+
+    def _done(self, engine: AnyEngine) -> int:
+        return engine.state.iteration - self._before
+
+    def _total(self, engine: AnyEngine) -> int | None:
+        state = engine.state
+        length = state.epoch_length
+        limit = None if state.max_iters is None else state.max_iters - self._before
+        if self._scope == "run":
+            in_epochs = None if length is None or state.max_epochs is None else length * state.max_epochs
+            return in_epochs if limit is None else limit
+        return length if length is None or limit is None else min(length, limit)
+
+    def _describe(self, engine: AnyEngine) -> str:
+        if self._scope == "run":
+            return self._description or "Run"
+        state = engine.state
+        if self._description is not None and state.max_epochs == 1:
+            return self._description
+        count = f"{state.epoch}/{state.max_epochs}" if state.max_epochs is not None else f"{state.epoch}"
+        return f"{self._description or 'Epoch'} [{count}]"
+
+    def _drawing(self, stream: TextIO) -> dict[str, Any]:
+        if self._is_notebook:
+            return {}
+        if not self._live:  # a line cannot be redrawn: tqdm only counts and keeps the time
+            return {"delay": math.inf}
+        # Some terminals pretend to have no size, and tqdm would fit its bar into that.
+        return {"dynamic_ncols": True} if _has_size(stream) else {"ncols": 80, "nrows": 24}
+
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._file is None else self._file
+
+
+def _has_size(stream: TextIO) -> bool:
+    """Tell whether `stream` is a terminal that knows its size."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False
+
+
+def _import_bar_class() -> Any:
+    """Return tqdm's class for where this runs, terminal or notebook, without its watching thread."""
+    try:
+        module = importlib.import_module("tqdm.auto")
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError("progress", "ProgressBar", "tqdm") from error
+    # The bar is redrawn from the loop alone; a thread would also be there when workers are forked.
+    return type("Bar", (module.tqdm,), {"monitor_interval": 0})

@@ -1,0 +1,25 @@
+"""Which of several processes this one is, asked only of what is loaded and running already."""
+
+from __future__ import annotations
+
+import sys
+
+
+def current_rank() -> int:
+    """Return the number of this process among those that train together, 0 if it is alone."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    runtime = sys.modules.get("torch_xla.runtime")
+    return int(runtime.global_ordinal()) if runtime is not None else 0
+
+
+def is_xla_in_use() -> bool:
+    """Return whether this process works with XLA devices, where all processes have to save together."""
+    return "torch_xla" in sys.modules
+
+
+def is_distributed() -> bool:
+    """Return whether several processes train together."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and bool(distributed.is_initialized())

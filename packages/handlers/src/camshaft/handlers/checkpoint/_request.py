@@ -1,0 +1,163 @@
+"""What is fixed when a handler is called: score, step, priority and file name of a save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
+from camshaft.handlers.checkpoint._collect import Objects, leaves
+from camshaft.handlers.checkpoint._naming import NameParts, NamePattern, default_pattern
+from camshaft.handlers.checkpoint._number import as_score, as_step
+from camshaft.handlers.checkpoint._record import CheckpointRecord
+from camshaft.handlers.checkpoint._retention import Item
+
+SEVERAL = "checkpoint"
+
+ScoreFunction = Callable[[Engine[Any, Any]], Any]
+StepFunction = Callable[[Engine[Any, Any], Any], Any]
+
+
+@dataclass(frozen=True)
+class SaveRequest:
+    """A save as it was asked for.
+
+    Attributes:
+        engine: The engine that the handler was called with.
+        to_save: The objects.
+        item: Priority and file name.
+        record: What the file is to say of itself, as far as it is known yet.
+    """
+
+    engine: Engine[Any, Any]
+    to_save: Objects
+    item: Item
+    record: CheckpointRecord
+
+    def is_exact(self) -> bool:
+        """Return whether a run could be continued exactly from what is saved now."""
+        engines = [leaf for _, leaf in leaves(self.to_save) if isinstance(leaf, Engine)]
+        return all(engine.is_exact for engine in [self.engine, *engines])
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the saves of a handler are scored, numbered and called.
+
+    Attributes:
+        pattern: Pattern of the file names.
+        prefix: First part of the file names.
+        score_function: ``f(engine)``, None without a score.
+        score_name: What the score is called.
+        step_function: ``f(engine, event)``, None for the engine's iteration.
+    """
+
+    pattern: NamePattern
+    prefix: str
+    score_function: ScoreFunction | None
+    score_name: str | None
+    step_function: StepFunction | None
+
+    @classmethod
+    def checked(
+        cls,
+        template: str | None,
+        prefix: str,
+        score_function: ScoreFunction | None,
+        score_name: str | None,
+        step_function: StepFunction | None,
+    ) -> Naming:
+        """Return the naming that a handler's arguments describe.
+
+        Raises:
+            ArgumentTypeError: an argument is of the wrong kind.
+            ArgumentError: the template uses something that there will not be.
+        """
+        for argument, value in (
+            ("filename_prefix", prefix),
+            ("score_name", score_name),
+            ("filename_pattern", template),
+        ):
+            if not isinstance(value, str) and (value is not None or argument == "filename_prefix"):
+                raise ArgumentTypeError(f"`{argument}` must be a string, got {value!r}")
+        for argument, function in (("score_function", score_function), ("global_step_transform", step_function)):
+            if function is not None and not callable(function):
+                raise ArgumentTypeError(f"`{argument}` must be callable, got {function!r}")
+        if score_function is None and score_name is not None:
+            score_function = default_score(score_name)
+        if template is None:
+            template = default_pattern(
+                with_prefix=bool(prefix),
+                with_score=score_function is not None,
+                with_score_name=score_name is not None,
+                with_global_step=score_function is None or step_function is not None,
+            )
+        naming = cls(NamePattern(template), prefix, score_function, score_name, step_function)
+        naming._require_values()
+        return naming
+
+    def request(self, engine: Engine[Any, Any], to_save: Objects) -> SaveRequest:
+        """Fix score, step and name of a save.
+
+        Raises:
+            ArgumentError: score or step is no number.
+        """
+        score = None if self.score_function is None else as_score(self.score_function(engine))
+        if self.step_function is None:
+            step: float = engine.state.get_event_attrib_value(Events.ITERATION_COMPLETED)
+        else:
+            step = as_step(self.step_function(engine, engine.last_event_name))
+        name = name_for(to_save)
+        item = Item(step if score is None else score, self.filename(name, step, score))
+        record = CheckpointRecord(
+            step=step, prefix=self.prefix, name=name, score_name=self.score_name, priority=item.priority
+        )
+        return SaveRequest(engine, to_save, item, record)
+
+    def filename(self, name: str, step: float, score: float | None) -> str:
+        """Return the file name of a save."""
+        return self.pattern.format(NameParts(name, self.prefix, step, score, self.score_name))
+
+    def sample(self, name: str) -> str:
+        """Return a file name as they will be, with numbers of a usual length."""
+        return self.filename(name, 10_000_000, None if self.score_function is None else -0.1234)
+
+    def parse(self, filename: str, **known: str | None) -> Mapping[str, str] | None:
+        """Take a file name apart, or return None when it is none of these."""
+        own = {"filename_prefix": self.prefix, "score_name": self.score_name}
+        return self.pattern.parse(filename, **{**own, **known})
+
+    def _require_values(self) -> None:
+        for field, value in (("score", self.score_function), ("score_name", self.score_name)):
+            if field in self.pattern.fields and value is None:
+                raise ArgumentError(
+                    f"`filename_pattern` must not use {field!r} when there is none, got {self.pattern.template!r}; "
+                    f"give `{'score_function' if field == 'score' else field}`"
+                )
+        self.sample(SEVERAL)
+
+
+def name_for(to_save: Objects) -> str:
+    """Return what a file with these objects is called."""
+    return next(iter(to_save)) if len(to_save) == 1 else SEVERAL
+
+
+def default_score(metric_name: str, sign: float = 1.0) -> ScoreFunction:
+    """Return a function that reads a metric of the engine, times `sign`.
+
+    Raises:
+        ArgumentError: `sign` is neither 1 nor -1.
+    """
+    if sign not in (1.0, -1.0):
+        raise ArgumentError(f"`score_sign` must be 1.0 or -1.0, got {sign!r}; -1.0 is for what is better when smaller")
+
+    def score(engine: Engine[Any, Any]) -> Any:
+        metrics = engine.state.metrics
+        if metric_name not in metrics:
+            raise ArgumentError(
+                f"`metric_name` must be a metric of the engine, got {metric_name!r}; it has {sorted(metrics)}"
+            )
+        return sign * metrics[metric_name]
+
+    return score

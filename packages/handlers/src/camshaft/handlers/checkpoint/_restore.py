@@ -1,0 +1,195 @@
+"""From files back into objects: a given one, or the newest that will do."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camshaft.engine import EngineWarning
+from camshaft.handlers.checkpoint._codec import read_payload
+from camshaft.handlers.checkpoint._collect import Objects, load, require_objects, states_for
+from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
+from camshaft.handlers.checkpoint._listing import CheckpointFile, readable_list
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was restored from where.
+
+    Attributes:
+        path: The file that was loaded.
+        step: The step it is of, None if unknown.
+        save_number: Counts the saves into the directory; None for a file that plain `torch.save` wrote.
+        inexact: Whether the save was taken where a run cannot be continued exactly, inside a failing
+            iteration, say.
+        score_name, priority: What the file says of its score; `priority` is the step when there is none.
+        skipped: Files that were passed over, each with the reason: newer ones, and damaged ones that do
+            not tell their age any more.
+        nan_scores: How many of the checkpoints that were looked at have NaN for a score.
+    """
+
+    path: Path
+    step: float | None
+    save_number: int | None = None
+    inexact: bool = False
+    score_name: str | None = None
+    priority: float | None = None
+    skipped: tuple[tuple[Path, str], ...] = ()
+    nan_scores: int = 0
+
+
+def load_objects(
+    to_load: Objects,
+    checkpoint: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    trusted: bool = False,
+    map_location: Any = "cpu",
+    **kwargs: Any,
+) -> None:
+    """Load a checkpoint into objects, into all of them or, if one refuses, into none.
+
+    While loading, main memory holds a copy of the objects' former state. See `Checkpoint.load_objects`.
+    """
+    require_objects(to_load, "to_load")
+    if isinstance(checkpoint, str | os.PathLike):
+        payload, contents = read_payload(checkpoint, trusted=trusted, map_location=map_location)
+        states = states_for(to_load, payload, contents.record)
+    else:
+        states = states_for(to_load, checkpoint)
+    load(to_load, states, **kwargs)
+
+
+def restore_latest(
+    dirname: str | os.PathLike[str],
+    to_load: Objects,
+    *,
+    filename_prefix: str | None = None,
+    trusted: bool = False,
+    strict: bool = True,
+    map_location: Any = "cpu",
+) -> LoadReport:
+    """Load the newest sound checkpoint of a directory that has all the objects.
+
+    Newest is the one with the highest save number; files that plain `torch.save` wrote come after
+    those with one, ordered by the step in their name, then by time. Damaged files that do not tell
+    their age are looked at first, so that they are reported. Files that are damaged, lack an
+    object or do not fit are passed over. All objects are loaded, or none is changed.
+
+    Args:
+        dirname: The directory.
+        to_load: Names and the objects to load.
+        filename_prefix: Only look at files with this prefix, ``""`` for those without one; None looks at all.
+        trusted: Whether to run what is in the files, follow links and read what cannot be verified.
+        strict: For the `load_state_dict` of modules.
+        map_location: For `torch.load`.
+
+    Returns:
+        What was loaded, and what was passed over for which reason.
+
+    Raises:
+        NoCheckpointError: no file will do; the text says why.
+        ArgumentTypeError: `to_load` holds something that cannot load a state.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from camshaft.engine import Engine, Events
+        >>> from camshaft.handlers import Checkpoint
+        >>> trainer, model = Engine(lambda engine, batch: None), torch.nn.Linear(2, 1)
+        >>> objects = {"trainer": trainer, "model": model}
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     handle = trainer.add_event_handler(Events.EPOCH_COMPLETED, Checkpoint(objects, directory))
+        ...     state = trainer.run([1, 2, 3], max_epochs=2)
+        ...     report = restore_latest(directory, objects)
+        >>> report.path.name, report.step, report.skipped
+        ('checkpoint_6.pt', 6, ())
+    """
+    require_objects(to_load, "to_load")
+    directory = Path(dirname).expanduser()
+    candidates = [item for item in readable_list(directory) if _has_prefix(item, filename_prefix)]
+    return load_newest(
+        directory, candidates, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
+    )
+
+
+def load_newest(
+    directory: Path,
+    candidates: Iterable[CheckpointFile],
+    to_load: Objects,
+    *,
+    trusted: bool,
+    map_location: Any,
+    module_options: Mapping[str, Any],
+) -> LoadReport:
+    """Load the first of the candidates that will do.
+
+    Raises:
+        NoCheckpointError: none does.
+    """
+    skipped: list[tuple[Path, str]] = []
+    nan_scores = 0
+    for item in candidates:
+        nan_scores += _is_nan(item)
+        reason = _lacking(item, to_load)
+        if reason is None:
+            try:
+                payload, contents = read_payload(item.path, trusted=trusted, map_location=map_location)
+                load(to_load, states_for(to_load, payload, contents.record), **module_options)
+            except MemoryError:
+                raise  # an older file would need as much
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, an older one may do
+                reason = _reason(error, item.path)
+                warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=3)
+            else:
+                return _report(item, tuple(skipped), nan_scores)
+        skipped.append((item.path, reason))
+    told = "".join(f"\n  {path.name}: {reason}" for path, reason in skipped)
+    wanted = ", ".join(map(repr, to_load))
+    raise NoCheckpointError(f"{directory} has no checkpoint of {wanted} that can be loaded{told}")
+
+
+def _report(item: CheckpointFile, skipped: tuple[tuple[Path, str], ...], nan_scores: int) -> LoadReport:
+    record = item.record
+    if record is None:
+        return LoadReport(item.path, item.step, skipped=skipped, nan_scores=nan_scores)
+    return LoadReport(
+        item.path,
+        record.step,
+        record.save_number,
+        not record.exact,
+        record.score_name,
+        record.priority,
+        skipped,
+        nan_scores,
+    )
+
+
+def _has_prefix(item: CheckpointFile, prefix: str | None) -> bool:
+    if prefix is None:
+        return True
+    if item.record is not None and item.record.name:
+        return item.record.prefix == prefix
+    return item.path.name.startswith(f"{prefix}_") if prefix else True
+
+
+def _lacking(item: CheckpointFile, to_load: Objects) -> str | None:
+    """Return what a file says it does not hold, before anything of it is read."""
+    keys = item.record.keys if item.record is not None else None
+    missing = [] if keys is None else [key for key in to_load if key not in keys]
+    return f"it lacks {', '.join(map(repr, missing))}" if missing else None
+
+
+def _is_nan(item: CheckpointFile) -> bool:
+    priority = item.record.priority if item.record is not None else None
+    return priority is not None and math.isnan(priority)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    text = str(error).removeprefix(f"{path}: ")
+    if isinstance(error, CheckpointMismatchError):
+        return text
+    return f"{' '.join(text.split())[:300]} ({type(error).__name__})"

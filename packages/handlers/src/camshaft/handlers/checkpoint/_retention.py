@@ -1,0 +1,87 @@
+"""Which checkpoints to keep: pure functions of the list of those saved."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Item(NamedTuple):
+    """A saved checkpoint: its priority (higher is better) and its file name."""
+
+    priority: float
+    filename: str
+
+
+class Plan(NamedTuple):
+    """What a save does to the list: what it will be, lowest priority first, and what goes."""
+
+    keep: tuple[Item, ...]
+    drop: tuple[Item, ...]
+
+
+def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool = False) -> Plan | None:
+    """Say what becomes of the list when `new` is saved, or None when it is not worth saving.
+
+    While there is room everything is kept. Then `new` must be better than the worst of those that
+    stay. NaN is worse than every number. A `new` with the file name of an item in the list takes
+    its place and pushes nothing else out. A list longer than `n_saved` is cut to size.
+
+    Args:
+        saved: The list so far, lowest priority first. It stays as it is.
+        new: What would be saved.
+        n_saved: How many to keep, None for all.
+        greater_or_equal: Whether a tie goes to the later one.
+
+    Examples:
+        >>> saved = [Item(0.5, "a.pt"), Item(0.7, "b.pt")]
+        >>> [item.filename for item in plan(saved, Item(0.6, "c.pt"), n_saved=2).keep]
+        ['c.pt', 'b.pt']
+        >>> plan(saved, Item(0.5, "c.pt"), n_saved=2) is None
+        True
+    """
+    if not _is_worth_it(saved, new, n_saved, greater_or_equal=greater_or_equal):
+        return None
+    others = [item for item in saved if item.filename != new.filename]
+    kept = _inserted(others, new, after_ties=greater_or_equal)
+    surplus = 0 if n_saved is None else max(0, len(kept) - n_saved)
+    return Plan(tuple(kept[surplus:]), tuple(kept[:surplus]))
+
+
+def ranked(items: Iterable[Item], *, greater_or_equal: bool = False) -> list[Item]:
+    """Return items, given in the order of their saving, from the lowest priority to the highest."""
+    result: list[Item] = []
+    for item in items:
+        result = _inserted(result, item, after_ties=greater_or_equal)
+    return result
+
+
+def best(saved: Sequence[Item]) -> Item | None:
+    """Return the item with the highest priority; NaN is none, so a list of nothing else has no best."""
+    return saved[-1] if saved and not math.isnan(saved[-1].priority) else None
+
+
+def is_behind(saved: Sequence[Item], new: Item) -> bool:
+    """Return whether everything in the list has a higher priority than `new`."""
+    return all(_rank(new) < _rank(item) for item in saved)
+
+
+def _is_worth_it(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool) -> bool:
+    if n_saved is None or len(saved) < n_saved:
+        return True
+    to_beat = _rank(saved[len(saved) - n_saved])
+    return _rank(new) > to_beat or (greater_or_equal and _rank(new) == to_beat)
+
+
+def _inserted(items: Sequence[Item], new: Item, *, after_ties: bool) -> list[Item]:
+    rank = _rank(new)
+    place = sum(1 for item in items if _rank(item) < rank or (after_ties and _rank(item) == rank))
+    return [*items[:place], new, *items[place:]]
+
+
+def _rank(item: Item) -> tuple[bool, float]:
+    """Return what items are compared by: every NaN is the same, and less than minus infinity."""
+    return (False, 0.0) if math.isnan(item.priority) else (True, item.priority)

@@ -1,0 +1,111 @@
+"""Where a payload goes while it is being written: to a file, and into its checksum at the same time."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from camshaft.handlers.checkpoint._archive import END_RECORD_BYTES, with_comment_bytes
+from camshaft.handlers.checkpoint._checksum import BlockChecksum
+from camshaft.handlers.checkpoint._record import encode_trailer, trailer_size_bytes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_BUFFER_BYTES = 1 << 22
+
+
+class CheckpointSink:
+    """A file, as `torch.save` wants one, that ends with a trailer.
+
+    Small portions are collected, and the checksum is summed up by a second thread while the first
+    one writes. An error of the file is kept until `finish`: the writer of archives, told of it in
+    the middle, would hide it behind one of its own.
+
+    Examples:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryFile() as file, CheckpointSink(file.fileno()) as sink:
+        ...     written = sink.write(b"content")
+        ...     sink.finish(b"{}")
+        ...     os.pread(file.fileno(), 28, 0)
+        b'contentcamshaft-checkpoint/1'
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+        self._checksum = BlockChecksum()
+        self._thread: ThreadPoolExecutor | None = None
+        self._error: OSError | None = None
+        self.size_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Take the next bytes; the memory is free again when this returns."""
+        view = memoryview(data).cast("B")
+        if len(self._buffer) + len(view) > _BUFFER_BYTES:
+            self._put_buffer()
+        if len(view) > _BUFFER_BYTES:
+            self._put(view)
+        else:
+            self._buffer += view
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: `finish` writes what is left."""
+
+    def finish(self, record_text: bytes) -> None:
+        """Write what is left, and the trailer.
+
+        Raises:
+            OSError: something could not be written, now or earlier.
+        """
+        # The record that ends an archive is its last portion and small, hence still in the buffer.
+        end_record = bytes(self._buffer[-END_RECORD_BYTES:])
+        announcing = with_comment_bytes(end_record, trailer_size_bytes(record_text))
+        if announcing is not None:
+            self._buffer[-END_RECORD_BYTES:] = announcing
+        self._put_buffer()
+        self._write_all(memoryview(encode_trailer(record_text, self._checksum.value())))
+        if self._error is not None:
+            raise self._error
+
+    def _put_buffer(self) -> None:
+        if self._buffer:
+            self._put(memoryview(self._buffer))
+            self._buffer = bytearray()
+
+    def _put(self, view: memoryview) -> None:
+        if self._error is not None:
+            return
+        if len(view) < _BUFFER_BYTES // 4:
+            self._checksum.update(view)
+            self._write_all(view)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="camshaft-checksum")
+        summing = self._thread.submit(self._checksum.update, view)
+        try:
+            self._write_all(view)
+        finally:
+            summing.result()
+
+    def _write_all(self, view: memoryview) -> None:
+        if self._error is not None:
+            return
+        try:
+            while view:
+                written = os.write(self._descriptor, view)
+                self.size_bytes += written
+                view = view[written:]
+        except OSError as error:
+            self._error = error

@@ -1,0 +1,157 @@
+"""Backends: plain torch, NVIDIA's apex, XLA. What differs between them, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.supervised._errors import BackendMissingError
+from camshaft.supervised._precision import Passes, plain_passes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from torch.amp.grad_scaler import GradScaler
+
+    from camshaft.supervised._batch import Device
+
+BackendName = Literal["plain", "apex", "xla"]
+AMP_MODES = (None, "amp", "apex")
+
+
+def as_device(device: Device) -> torch.device | None:
+    """Return `device` as torch's own type, None when none is named.
+
+    Raises:
+        ArgumentError: no device goes by that name.
+        ArgumentTypeError: it cannot name a device at all.
+    """
+    try:
+        return None if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise ArgumentError(f"`device` must be a device of torch, got {device!r}; try 'cpu' or 'cuda'") from error
+    except TypeError as error:
+        raise ArgumentTypeError(f"`device` must be a torch.device or its name, got {device!r}") from error
+
+
+def select_backend(device: Device, amp_mode: str | None, scaler: bool | GradScaler | None = None) -> BackendName:
+    """Return the backend for the device and mode, once it is sure that it can be used.
+
+    Raises:
+        ArgumentError: the mode is unknown, or does not go with the device or the scaler.
+        BackendMissingError: the backend is not installed in a form that can be used.
+    """
+    placed = as_device(device)
+    kind = None if placed is None else placed.type
+    if amp_mode not in AMP_MODES:
+        raise ArgumentError(f"`amp_mode` must be None, 'amp' or 'apex', got {amp_mode!r}")
+    if kind == "mps" and amp_mode is not None:
+        raise ArgumentError(f"`amp_mode` must be None on an MPS device, got {amp_mode!r}; use device='cuda'")
+    if kind == "xla" and amp_mode == "apex":
+        raise ArgumentError("`amp_mode` must be None or 'amp' on an XLA device, got 'apex'")
+    if scaler is not None and scaler is not False:
+        _require_scaler_fits(kind, amp_mode)
+    if amp_mode == "apex":
+        require_apex()
+        return "apex"
+    if kind == "xla":
+        require_xla()
+        return "xla"
+    return "plain"
+
+
+def _require_scaler_fits(kind: str | None, amp_mode: str | None) -> None:
+    if amp_mode != "amp":
+        raise ArgumentError(f"`scaler` must be False unless amp_mode is 'amp', got amp_mode={amp_mode!r}")
+    if kind == "xla":
+        raise ArgumentError("`scaler` must be False on an XLA device, which autocasts to bfloat16")
+
+
+# ---- apex ----------------------------------------------------------------------------------------
+
+
+def require_apex() -> ModuleType:
+    """Return the module `apex.amp`.
+
+    Raises:
+        BackendMissingError: what goes by the name of apex here cannot do it; the text says why.
+    """
+    spec = importlib.util.find_spec("apex")
+    if spec is None:
+        raise _apex_missing("`amp_mode` 'apex' needs NVIDIA's apex, which is not installed (it is built from source)")
+    folders = [Path(place) for place in spec.submodule_search_locations or ()]
+    if not _has_submodule(folders, "optimizers"):
+        raise _apex_missing(
+            "`amp_mode` 'apex' needs NVIDIA's apex, but the package of that name here is a different project; "
+            "uninstall it and build NVIDIA's from source"
+        )
+    if not _has_submodule(folders, "amp"):
+        raise _apex_missing("`amp_mode` 'apex' needs `apex.amp`, which this apex no longer has; use amp_mode='amp'")
+    if importlib.util.find_spec("amp_C") is None:
+        raise _apex_missing("`amp_mode` 'apex' needs an apex built with its CUDA extensions, and this one has none")
+    return importlib.import_module("apex.amp")
+
+
+def _has_submodule(folders: list[Path], name: str) -> bool:
+    # Looked up without importing: the unrelated package needs others that may not be there.
+    return any((folder / name).is_dir() or (folder / f"{name}.py").is_file() for folder in folders)
+
+
+def _apex_missing(text: str) -> BackendMissingError:
+    return BackendMissingError("apex", text)
+
+
+def apex_passes(optimizer: torch.optim.Optimizer) -> Passes:
+    """Return the passes with the loss scaled by apex. Model and optimizer went through `amp.initialize` before."""
+    amp = require_apex()
+
+    def backward(loss: torch.Tensor) -> None:
+        # At the end of this block apex itself brings the gradients back to their true size.
+        with amp.scale_loss(loss, optimizer) as scaled_loss:
+            scaled_loss.backward()
+
+    return replace(plain_passes(optimizer), backward=backward)
+
+
+# ---- XLA -----------------------------------------------------------------------------------------
+
+
+def require_xla() -> tuple[ModuleType, ModuleType]:
+    """Return the modules `torch_xla` and `torch_xla.core.xla_model`.
+
+    Raises:
+        BackendMissingError: torch_xla cannot be imported.
+    """
+    try:
+        return importlib.import_module("torch_xla"), importlib.import_module("torch_xla.core.xla_model")
+    except ImportError as error:
+        found = importlib.util.find_spec("torch_xla") is not None
+        state = f"cannot be imported ({error})" if found else "is not installed"
+        raise BackendMissingError("xla", f"an XLA device needs torch_xla, which {state}") from error
+
+
+def xla_passes(optimizer: torch.optim.Optimizer) -> Passes:
+    """Return the passes whose step exchanges gradients between replicas and runs what was recorded."""
+    _, xla_model = require_xla()
+    return replace(plain_passes(optimizer), step=lambda: xla_model.optimizer_step(optimizer, barrier=True))
+
+
+def xla_sync() -> Callable[[], Any]:
+    """Return the function that runs what an XLA device has recorded so far."""
+    torch_xla, _ = require_xla()
+    return torch_xla.sync  # type: ignore[no-any-return]  # an untyped module
+
+
+def default_device(model: torch.nn.Module) -> torch.device:
+    """Return the device of the model's parameters, the CPU when it has none."""
+    with suppress(StopIteration):
+        return next(model.parameters()).device
+    return torch.device("cpu")

@@ -1,0 +1,22 @@
+"""The error of this package; all others are those of :mod:`camshaft.engine`."""
+
+from __future__ import annotations
+
+from camshaft.engine import EngineError
+
+
+class BackendMissingError(EngineError, ModuleNotFoundError, RuntimeError):
+    """Something that was asked for is not installed, or not in a form that can be used.
+
+    Attributes:
+        extra: the extra of the distribution that brings it, or documents how to get it.
+
+    Examples:
+        >>> error = BackendMissingError("xla", "`device` 'xla' needs torch_xla, which is not installed")
+        >>> print(error)
+        `device` 'xla' needs torch_xla, which is not installed; see the extra camshaft-supervised[xla]
+    """
+
+    def __init__(self, extra: str, text: str) -> None:
+        super().__init__(f"{text}; see the extra camshaft-supervised[{extra}]")
+        self.extra = extra

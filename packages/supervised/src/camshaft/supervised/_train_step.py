@@ -1,0 +1,206 @@
+"""The training step: one function for every precision, backend and accumulation."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
+from camshaft.supervised._accumulation import WHOLE, Share, Window
+
+if TYPE_CHECKING:
+    from camshaft.supervised._batch import Device
+    from camshaft.supervised._precision import Forward, Passes
+
+AnyEngine = Engine[Any, Any]
+Step = Callable[[AnyEngine, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """How a batch becomes a prediction: what training and evaluation share.
+
+    Attributes:
+        model, device, non_blocking, prepare_batch, model_transform, model_fn: as the factories take them.
+    """
+
+    model: torch.nn.Module
+    device: Device
+    non_blocking: bool
+    prepare_batch: Callable[..., tuple[Any, Any]]
+    model_transform: Callable[[Any], Any]
+    model_fn: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How gradients become new parameters.
+
+    Attributes:
+        optimizer: owns the parameters.
+        passes: backward pass, true gradients, optimizer step.
+        clip_norm: largest norm of all gradients together, None for any.
+        clip_value: largest size of any one gradient, None for any.
+    """
+
+    optimizer: torch.optim.Optimizer
+    passes: Passes
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in (("clip_grad_norm", self.clip_norm), ("clip_grad_value", self.clip_value)):
+            if limit is not None and not limit > 0:
+                raise ArgumentError(f"`{name}` must be above 0, got {limit!r}; None clips nothing")
+
+    def __call__(self, factor: float = 1.0) -> None:
+        """Let the optimizer use the gradients, multiplied with `factor` and clipped."""
+        if factor != 1.0 or self.clip_norm is not None or self.clip_value is not None:
+            self.passes.unscale()
+            self._adjust(factor)
+        self.passes.step()
+
+    def _adjust(self, factor: float) -> None:
+        parameters = list(self.parameters())
+        if factor != 1.0:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """Yield what the optimizer updates."""
+        return (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+
+
+class Accumulation:
+    """Gradient accumulation on an engine: one optimizer step for several iterations.
+
+    Args:
+        steps: iterations that share an optimizer step.
+        model: asked for `no_sync`, which keeps replicas from exchanging gradients too early.
+        update: the optimizer step.
+    """
+
+    def __init__(self, steps: int, model: torch.nn.Module, update: Update) -> None:
+        self._window = Window(steps)
+        self._model = model
+        self._update = update
+        self._engines: weakref.WeakSet[AnyEngine] = weakref.WeakSet()
+        self._epoch_start = 0  # iterations of the run before the current epoch
+        self.without_exchange: Callable[[], AbstractContextManager[Any]] = getattr(model, "no_sync", nullcontext)
+
+    def attach(self, engine: AnyEngine) -> None:
+        """Step at the end of each epoch what its last window holds, and keep safe points out of windows."""
+        self._engines.add(engine)
+        self._locate(engine)
+        engine.hold_safe_points(lambda: self._window.is_open)
+        engine.add_event_handler(Events.STARTED, self._locate)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, self._step_early)
+
+    def enter(self, engine: AnyEngine) -> Share:
+        """Return what the iteration that starts now does for its window."""
+        if engine not in self._engines:
+            self.attach(engine)
+        state = engine.state
+        done = state.iteration - 1
+        return self._window.enter(done, done - self._epoch_start, state.epoch_length)
+
+    def leave(self) -> None:
+        """Count the iteration whose gradients are complete now."""
+        self._window.leave()
+
+    def _locate(self, engine: AnyEngine) -> None:
+        position = engine.position
+        self._epoch_start = position.iteration - position.epoch_iteration
+        self._window.forget_unless_next(position.iteration)
+
+    def _start_epoch(self, engine: AnyEngine) -> None:
+        self._epoch_start = engine.state.iteration
+
+    def _step_early(self) -> None:
+        factor = self._window.close_early()
+        if factor is not None:
+            self._exchange_gradients()
+            self._update(factor)
+
+    def _exchange_gradients(self) -> None:
+        # Every iteration of this window ran without the exchange that its last one would have made.
+        if isinstance(self._model, torch.nn.parallel.DistributedDataParallel):
+            group = self._model.process_group
+            for parameter in self._update.parameters():
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad, group=group)
+                    parameter.grad.div_(torch.distributed.get_world_size(group))
+
+
+def make_accumulation(steps: int, model: torch.nn.Module, update: Update) -> Accumulation | None:
+    """Return the accumulation over `steps` iterations, None when each iteration steps.
+
+    Raises:
+        ArgumentTypeError: `steps` is not an integer.
+        ArgumentError: `steps` is below 1.
+    """
+    try:
+        count = None if isinstance(steps, bool) else range(steps).stop
+    except TypeError:
+        count = None
+    if count is None:
+        raise ArgumentTypeError(f"`gradient_accumulation_steps` must be an integer, got {steps!r}")
+    if count < 1:
+        raise ArgumentError(f"`gradient_accumulation_steps` must be at least 1, got {steps!r}; 1 accumulates nothing")
+    return None if count == 1 else Accumulation(count, model, update)
+
+
+def detached_loss(x: Any, y: Any, y_pred: Any, loss: torch.Tensor) -> torch.Tensor:
+    """Return the loss alone, without its graph and without waiting for the device: the default output."""
+    return loss.detach()
+
+
+def make_training_step(
+    prediction: Prediction,
+    forward: Forward,
+    loss_fn: Callable[[Any, Any], torch.Tensor],
+    update: Update,
+    output_transform: Callable[[Any, Any, Any, Any], Any],
+    accumulation: Accumulation | None,
+) -> Step:
+    """Return the function that does one iteration of training.
+
+    Everything that can be settled is settled here: the step itself only computes.
+    """
+    model, model_fn, model_transform = prediction.model, prediction.model_fn, prediction.model_transform
+    prepare_batch, device, non_blocking = prediction.prepare_batch, prediction.device, prediction.non_blocking
+    optimizer, backward = update.optimizer, update.passes.backward
+    with_exchange = nullcontext()
+
+    def training_step(engine: AnyEngine, batch: Any) -> Any:
+        share = WHOLE if accumulation is None else accumulation.enter(engine)
+        if share.opens:
+            optimizer.zero_grad()
+        # Only when needed: it walks over all submodules, and frozen ones are meant to stay frozen.
+        if not model.training:
+            model.train()
+        x, y = prepare_batch(batch, device=device, non_blocking=non_blocking)
+        with with_exchange if accumulation is None or share.closes else accumulation.without_exchange():
+            with forward:
+                y_pred = model_transform(model_fn(model, x))
+                loss = loss_fn(y_pred, y)
+            backward(loss if share.length == 1 else loss / share.length)
+        if accumulation is not None:
+            accumulation.leave()
+        if share.closes:
+            update()
+        return output_transform(x, y, y_pred, loss)
+
+    return training_step

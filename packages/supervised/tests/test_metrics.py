@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+import torchmetrics
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassPrecision, MulticlassRecall
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events, StateDictError
+from camshaft.supervised import attach_metrics, create_supervised_evaluator
+
+
+def make_data(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(5, 3, generator=generator), torch.randint(3, (5,), generator=generator)) for _ in range(count)]
+
+
+def echo() -> Engine:
+    return Engine(lambda engine, batch: batch)
+
+
+def accuracy() -> MulticlassAccuracy:
+    return MulticlassAccuracy(3, average="micro")
+
+
+class Count:
+    """A metric of one's own, without a state to save."""
+
+    def reset(self):
+        self.value = 0
+
+    def update(self, y_pred, y):
+        self.value += len(y)
+
+    def compute(self):
+        return self.value
+
+
+def test_the_result_is_there_as_a_plain_number_when_the_epoch_ends():
+    data = make_data()
+    evaluator = create_supervised_evaluator(torch.nn.Identity(), {"accuracy": accuracy(), "count": Count()})
+
+    metrics = evaluator.run(data).metrics
+
+    hits = sum(int((x.argmax(1) == y).sum()) for x, y in data)
+    assert metrics == {"accuracy": pytest.approx(hits / 30), "count": 30}
+    assert type(metrics["accuracy"]) is float
+
+
+def test_each_run_and_each_epoch_starts_anew():
+    engine, seen = echo(), []
+    attach_metrics(engine, {"mean": MeanMetric()})
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(engine.state.metrics["mean"]))
+
+    engine.run([1.0, 3.0, 5.0, 7.0], max_epochs=2, epoch_length=2)
+    engine.run([2.0])
+
+    assert seen == [2.0, 6.0, 2.0]
+
+
+def test_a_collection_is_there_as_a_whole_and_entry_by_entry():
+    collection = MetricCollection([MulticlassPrecision(3), MulticlassRecall(3)], prefix="val_")
+    evaluator = create_supervised_evaluator(torch.nn.Identity(), {"scores": collection})
+
+    metrics = evaluator.run(make_data()).metrics
+
+    assert set(metrics) == {"scores", "val_MulticlassPrecision", "val_MulticlassRecall"}
+    assert metrics["scores"]["val_MulticlassRecall"] == metrics["val_MulticlassRecall"]
+    assert type(metrics["val_MulticlassRecall"]) is float
+
+
+def test_a_result_of_several_numbers_stays_a_tensor():
+    evaluator = create_supervised_evaluator(torch.nn.Identity(), {"recall": MulticlassRecall(3, average=None)})
+
+    assert evaluator.run(make_data()).metrics["recall"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        (lambda output: output[0], 4.0),
+        (lambda output: (output[0], output[1]), 4.5),
+    ],
+)
+def test_a_transform_makes_the_arguments_of_update(transform, expected):
+    engine = echo()
+    attach_metrics(engine, {"mean": MeanMetric()}, output_transform=transform)
+
+    assert engine.run([(3.0, 1.0), (5.0, 3.0)]).metrics == {"mean": expected}
+
+
+def test_a_metric_whose_update_takes_one_argument_gets_the_tuple():
+    class Pairs:
+        def reset(self):
+            self.pairs = []
+
+        def update(self, output):
+            self.pairs.append(output)
+
+        def compute(self):
+            return self.pairs
+
+    engine = echo()
+    attach_metrics(engine, {"pairs": Pairs()})
+
+    assert engine.run([(1, 2), (3, 4)]).metrics == {"pairs": [(1, 2), (3, 4)]}
+
+
+def test_measuring_records_no_gradients():
+    engine = Engine(lambda engine, batch: torch.ones(1, requires_grad=True) * batch)
+    metric = MeanMetric()
+    attach_metrics(engine, {"mean": metric}, output_transform=lambda output: 2 * output)
+
+    engine.run([1.0, 2.0])
+
+    assert not metric.mean_value.requires_grad
+
+
+@pytest.mark.parametrize("metrics", [[accuracy()], accuracy(), 3])
+def test_metrics_without_names_are_refused(metrics):
+    with pytest.raises(ArgumentTypeError, match="`metrics` must be a mapping of names to metrics, got "):
+        create_supervised_evaluator(torch.nn.Identity(), metrics)
+
+
+def test_what_is_no_metric_is_refused_by_its_name():
+    with pytest.raises(ArgumentTypeError, match=r"`metrics\['loss'\]` must have update, compute and reset, got "):
+        create_supervised_evaluator(torch.nn.Identity(), {"loss": torch.nn.functional.mse_loss})
+
+
+def test_a_name_that_is_no_string_is_refused():
+    with pytest.raises(ArgumentTypeError, match="`metrics` must have strings as names, got 1"):
+        attach_metrics(echo(), {1: Count()})
+
+
+def test_results_that_would_share_a_name_are_refused_and_nothing_is_attached():
+    engine = echo()
+    attach_metrics(engine, {"MulticlassRecall": MulticlassRecall(3)})
+
+    with pytest.raises(
+        ArgumentError, match=r"`metrics` must have names of their own, got \['MulticlassRecall'\] twice"
+    ):
+        attach_metrics(engine, {"a": accuracy(), "scores": MetricCollection([MulticlassRecall(3)])})
+
+    assert set(engine.stateful) == {"metric:MulticlassRecall"}
+
+
+# ---- saved and restored ----------------------------------------------------------------------------
+
+
+def measured(metrics) -> Engine:
+    engine = echo()
+    attach_metrics(engine, metrics)
+    return engine
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+MAKERS = {
+    "one": lambda: {"accuracy": accuracy()},
+    "list state": lambda: {"auroc": BinaryAUROC()},
+    "collection": lambda: {"scores": MetricCollection([MulticlassPrecision(3), MulticlassRecall(3)])},
+    "wrapped": lambda: {"recall": torchmetrics.ClasswiseWrapper(MulticlassRecall(3, average=None))},
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_an_epoch_continued_elsewhere_ends_with_the_same_result(kind, stop):
+    data = make_data()
+    if kind == "list state":
+        data = [(x[:, 0].sigmoid(), y % 2) for x, y in data]
+    expected = measured(MAKERS[kind]()).run(data, max_epochs=2).metrics
+    stopped = measured(MAKERS[kind]())
+    stopped.add_event_handler(Events.ITERATION_COMPLETED(once=6 + stop), lambda engine: engine.terminate())
+    stopped.run(data, max_epochs=2)
+
+    continued = measured(MAKERS[kind]())
+    continued.load_state_dict(through_a_file(stopped.state_dict()))
+    continued.run(data)
+
+    assert continued.state.metrics == expected
+
+
+def test_a_collection_in_use_takes_up_a_saved_state():
+    data = make_data()
+    engine = measured(MAKERS["collection"]())
+    expected = engine.run(data).metrics["scores"]
+    state = through_a_file(engine.state_dict())
+    engine.run(make_data(2)[::-1])
+
+    engine.load_state_dict(state)
+    engine.stateful["metric:scores"].compute(engine)
+
+    assert engine.state.metrics["scores"] == expected
+
+
+def test_metrics_belong_to_the_engines_state_only_if_they_have_one():
+    engine = measured({"accuracy": accuracy(), "count": Count()})
+
+    assert set(engine.state_dict()["stateful"]) == {"metric:accuracy"}
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    metric = accuracy()
+    engine = measured({"accuracy": metric})
+    engine.run(make_data())
+    before = engine.stateful["metric:accuracy"].state_dict()
+    good = before["metric"]
+    first = next(iter(good))
+
+    for bad in (
+        None,
+        {"metric": good},
+        {"updated": True, "metric": None},
+        {"updated": True, "metric": {key: value for key, value in good.items() if key != first}},
+        {"updated": True, "metric": good | {"other": torch.zeros(1)}},
+        {"updated": True, "metric": good | {first: [1]}},
+    ):
+        with pytest.raises(StateDictError, match="accuracy"):
+            engine.stateful["metric:accuracy"].load_state_dict(bad)
+
+    after = engine.stateful["metric:accuracy"].state_dict()["metric"]
+    assert all(torch.equal(value, after[key]) for key, value in good.items())

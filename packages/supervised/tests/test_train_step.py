@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
+from camshaft.supervised import create_supervised_trainer, supervised_training_step
+
+mse_loss = torch.nn.functional.mse_loss
+
+
+def make_model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 1).double()
+
+
+def make_batches(count: int, size: int = 2) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (
+            torch.randn(size, 3, generator=generator, dtype=torch.float64),
+            torch.randn(size, 1, generator=generator, dtype=torch.float64),
+        )
+        for _ in range(count)
+    ]
+
+
+def joined(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def make_trainer(model: torch.nn.Module, **options) -> Engine:
+    return create_supervised_trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), mse_loss, **options)
+
+
+def without_length(batches):
+    yield from batches
+
+
+def assert_same_parameters(expected: torch.nn.Module, actual: torch.nn.Module) -> None:
+    for wanted, found in zip(expected.parameters(), actual.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_a_step_does_what_a_hand_written_one_does():
+    model, by_hand = make_model(), make_model()
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for x, y in make_batches(5):
+        optimizer.zero_grad()
+        mse_loss(by_hand(x), y).backward()
+        optimizer.step()
+
+    make_trainer(model).run(make_batches(5))
+
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), by_hand.parameters(), strict=True))
+
+
+def test_the_parts_are_called_in_order_with_what_they_need():
+    calls = []
+    model = torch.nn.Linear(1, 1)
+
+    def prepare(batch, device, non_blocking):
+        calls.append(("prepare_batch", batch, device, non_blocking))
+        return batch["x"], batch["y"]
+
+    def run_model(model, x):
+        calls.append(("model_fn", model.training))
+        return {"prediction": model(x)}
+
+    def transform_model_output(output):
+        calls.append("model_transform")
+        return output["prediction"]
+
+    def transform_output(x, y, y_pred, loss):
+        calls.append("output_transform")
+        return {"x": x, "y": y, "y_pred": y_pred, "loss": loss}
+
+    batch = {"x": torch.ones(1, 1), "y": torch.zeros(1, 1)}
+    model.eval()
+    trainer = make_trainer(
+        model, device="cpu", non_blocking=True, prepare_batch=prepare, model_fn=run_model,
+        model_transform=transform_model_output, output_transform=transform_output,
+    )  # fmt: skip
+    output = trainer.run([batch]).output
+
+    assert calls == [
+        ("prepare_batch", batch, "cpu", True), ("model_fn", True), "model_transform", "output_transform",
+    ]  # fmt: skip
+    assert output["x"] is batch["x"]
+    assert output["y"] is batch["y"]
+    assert torch.equal(output["loss"], mse_loss(output["y_pred"], output["y"]))
+
+
+def test_the_default_output_is_the_loss_as_a_detached_scalar_tensor():
+    output = make_trainer(make_model()).run(make_batches(1)).output
+
+    assert isinstance(output, torch.Tensor)
+    assert output.shape == ()
+    assert not output.requires_grad
+
+
+def test_frozen_layers_stay_frozen_and_a_model_left_in_evaluation_trains_again():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.BatchNorm1d(1)).double()
+    model[1].eval()
+    make_trainer(model).run(make_batches(2))
+    assert not model[1].training
+
+    model.eval()
+    make_trainer(model).run(make_batches(1))
+    assert model.training
+
+
+def test_gradients_are_zeroed_before_the_forward_pass():
+    model = make_model()
+    seen = []
+
+    def run_model(model, x):
+        seen.append([parameter.grad for parameter in model.parameters()])
+        return model(x)
+
+    make_trainer(model, model_fn=run_model).run(make_batches(2))
+
+    assert seen == [[None, None], [None, None]]
+
+
+# ---- accumulation ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.integers(1, 5),
+    count=st.integers(1, 9),
+    epochs=st.integers(1, 2),
+    known=st.booleans(),
+)
+def test_accumulated_equals_big_batch(steps, count, epochs, known):
+    batches = make_batches(count)
+    model, big_batch_model = make_model(), make_model()
+    windows = [joined(batches[start : start + steps]) for start in range(0, count, steps)]
+    make_trainer(big_batch_model).run(windows, max_epochs=epochs)
+
+    trainer = make_trainer(model, gradient_accumulation_steps=steps)
+    if known:
+        trainer.run(batches, max_epochs=epochs)
+    else:
+        trainer.add_event_handler(
+            Events.DATALOADER_STOP_ITERATION,
+            lambda engine: setattr(engine.state, "dataloader", without_length(batches)),
+        )
+        trainer.run(without_length(batches), max_epochs=epochs)
+
+    assert_same_parameters(big_batch_model, model)
+
+
+def test_the_loss_is_reported_undivided():
+    batches = make_batches(4)
+    model = make_model()
+    expected = [mse_loss(model(x), y).item() for x, y in batches]
+    losses = []
+    trainer = make_trainer(model, gradient_accumulation_steps=4)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output.item()))
+
+    trainer.run(batches)
+
+    assert losses == expected
+
+
+def test_an_epoch_cut_short_steps_what_its_window_holds():
+    batches = make_batches(8)
+    model, by_hand = make_model(), make_model()
+    make_trainer(by_hand).run([joined(batches[:2])])
+
+    trainer = make_trainer(model, gradient_accumulation_steps=4)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda engine: engine.terminate_epoch(True))
+    trainer.add_event_handler(Events.EPOCH_STARTED(once=2), lambda engine: engine.terminate())
+    trainer.run(batches, max_epochs=2)
+
+    assert_same_parameters(by_hand, model)
+
+
+def test_a_checkpoint_asked_for_inside_a_window_is_taken_at_its_end():
+    model = make_model()
+    trainer = make_trainer(model, gradient_accumulation_steps=3)
+    taken = []
+
+    def ask(engine):
+        asked_at = engine.state.iteration
+        engine.at_safe_point(lambda: taken.append((asked_at, engine.position.iteration)))
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, ask)
+    trainer.run(make_batches(5))
+
+    assert taken == [(1, 3), (2, 3), (3, 3), (4, 5), (5, 5)]
+
+
+def test_a_checkpoint_of_a_window_of_unknown_length_is_taken_after_the_epochs_last_step():
+    model = make_model()
+    trainer = make_trainer(model, gradient_accumulation_steps=3)
+    last_event = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(once=4),
+        lambda engine: engine.at_safe_point(lambda: last_event.append(engine.last_event_name)),
+    )
+
+    trainer.run(without_length(make_batches(4)))
+
+    assert last_event == [Events.EPOCH_COMPLETED]
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
+def test_a_run_terminated_inside_a_window_and_continued_equals_one_never_stopped(stop):
+    batches = make_batches(7)
+    model, never_stopped = make_model(), make_model()
+    make_trainer(never_stopped, gradient_accumulation_steps=3).run(batches, max_epochs=2)
+
+    trainer = make_trainer(model, gradient_accumulation_steps=3)
+    with trainer.add_event_handler(Events.ITERATION_COMPLETED(once=stop), lambda engine: engine.terminate()):
+        trainer.run(batches, max_epochs=2)
+    trainer.run(batches)
+
+    assert_same_parameters(never_stopped, model)
+
+
+def test_a_new_run_does_not_use_the_gradients_of_the_one_before():
+    batches = make_batches(4)
+    model = make_model()
+    trainer = make_trainer(model, gradient_accumulation_steps=4)
+    trainer.run(batches, max_iters=2)
+    expected = copy.deepcopy(model)
+    make_trainer(expected).run([joined(batches)])
+
+    trainer.state.max_iters = None
+    trainer.run(batches, max_epochs=1)
+
+    assert_same_parameters(expected, model)
+
+
+def test_a_step_on_an_engine_of_ones_own_accumulates_too():
+    batches = make_batches(5)
+    model, big_batch_model = make_model(), make_model()
+    make_trainer(big_batch_model).run([joined(batches[:3]), joined(batches[3:])])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    Engine(supervised_training_step(model, optimizer, mse_loss, gradient_accumulation_steps=3)).run(
+        without_length(batches)
+    )
+
+    assert_same_parameters(big_batch_model, model)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_fewer_than_one_iteration_per_step_is_refused(steps):
+    with pytest.raises(ArgumentError, match=f"`gradient_accumulation_steps` must be at least 1, got {steps}"):
+        make_trainer(make_model(), gradient_accumulation_steps=steps)
+
+
+@pytest.mark.parametrize("steps", [1.5, "2", None, True])
+def test_a_number_of_iterations_that_is_no_integer_is_refused(steps):
+    with pytest.raises(ArgumentTypeError, match="`gradient_accumulation_steps` must be an integer, got "):
+        make_trainer(make_model(), gradient_accumulation_steps=steps)
+
+
+REPLICA = """
+    import sys
+    import torch, torch.distributed
+    from torch.nn.parallel import DistributedDataParallel
+    from camshaft.supervised import create_supervised_trainer
+
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(5, 4, 3, generator=generator), torch.randn(5, 4, 1, generator=generator)
+    mine = [(x[i, rank * 2 : rank * 2 + 2], y[i, rank * 2 : rank * 2 + 2]) for i in range(5)]
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    replica = DistributedDataParallel(model)
+    exchanges = []
+    replica.register_comm_hook(None, lambda _, bucket: (
+        exchanges.append(1),
+        torch.distributed.all_reduce(bucket.buffer().div_(2), async_op=True).get_future().then(lambda f: f.value()[0]),
+    )[1])
+    trainer = create_supervised_trainer(
+        replica,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        torch.nn.functional.mse_loss,
+        gradient_accumulation_steps=2,
+    )
+    trainer.run((batch for batch in mine) if sys.argv[1] == "unknown" else mine)
+    torch.save((len(exchanges), model.state_dict()), f"{sys.argv[2]}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize(("length", "exchanges"), [("known", 3), ("unknown", 2)])
+def test_replicas_exchange_gradients_once_per_window_and_agree(tmp_path, length, exchanges):
+    script = tmp_path / "replica.py"
+    script.write_text(textwrap.dedent(REPLICA))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        script,
+        length,
+        tmp_path,
+    ]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(5, 4, 3, generator=generator), torch.randn(5, 4, 1, generator=generator)
+    torch.manual_seed(0)
+    alone = torch.nn.Linear(3, 1)
+    windows = [(torch.cat(list(x[i : i + 2])), torch.cat(list(y[i : i + 2]))) for i in (0, 2, 4)]
+    make_trainer(alone).run(windows)
+
+    for rank in (0, 1):
+        its_exchanges, parameters = torch.load(tmp_path / f"{rank}.pt")
+        assert its_exchanges == exchanges
+        torch.testing.assert_close(parameters, alone.state_dict())
+
+
+# ---- clipping --------------------------------------------------------------------------------------
+
+
+def test_the_norm_of_the_gradients_is_clipped():
+    model = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    make_trainer(model, clip_grad_norm=0.5).run([(torch.tensor([[30.0, 40.0]]), torch.tensor([[1.0]]))])
+
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.03, 0.04]]))
+
+
+def test_each_gradient_is_clipped():
+    model = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    make_trainer(model, clip_grad_value=0.5).run([(torch.tensor([[30.0, 0.1]]), torch.tensor([[1.0]]))])
+
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.05, 0.02]]))
+
+
+def test_clipping_sees_the_true_gradients_when_they_are_scaled():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer = make_trainer(model, amp_mode="amp", scaler=scaler, clip_grad_norm=100.0)
+
+    trainer.run([(torch.ones(1, 1), torch.zeros(1, 1))])
+
+    assert model.weight.item() == pytest.approx(1.0 - 0.1 * 2.0)
+
+
+@pytest.mark.parametrize("option", ["clip_grad_norm", "clip_grad_value"])
+@pytest.mark.parametrize("limit", [0, -1.0, float("nan")])
+def test_a_limit_that_is_not_above_zero_is_refused(option, limit):
+    with pytest.raises(ArgumentError, match=f"`{option}` must be above 0, got "):
+        make_trainer(make_model(), **{option: limit})
