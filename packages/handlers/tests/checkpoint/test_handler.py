@@ -583,6 +583,22 @@ def test_a_damaged_file_takes_no_place_in_the_list(tmp_path: Path) -> None:
     assert handler.state_dict() == {"_saved": [(10, "checkpoint_10.pt"), (20, "checkpoint_20.pt")]}
 
 
+def test_files_of_another_run_with_later_steps_do_not_keep_new_ones_out(tmp_path: Path) -> None:
+    _, first = training_set(tmp_path, n_saved=1)
+    first(engine_at(1000))
+    _, second = training_set(tmp_path, n_saved=1)
+    second(engine_at(10))
+
+    _, third = training_set(tmp_path, n_saved=1)
+    with pytest.warns(UserWarning, match=r"checkpoint_1000\.pt is of a later step"):
+        assert third.restore_latest().step == 10
+    third(engine_at(20))
+
+    assert names(tmp_path) == ["checkpoint_1000.pt", "checkpoint_20.pt"]
+    with pytest.warns(UserWarning, match="later step"):
+        assert third.restore_latest().step == 20
+
+
 def test_ones_own_files_are_restored_not_those_of_others(tmp_path: Path) -> None:
     objects, latest = training_set(tmp_path)
     latest(engine_at(10))

@@ -91,11 +91,14 @@ def test_none_keeps_all() -> None:
     assert len(saved_after([3, 1, 2, nan, 2], n_saved=None)) == 5
 
 
-def test_is_behind_only_when_all_the_others_are_ahead() -> None:
+def test_what_is_less_than_another_and_no_tie_is_behind() -> None:
     saved = [Item(5, "a.pt"), Item(9, "b.pt")]
 
     assert is_behind(saved, Item(4, "c.pt"))
+    assert is_behind(saved, Item(7, "c.pt"))
     assert not is_behind(saved, Item(5, "c.pt"))
+    assert not is_behind(saved, Item(10, "c.pt"))
+    assert not is_behind([], Item(4, "c.pt"))
 
 
 def test_ranked_orders_by_priority_then_by_age() -> None:

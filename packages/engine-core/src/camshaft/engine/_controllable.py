@@ -125,6 +125,7 @@ class Controllable:
         its step waits for ITERATION_COMPLETED. When no engine runs in this thread it is called at once.
 
         Examples:
+            >>> from camshaft.engine import Engine, Events
             >>> engine = Engine(lambda engine, batch: batch)
             >>> @engine.on(Events.EPOCH_COMPLETED)
             ... def save():

@@ -14,8 +14,9 @@ from camshaft.engine._controllable import Controllable
 from camshaft.engine._describe import describe
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, RunningError
 from camshaft.engine._event_source import EventSource
-from camshaft.engine._loop import Loop, Suspended
-from camshaft.engine._plan import Request, RunPlan, Standing, is_limit_reached, make_plan
+from camshaft.engine._firing import Suspended
+from camshaft.engine._loop import Loop
+from camshaft.engine._plan import Request, RunPlan, Standing, make_plan
 from camshaft.engine._position import Cursor, Position, implied_position
 from camshaft.engine._saved import Saved, Stateful, read, write
 from camshaft.engine._source import data_length, is_stateful, open_data
@@ -42,6 +43,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         ArgumentError: it is not callable with two arguments.
 
     Examples:
+        >>> from camshaft.engine import Events
         >>> engine = Engine(lambda engine, batch: 2 * batch)
         >>> @engine.on(Events.ITERATION_COMPLETED(every=2))
         ... def show(engine):
@@ -167,7 +169,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         """Change the engine from standing to running: nothing can be refused any more."""
         state, suspended = self.state, self._suspended
         if suspended is not None and plan.resumed and plan.data is not state.dataloader:
-            suspended = suspended._replace(iterator=None)
+            suspended = suspended._replace(iterator=None, batch=None, has_batch=False, new_data=False)
         self._standing = Standing(known_length=self._standing.known_length if plan.data is state.dataloader else None)
         if not plan.resumed:
             suspended = None
@@ -190,32 +192,33 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         state.times.update(EPOCH_COMPLETED=None, COMPLETED=None)
 
     def _run_loop(self, loop: Loop) -> None:
+        failed = True
         self._control.is_running = True
         running.controls.append(self._control)
-        failed = False
-        self.logger.info("run %s: %s", "continues" if loop.plan.resumed else "starts", _limit_text(loop.plan))
         try:
-            loop.run()
-        except BaseException as error:
-            failed = True
-            if not loop.fail(error):
-                raise
+            self.logger.info("run %s: %s", "continues" if loop.plan.resumed else "starts", _limit_text(loop.plan))
+            try:
+                loop.run()
+                failed = False
+            except BaseException as error:
+                if not loop.fail(error):
+                    raise
         finally:
             self._leave(loop, failed)
 
     def _leave(self, loop: Loop, failed: bool) -> None:
         """Change the engine from running to standing, however the run ended."""
-        cursor, state = loop.cursor, self.state
-        if not cursor.over and cursor.pass_open and is_stateful(state.dataloader) and loop.suspended is None:
-            cursor.data_state = state.dataloader.state_dict()
-        loop.leave()
-        running.controls.remove(self._control)
-        self._control.is_running = False
-        self._suspended = loop.suspended
-        stopped_early = failed or self._control.terminate
-        self._standing = self._standing._replace(
-            is_suspended=loop.suspended is not None, is_spent=stopped_early and state.max_epochs == 1
-        )
+        control, state = self._control, self.state
+        try:
+            loop.leave()
+        finally:
+            running.controls.remove(control)
+            control.is_running = False
+            self._suspended = loop.suspended
+            stopped_early = failed or control.terminate
+            self._standing = self._standing._replace(
+                is_suspended=loop.suspended is not None, is_spent=stopped_early and state.max_epochs == 1
+            )
         self.logger.info("run ends: epoch %d, iteration %d", state.epoch, state.iteration)
 
     def _honour_early_terminate(self) -> None:
@@ -228,9 +231,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
 
     def _current_standing(self) -> Standing:
         cursor = self._cursor
-        if self._standing.is_loaded or cursor is None:
-            return self._standing
-        return self._standing._replace(position=cursor.snapshot(cursor.done))
+        return self._standing if cursor is None else self._standing._replace(position=cursor.snapshot(cursor.done))
 
     # ------------------------------------------------------------------ hooks for derived engines
 
@@ -266,24 +267,31 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         """
         return self.open_data(data, position) if position.pass_open else None
 
+    def data_state(self, data: Any) -> Any:
+        """Return what `data` saves of its own position, None when it saves nothing; for derived classes."""
+        return data.state_dict() if is_stateful(data) else None
+
     # ------------------------------------------------------------------ where the run stands
 
     @property
     def position(self) -> Position:
         """Where the run stands: after a loaded plain dict, as far as it is known before `run`."""
-        cursor = self._cursor
-        if self._standing.is_loaded and self._standing.position is not None:
-            position = self._standing.position
-            if not self._standing.is_implied:
-                return position
+        cursor, position = self._cursor, self._standing.position
+        if cursor is not None:
+            return cursor.snapshot(self.state.iteration)
+        if position is None:
+            return Position()
+        if self._standing.is_implied:
             length = data_length(self.state.dataloader)
             return implied_position(position.iteration, self.state.epoch_length, length, over=position.over)
-        if cursor is None:
-            return Position()
-        data_state = None
-        if self.is_running and cursor.pass_open and is_stateful(self.state.dataloader):
-            data_state = self.state.dataloader.state_dict()
-        return cursor.snapshot(self.state.iteration, data_state)
+        return position
+
+    def _saved_position(self) -> Position:
+        """Return `position` together with what the data saves, which may be costly to ask."""
+        position = self.position
+        if position.pass_open and not position.over and (self.is_running or self._suspended is not None):
+            return position._replace(data_state=self.data_state(self.state.dataloader))
+        return position
 
     def note_length(self, length: int) -> None:
         """Remember how many iterations an epoch of `state.dataloader` turned out to have."""
@@ -303,15 +311,17 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             >>> dict(engine.state_dict())
             {'epoch_length': 3, 'max_epochs': 2, 'iteration': 6}
         """
-        state, position = self.state, self.position
-        reached = is_limit_reached(position, state.max_epochs, state.max_iters)
-        implied = implied_position(position.iteration, state.epoch_length, data_length(state.dataloader), over=reached)
+        state, position = self.state, self._saved_position()
+        # A handler may have lowered a limit below what is done already.
+        max_epochs = None if state.max_epochs is None else max(state.max_epochs, position.epoch)
+        max_iters = None if state.max_iters is None else max(state.max_iters, position.iteration)
+        over = position.is_finished(max_epochs, max_iters)
+        implied = implied_position(position.iteration, state.epoch_length, data_length(state.dataloader), over=over)
         user = {key: getattr(state, key) for key in self.state_dict_user_keys}
         stateful = {name: each.state_dict() for name, each in self.stateful.items()}
         return write(
             Saved(
-                position, position == implied, state.epoch_length, state.max_epochs, state.max_iters, state.seed,
-                user, stateful,
+                position, position == implied, state.epoch_length, max_epochs, max_iters, state.seed, user, stateful,
             )
         )  # fmt: skip
 
@@ -353,7 +363,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         for key, value in saved.user.items():
             setattr(state, key, value)
         self._standing = Standing(saved.position, is_implied=saved.is_implied, is_loaded=True)
-        self._suspended = None
+        self._cursor = self._suspended = None
 
     def __repr__(self) -> str:
         return describe(self, self._registry)

@@ -93,11 +93,13 @@ class EventSource:
         Raises:
             ArgumentError: the event is unknown, or the handler does not sit on it.
         """
-        for each in event if isinstance(event, EventsList) else (event,):
-            found = self._registry.find(handler, each)
-            if not found:
+        events = tuple(event) if isinstance(event, EventsList) else (event,)
+        found = {each: self._registry.find(handler, each) for each in events}
+        for each in events:
+            if not found[each]:
                 raise ArgumentError(f"`handler` must sit on {each}, got {handler!r}, which does not")
-            for attachment in found:
+        for attachments in found.values():
+            for attachment in attachments:
                 self._registry.remove(attachment)
 
     def has_event_handler(self, handler: Callable[..., Any], event: AnyEvent | EventsList | None = None) -> bool:
@@ -166,7 +168,11 @@ class EventSource:
             >>> state = engine.run(["a"])
             halfway through a
         """
-        key = self._registry.key(event)
-        self.last_event_name = key
-        if (call := self._registry.call_now(key, self.state)) is not None:
+        agenda = self._registry.agenda(event)
+        self.last_event_name = agenda.event
+        call = agenda.ready
+        if agenda.is_scheduled:  # the counter is wherever the user has put it
+            agenda.rewind()
+            call = agenda.at(self.state.get_event_attrib_value(event))
+        if call is not None:
             call(self)

@@ -47,7 +47,7 @@ class CallableEventWithFilter:
         return self.event is other.event
 
     def __hash__(self) -> int:
-        return id(self.event) >> 4
+        return hash(self.event)
 
     def __or__(self, other: object) -> EventsList:
         return EventsList(self) | other
@@ -128,9 +128,9 @@ class _EventEnumType(EnumType):
     auto_register: bool = False
 
     @classmethod
-    def __prepare__(  # the name that the enum module uses
-        metacls, cls: str, bases: tuple[type, ...], **kwds: Any
-    ) -> Any:  # type: ignore[override]  # typeshed names an internal class
+    def __prepare__(  # type: ignore[override]  # typeshed makes the first arguments positional
+        metacls, cls: str, bases: tuple[type, ...], **kwds: Any  # noqa: N804  # a class method of a metaclass
+    ) -> Any:
         namespace = super().__prepare__(cls, bases, **kwds)
         namespace["_ignore_"] = ["auto_register"]
         return namespace
@@ -155,6 +155,9 @@ class EventEnum(CallableEventWithFilter, Enum, metaclass=_EventEnumType):
         >>> Backward.BACKWARD_STARTED(every=10).name
         'BACKWARD_STARTED'
     """
+
+    # A member is one object: its identity is its hash, and a look-up costs next to nothing.
+    __hash__ = object.__hash__
 
     @property
     def event(self) -> EventEnum:

@@ -22,21 +22,20 @@ class Feed:
 
     Attributes:
         iterator: None while the data is to be opened.
-        is_dry: nothing more can come, and no number of epochs limits the run.
     """
 
     def __init__(self, engine: Engine[Any, Any], cursor: Cursor, iterator: Iterator[Any] | None) -> None:
         self.iterator = iterator
-        self.is_dry = False
         self._engine = engine
         self._cursor = cursor
-        self._ended_at = -1
+        self._data: Any = engine.state.dataloader
         self._has_warned = False
 
     def open(self) -> Iterator[Any]:
         """Open the data where the cursor stands."""
         cursor = self._cursor
-        self.iterator = self._engine.open_data(self._engine.state.dataloader, cursor.snapshot(cursor.done))
+        self._data = self._engine.state.dataloader
+        self.iterator = self._engine.open_data(self._data, cursor.snapshot(cursor.done))
         cursor.pass_open = True
         return self.iterator
 
@@ -47,44 +46,41 @@ class Feed:
     def end(self) -> bool:
         """Take note that the data has ended; return whether it is to be started again.
 
-        It is not when its end is the epoch's (the length was unknown), nor when it has just been
-        started and gave nothing.
+        It is not when its end is the epoch's (the length was unknown), nor when it was started
+        again in this epoch and gave nothing.
 
         Raises:
             ArgumentError: the data has never given a batch.
         """
         cursor, state = self._cursor, self._engine.state
-        if state.epoch_length is None:
-            self._require_batches()
-            state.epoch_length = cursor.done - cursor.epoch_start
-            self._engine.note_length(state.epoch_length)
+        count = cursor.done - cursor.epoch_start
+        if state.epoch_length is None and count:
+            state.epoch_length = count
+            if cursor.pass_start == cursor.epoch_start:
+                self._engine.note_length(count)
             return False
-        if self._ended_at == cursor.done:
-            self._require_batches()
-            self._warn_dry()
+        if cursor.is_dry():
+            self._warn_dry(count)
             return False
-        self._ended_at = cursor.done
         self._warn_short()
         cursor.next_pass()
+        cursor.has_ended = True
         self.iterator = None
         return True
 
-    def _require_batches(self) -> None:
-        if self._cursor.done == 0:
-            raise ArgumentError(f"`data` must give at least one batch, got none from {self._engine.state.dataloader!r}")
-
-    def _warn_dry(self) -> None:
-        cursor, state = self._cursor, self._engine.state
-        self.is_dry = state.max_iters is not None
+    def _warn_dry(self, count: int) -> None:
+        cursor, length = self._cursor, self._engine.state.epoch_length
+        if cursor.done == 0 and cursor.data_pass == 1:  # the first pass was empty, and so is this one
+            raise ArgumentError(f"`data` must give at least one batch, got none from {self._data!r}")
         warnings.warn(
-            f"the data gives no more batches: epoch {cursor.epoch} ends after {cursor.done - cursor.epoch_start} of "
-            f"{state.epoch_length} iterations; put new data into `state.dataloader` at DATALOADER_STOP_ITERATION",
+            f"the data gives no more batches: epoch {cursor.epoch} ends after {count} of {length or 'unknown'} "
+            "iterations; put new data into `state.dataloader` at DATALOADER_STOP_ITERATION",
             EngineWarning,
             stacklevel=2,
         )
 
     def _warn_short(self) -> None:
-        length, given = data_length(self._engine.state.dataloader), self._cursor.done - self._cursor.pass_start
+        length, given = data_length(self._data), self._cursor.done - self._cursor.pass_start
         if length is not None and given < length and not self._has_warned:
             self._has_warned = True
             warnings.warn(

@@ -1,19 +1,18 @@
-"""The only loop, and the only place that fires the built-in events."""
+"""The only loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._calling import Call
 from camshaft.engine._control import Control
 from camshaft.engine._events import Events
 from camshaft.engine._feed import END, Feed
-from camshaft.engine._plan import RunPlan, is_limit_reached
+from camshaft.engine._firing import Firing, Suspended
+from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Cursor
 from camshaft.engine._registry import NEVER, Agenda, Registry
-from camshaft.engine._stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -24,21 +23,13 @@ GET_BATCH_STARTED = Events.GET_BATCH_STARTED
 GET_BATCH_COMPLETED = Events.GET_BATCH_COMPLETED
 ITERATION_STARTED = Events.ITERATION_STARTED
 ITERATION_COMPLETED = Events.ITERATION_COMPLETED
+EPOCH_STARTED = Events.EPOCH_STARTED
 EPOCH_COMPLETED = Events.EPOCH_COMPLETED
 ITERATION_ORDER = (GET_BATCH_STARTED, GET_BATCH_COMPLETED, ITERATION_STARTED, ITERATION_COMPLETED)
+PLACES = {event: place for place, event in enumerate(ITERATION_ORDER)}
 
 
-class Suspended(NamedTuple):
-    """What an interrupted run keeps besides its position, so that it goes on as if nothing had been."""
-
-    iterator: Iterator[Any] | None
-    batch: Any
-    has_batch: bool
-    epoch_watch: Stopwatch
-    run_watch: Stopwatch
-
-
-class Loop:
+class Loop(Firing):
     """One call of `run`: moves the cursor from event to event.
 
     The cursor is the program counter: `stage` is the next event to fire, and each method below
@@ -55,85 +46,78 @@ class Loop:
         control: Control,
         suspended: Suspended | None,
     ) -> None:
-        self.engine = engine
-        self.plan = plan
-        self.cursor = cursor
-        self.control = control
-        self.suspended: Suspended | None = None
-        self._registry = registry
-        self._agendas = tuple(
-            registry.agenda(event)
-            for event in (GET_BATCH_STARTED, GET_BATCH_COMPLETED, ITERATION_STARTED, ITERATION_COMPLETED)
-        )
-        if plan.data is None:  # batches that are None are not fetched, so nothing is fired about it
-            self._agendas = (Agenda(), Agenda(), *self._agendas[2:])
+        super().__init__(engine, plan, cursor, registry, control, suspended)
+        with_data = tuple(registry.agenda(event) for event in ITERATION_ORDER)
+        # Batches that are None are not fetched, so nothing is fired about it.
+        self._agendas = {True: with_data, False: (Agenda(), Agenda(), *with_data[2:])}
         self._continues = suspended
         self._feed = Feed(engine, cursor, None if suspended is None else suspended.iterator)
-        self._epoch_watch = Stopwatch() if suspended is None else suspended.epoch_watch
-        self._run_watch = Stopwatch() if suspended is None else suspended.run_watch
 
     # ------------------------------------------------------------------ the way of a run
 
     def run(self) -> None:
         """Go from stage to stage until nothing is left, or a stop is heeded, or something raises."""
         stages = {
-            Events.EPOCH_STARTED: self._start_epoch,
+            EPOCH_STARTED: self._start_epoch,
             GET_BATCH_STARTED: self._iterate,
             GET_BATCH_COMPLETED: self._iterate,
             ITERATION_STARTED: self._iterate,
             ITERATION_COMPLETED: self._iterate,
+            Events.TERMINATE_SINGLE_EPOCH: self._end_epoch_early,
             EPOCH_COMPLETED: self._complete_epoch,
+            Events.COMPLETED: self._complete,
         }
-        cursor, control = self.cursor, self.control
         if self._continues is None:
             self._fire(Events.STARTED)
-            if control.signal and self._heed():
+            if self._is_left():
                 return
         self._reenter()
-        while not cursor.over:
-            stages[cursor.stage]()
-            if control.signal and self._heed():
-                return
-
-    def fail(self, error: BaseException) -> bool:
-        """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
-        control = self.control
-        self._write_stage()
-        control.terminate = control.skip_completed = False
-        control.is_exact = False
-        try:
-            self._fire_last(Events.EXCEPTION_RAISED, error)
-        finally:
-            control.is_exact = True
-        if control.terminate:
-            self._terminate()
-        return control.terminate
+        while not self._is_left():
+            stages[self.cursor.stage]()
 
     def leave(self) -> None:
         """Let go of iterator and batch, and leave the counters at what was completed."""
+        control, cursor, state = self.control, self.cursor, self.engine.state
         self._write_stage()
-        state = self.engine.state
-        state.iteration = self.cursor.done
+        control.interrupt = self.suspended is not None
+        control.is_exact = True
+        control.firing = None
+        control.callbacks.clear()  # empty unless one of them raised
+        state.iteration = cursor.done
         state.batch = None
-        self._feed.iterator = None
-        self.control.callbacks.clear()  # empty unless one of them raised
+        try:
+            if self.suspended is None and not cursor.over:
+                if control.new_data:
+                    cursor.next_pass()
+                if cursor.pass_open:
+                    cursor.data_state = self.engine.data_state(state.dataloader)
+        finally:
+            self._feed.iterator = None
 
     # ------------------------------------------------------------------ epochs
 
     def _start_epoch(self) -> None:
         cursor, state = self.cursor, self.engine.state
-        if self._feed.is_dry or is_limit_reached(cursor.snapshot(cursor.done), state.max_epochs, state.max_iters):
+        max_epochs, max_iters = self._limits()
+        # Where iterations are counted and no more can come, no number of epochs would end the run.
+        if cursor.is_finished(max_epochs, max_iters) or (max_iters is not None and cursor.is_dry()):
             self._complete()
             return
-        cursor.epoch += 1
-        cursor.epoch_start = cursor.done
-        cursor.stage = GET_BATCH_STARTED
+        cursor.next_epoch()
         state.epoch = cursor.epoch
         self._epoch_watch.restart()
-        self._fire(Events.EPOCH_STARTED, value=cursor.epoch)
+        self._registry.rewind()  # an iteration whose epoch ended before its step is counted again
+        self._fire(EPOCH_STARTED, value=cursor.epoch)
+
+    def _end_epoch_early(self) -> None:
+        cursor = self.cursor
+        cursor.stage = EPOCH_STARTED if cursor.skips_epoch_completed else EPOCH_COMPLETED
+        cursor.skips_epoch_completed = False
+        self._fire(Events.TERMINATE_SINGLE_EPOCH, cursor.done - cursor.epoch_start)
+        self.control.terminate_epoch = False  # it is ending already
 
     def _complete_epoch(self) -> None:
-        self.cursor.stage = Events.EPOCH_STARTED
+        self.cursor.stage = EPOCH_STARTED
         self._fire_timed(EPOCH_COMPLETED, self._epoch_watch, value=self.cursor.epoch)
         self.engine.logger.info("epoch %d completed: %d iterations in all", self.cursor.epoch, self.cursor.done)
 
@@ -151,30 +135,34 @@ class Loop:
         """
         cursor, control = self.cursor, self.control
         epoch_end, stop = self._ends()
-        on_fetch, on_fetched, on_start, on_end = self._agendas
-        is_quiet = all(agenda.ready is None for agenda in self._agendas)
-        while not control.signal:
-            if cursor.stage is EPOCH_COMPLETED:
-                break
-            if cursor.done >= stop:
-                self._stop_iterating(epoch_end)
-                break
+        if cursor.done >= epoch_end:
+            cursor.stage = EPOCH_COMPLETED
+        elif cursor.done >= stop:  # `max_iters` cuts the epoch short
+            cursor.stage = Events.COMPLETED
+            self._terminate()
+        while cursor.done < stop and cursor.stage in PLACES:
             if self._feed.iterator is None:
                 self._feed.open()
+            on_fetch, on_fetched, on_start, on_end = agendas = self._agendas[self.engine.state.dataloader is not None]
             by_itself = min(on_fetch.next_due + 1, on_fetched.next_due + 1, on_start.next_due, on_end.next_due, stop)
-            if by_itself <= cursor.done + 1 or cursor.stage is not GET_BATCH_STARTED:
-                then = GET_BATCH_STARTED if cursor.done + 1 < epoch_end else EPOCH_COMPLETED
-                self._iterate_span(cursor.done + 1, self._calls_at(cursor.done), then)
-            elif is_quiet and (last := min(by_itself, on_fetch.next_due) - 1) > cursor.done:
-                self._iterate_quietly(last)
+            done, quiet_end = cursor.done, min(by_itself, on_fetch.next_due) - 1
+            if by_itself <= done + 1 or cursor.stage is not GET_BATCH_STARTED:
+                then = GET_BATCH_STARTED if done + 1 < epoch_end else EPOCH_COMPLETED
+                self._iterate_span(done + 1, self._calls_at(done, agendas), then)
+            elif quiet_end > done and all(agenda.ready is None for agenda in agendas):
+                self._iterate_quietly(quiet_end)
             else:
-                self._iterate_span(by_itself - 1, [agenda.ready for agenda in self._agendas], GET_BATCH_STARTED)
+                self._iterate_span(by_itself - 1, [agenda.ready for agenda in agendas], GET_BATCH_STARTED)
+            if control.signal:
+                return
 
-    def _calls_at(self, done: int) -> list[Call | None]:
+    def _calls_at(self, done: int, agendas: tuple[Agenda, ...]) -> list[Call | None]:
         """Return what the next iteration calls at its four events; None where one was fired already."""
         calls: list[Call | None] = [None, None, None, None]
-        for place in range(ITERATION_ORDER.index(self.cursor.stage), 4):
-            agenda, value = self._agendas[place], done if place < 2 else done + 1
+        for place in range(PLACES[self.cursor.stage], 4):
+            agenda, value = agendas[place], done if place < 2 else done + 1
+            if self.cursor.stage is not GET_BATCH_STARTED:
+                agenda.rewind()  # it was asked for this iteration already, when the iteration began
             calls[place] = agenda.ready if value < agenda.next_due else agenda.at(value)
         return calls
 
@@ -189,18 +177,17 @@ class Loop:
             then: the stage behind each of the iterations.
         """
         engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
-        state, step, done = engine.state, engine.process_function, cursor.done
+        state, step = engine.state, engine.process_function
         on_fetch, on_fetched, on_start, on_end = calls
-        has_batch = cursor.stage is ITERATION_STARTED or cursor.stage is ITERATION_COMPLETED
-        for number in range(done + 1, last + 1):
-            if on_fetch is not None:
+        has_batch = cursor.holds_batch(state.iteration)
+        for number in range(cursor.done + 1, last + 1):
+            if not has_batch:
                 cursor.stage = GET_BATCH_COMPLETED
-                on_fetch(engine)
-                if control.signal:
-                    return
-            if has_batch:
-                has_batch = False
-            else:
+                if on_fetch is not None:
+                    engine.last_event_name = GET_BATCH_STARTED
+                    on_fetch(engine)
+                    if control.signal:
+                        return
                 # Released before the next one is fetched: two batches never lie in memory together.
                 state.batch = None
                 state.batch = batch = next(iterator, END)  # type: ignore[arg-type]  # opened by the caller
@@ -212,13 +199,17 @@ class Loop:
                 if control.signal:
                     self._follow(GET_BATCH_COMPLETED, state)
                     return
-            if on_fetched is not None:
                 cursor.stage = ITERATION_STARTED
-                on_fetched(engine)
-                if control.signal:
-                    return
+                if on_fetched is not None:
+                    engine.last_event_name = GET_BATCH_COMPLETED
+                    on_fetched(engine)
+                    if control.signal:
+                        return
+            has_batch = False
             state.iteration = number
+            cursor.stage = ITERATION_COMPLETED
             if on_start is not None:
+                engine.last_event_name = ITERATION_STARTED
                 on_start(engine)
                 if control.signal:
                     return
@@ -229,6 +220,7 @@ class Loop:
                 self._follow(ITERATION_COMPLETED, state)
                 return
             if on_end is not None:
+                engine.last_event_name = ITERATION_COMPLETED
                 on_end(engine)
                 if control.signal:
                     return
@@ -237,6 +229,8 @@ class Loop:
         """The same for iterations that nobody listens to."""
         engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
         state, step, number = engine.state, engine.process_function, cursor.done
+        state.batch = None
+        cursor.stage = GET_BATCH_COMPLETED  # until the last one is done: see `Cursor.stage_at`
         for batch in islice(iterator, last - number):  # type: ignore[arg-type]  # opened by the caller
             state.batch = batch
             if control.signal:
@@ -246,38 +240,34 @@ class Loop:
             state.output = step(engine, batch)
             cursor.done = number
             if control.signal:
+                cursor.stage = GET_BATCH_STARTED
                 self._follow(ITERATION_COMPLETED, state)
                 return
             # Released before the next one is fetched: two batches never lie in memory together.
             batch = state.batch = None
-        if number < last:
+        if number == last:
+            cursor.stage = GET_BATCH_STARTED
+        else:
             self._data_ended()
 
     def _follow(self, event: Events, state: State[Any, Any]) -> None:
         """Fire the event behind a fetch or a step that has changed something: handlers, the state, a stop."""
         cursor, engine = self.cursor, self.engine
-        agenda = self._agendas[ITERATION_ORDER.index(event)]
+        if engine.state is not state:
+            engine.state.batch, engine.state.output = state.batch, state.output
         if event is GET_BATCH_COMPLETED:
             cursor.stage = ITERATION_STARTED
-        elif engine.state is not state:
-            engine.state.output = state.output
+        agenda = self._agendas[engine.state.dataloader is not None][PLACES[event]]
         agenda.rewind()
         if (call := agenda.at(cursor.done)) is not None:
+            engine.last_event_name = event
             call(engine)
 
     def _ends(self) -> tuple[int, int]:
         """Return the iteration counts at which the epoch ends, and at which iterating stops."""
-        state = self.engine.state
-        epoch_end = NEVER if state.epoch_length is None else self.cursor.epoch_start + state.epoch_length
-        return epoch_end, epoch_end if state.max_iters is None else min(epoch_end, state.max_iters)
-
-    def _stop_iterating(self, epoch_end: int) -> None:
-        """End the epoch, or the run where `max_iters` cuts the epoch short."""
-        if self.cursor.done >= epoch_end:
-            self.cursor.stage = EPOCH_COMPLETED
-            return
-        self._fire(Events.TERMINATE)
-        self._complete()
+        length, max_iters = self.engine.state.epoch_length, self._limits()[1]
+        epoch_end = NEVER if length is None else self.cursor.epoch_start + length
+        return epoch_end, epoch_end if max_iters is None else min(epoch_end, max_iters)
 
     def _data_ended(self) -> None:
         """Let the data start again; or end the epoch, where its length is found or nothing more comes."""
@@ -289,24 +279,24 @@ class Loop:
 
     # ------------------------------------------------------------------ stopping
 
+    def _is_left(self) -> bool:
+        return self._heed() if self.control.signal else self.cursor.over
+
     def _heed(self) -> bool:
-        """Do what was asked for, in this order: new data, safe point, stops; return whether the run is left."""
+        """Do what was asked for, in this order: moves, safe point, stops; return whether the run is left."""
         control, cursor = self.control, self.cursor
         control.signal = False
-        holds_batch = self._holds_batch()
-        if control.new_data and not holds_batch:
-            control.new_data = False
-            cursor.next_pass()
-            self._feed.iterator = None
-        if control.callbacks and not holds_batch and not control.is_held():
+        self._move()
+        if control.callbacks and cursor.over:
+            self._last_safe_point()
+        elif control.callbacks and not cursor.holds_batch(self.engine.state.iteration) and not control.is_held():
             control.reach_safe_point()
+            self._move()
         if cursor.over:
             return True
         if control.terminate:
             self._terminate()
             return True
-        if control.terminate_epoch:
-            self._terminate_epoch()
         if control.interrupt:
             self._interrupt()
             return True
@@ -314,38 +304,32 @@ class Loop:
         control.signal = control.signal or bool(control.callbacks) or control.new_data
         return False
 
-    def _holds_batch(self) -> bool:
-        """Tell whether a batch was fetched whose iteration is not done yet."""
-        return self.cursor.stage_at(self.engine.state.iteration) in (ITERATION_STARTED, ITERATION_COMPLETED)
+    def _move(self) -> None:
+        """Turn the cursor to the end of the epoch, or to other data, where that was asked for.
 
-    def _terminate(self) -> None:
-        self._fire_last(Events.TERMINATE)
-        if not self.control.skip_completed:
-            self._fire_timed(Events.COMPLETED, self._run_watch)
-        self._last_safe_point()
-
-    def _terminate_epoch(self) -> None:
-        control, cursor = self.control, self.cursor
+        This is done before a safe point, so that what is saved there goes on in the same way.
+        """
+        control, cursor, state = self.control, self.cursor, self.engine.state
+        if control.terminate_epoch and cursor.stage is not EPOCH_STARTED:  # there the epoch is over anyway
+            cursor.end_epoch(control.skip_epoch_completed)
+            state.iteration = cursor.done
+            self._feed.iterator = None
         control.terminate_epoch = False
-        if cursor.stage is Events.EPOCH_STARTED:  # the epoch is over anyway
-            return
-        count = cursor.done - cursor.epoch_start
-        cursor.stage = Events.EPOCH_STARTED if control.skip_epoch_completed else EPOCH_COMPLETED
-        cursor.next_pass()
-        self._feed.iterator = None
-        self.engine.state.iteration = cursor.done
-        self._registry.rewind()
-        self._fire(Events.TERMINATE_SINGLE_EPOCH, count)
-        control.terminate_epoch = False
+        if control.new_data and not cursor.holds_batch(state.iteration):
+            control.new_data = False
+            cursor.next_pass()
+            self._feed.iterator = None
 
     def _interrupt(self) -> None:
         self._write_stage()
         self._fire_last(Events.INTERRUPT)
-        state = self.engine.state
         self._epoch_watch.pause()
         self._run_watch.pause()
+        has_batch = self.cursor.stage in (ITERATION_STARTED, ITERATION_COMPLETED)
+        batch = self.engine.state.batch if has_batch else None
+        self.control.terminate = False  # asked for by a handler of INTERRUPT, the last event
         self.suspended = Suspended(
-            self._feed.iterator, state.batch, self._holds_batch(), self._epoch_watch, self._run_watch
+            self._feed.iterator, batch, has_batch, self.control.new_data, self._epoch_watch, self._run_watch
         )
 
     def _reenter(self) -> None:
@@ -354,6 +338,8 @@ class Loop:
         if suspended is not None:
             self._epoch_watch.resume()
             self._run_watch.resume()
+            if suspended.new_data:
+                self.control.new_data = self.control.signal = True
         if self.plan.resumed and self._feed.iterator is None:
             self._feed.iterator = self.engine.resume(state.dataloader, cursor.snapshot(cursor.done))
         if cursor.stage not in (ITERATION_STARTED, ITERATION_COMPLETED):
@@ -367,34 +353,3 @@ class Loop:
             state.batch = batch
         if cursor.stage is ITERATION_COMPLETED:
             state.iteration = cursor.done + 1
-
-    def _write_stage(self) -> None:
-        self.cursor.stage = self.cursor.stage_at(self.engine.state.iteration)
-
-    # ------------------------------------------------------------------ firing
-
-    def _fire(self, event: Events, *event_args: object, value: int = 0) -> None:
-        self.control.firing = event
-        self.engine.last_event_name = event
-        if (call := self._registry.agenda(event).at(value)) is not None:
-            call(self.engine, *event_args)
-        self.control.firing = None
-
-    def _fire_last(self, event: Events, *event_args: object) -> None:
-        """Fire an event after which there may be no other: what waits for a safe point waits no longer."""
-        self._fire(event, *event_args)
-        self._last_safe_point()
-
-    def _last_safe_point(self) -> None:
-        control = self.control
-        if control.callbacks:
-            was_exact, control.is_exact = control.is_exact, control.is_exact and not control.is_held()
-            control.reach_safe_point()
-            control.is_exact = was_exact
-
-    def _fire_timed(self, event: Events, watch: Stopwatch, value: int = 0) -> None:
-        """Fire an event whose handlers read the time up to it; afterwards it includes theirs."""
-        times = self.engine.state.times
-        times[event.name] = watch.seconds()
-        self._fire(event, value=value)
-        times[event.name] = watch.seconds()

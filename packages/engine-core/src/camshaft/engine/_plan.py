@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from camshaft.engine._errors import ArgumentError
-from camshaft.engine._events import Events
 from camshaft.engine._position import Position, implied_position
 from camshaft.engine._schedule import as_count, is_integer
 from camshaft.engine._source import data_length, require_data
@@ -104,14 +103,6 @@ def make_plan(request: Request, state: State[Any, Any], standing: Standing) -> R
     return _new_run(request, state, standing)
 
 
-def is_limit_reached(position: Position, max_epochs: int | None, max_iters: int | None) -> bool:
-    """Tell whether the limits leave nothing to iterate at `position`."""
-    if max_iters is not None:
-        return position.iteration >= max_iters
-    at_epoch_end = position.stage == Events.EPOCH_STARTED.name
-    return max_epochs is not None and position.epoch >= max_epochs and at_epoch_end
-
-
 def _continues(request: Request, state: State[Any, Any], standing: Standing) -> bool:
     position = standing.position
     if position is None or (state.max_epochs is None and state.max_iters is None):
@@ -120,7 +111,7 @@ def _continues(request: Request, state: State[Any, Any], standing: Standing) -> 
         return True
     if standing.is_spent:
         return False
-    if not position.over or not is_limit_reached(position, state.max_epochs, state.max_iters):
+    if not position.over or not position.is_finished(state.max_epochs, state.max_iters):
         return True
     # A finished run goes on when it is asked for more than it has done; a smaller limit is refused there.
     if state.max_iters is None:
@@ -161,9 +152,9 @@ def _continuation(request: Request, state: State[Any, Any], standing: Standing, 
         position = implied_position(position.iteration, epoch_length, data_length(data), over=position.over)
     elif not standing.is_loaded and data is not state.dataloader and position.pass_open:
         # Other data is started from its beginning.
-        position = position._replace(data_pass=position.data_pass + 1, batch=0, pass_open=False, data_state=None)
-    if position.over and not is_limit_reached(position, max_epochs, max_iters):
-        position = position._replace(over=False)
+        position = position.at_next_pass()
+    if not position.is_finished(max_epochs, max_iters):
+        position = position.with_work_left()
     seed = state.seed if request.seed is None else request.seed
     return RunPlan(data, max_epochs, max_iters, epoch_length, seed, resumed=True, position=position)
 

@@ -22,6 +22,8 @@ class Position(NamedTuple):
         pass_open: whether the pass was started; False before the first fetch from fresh data.
         stage: name of the event with which the run goes on, should there be anything left.
         over: whether nothing is left: the last COMPLETED has been fired.
+        awaits_data: whether DATALOADER_STOP_ITERATION has been fired in this epoch and no batch has come since.
+        skips_epoch_completed: whether a TERMINATE_SINGLE_EPOCH to come leaves EPOCH_COMPLETED out.
         data_state: what the data itself saved (`data.state_dict()`), None for data without one.
     """
 
@@ -33,6 +35,8 @@ class Position(NamedTuple):
     pass_open: bool = False
     stage: str = Events.EPOCH_STARTED.name
     over: bool = False
+    awaits_data: bool = False
+    skips_epoch_completed: bool = False
     data_state: Any = None
 
     @property
@@ -43,6 +47,24 @@ class Position(NamedTuple):
         limits to say, which may be raised.
         """
         return None if self.over else self.stage
+
+    def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
+        """Tell whether the limits leave nothing but COMPLETED to do."""
+        if max_iters is not None and self.iteration >= max_iters:
+            return self.stage not in (Events.EPOCH_COMPLETED.name, Events.TERMINATE_SINGLE_EPOCH.name)
+        return max_epochs is not None and self.epoch >= max_epochs and self.stage == Events.EPOCH_STARTED.name
+
+    def at_next_pass(self) -> Position:
+        """Return the same place in the run, in front of other data."""
+        return self._replace(
+            data_pass=self.data_pass + 1, batch=0, pass_open=False, awaits_data=False, data_state=None
+        )
+
+    def with_work_left(self) -> Position:
+        """Return where a run goes on whose limit has been raised."""
+        if self.stage == Events.COMPLETED.name:  # `max_iters` had cut the epoch short
+            return self._replace(stage=Events.GET_BATCH_STARTED.name, over=False)
+        return self._replace(over=False, awaits_data=False) if self.over else self
 
 
 def implied_position(iteration: int, epoch_length: int | None, data_length: int | None, over: bool) -> Position:
@@ -88,14 +110,14 @@ class Cursor:
     Attributes:
         done: iterations done in all.
         epoch_start, pass_start: what `done` was when the epoch and the pass began.
-        stage: the event with which the run goes on. Where nobody listens to the four events of an
-            iteration the loop does not write them down: see `stage_at`.
-        over: whether nothing is left.
-        skips_epoch_completed: whether a pending TERMINATE_SINGLE_EPOCH leaves EPOCH_COMPLETED out.
+        stage: the event with which the run goes on; see `stage_at`.
+        data_pass, pass_open, over, skips_epoch_completed, data_state: as in `Position`.
+        epoch: as in `Position`.
+        has_ended: whether the data has ended in this epoch and was, or is to be, started again.
     """
 
     __slots__ = (
-        "data_pass", "data_state", "done", "epoch", "epoch_start", "over", "pass_open", "pass_start",
+        "data_pass", "data_state", "done", "epoch", "epoch_start", "has_ended", "over", "pass_open", "pass_start",
         "skips_epoch_completed", "stage",
     )  # fmt: skip
 
@@ -109,20 +131,54 @@ class Cursor:
         self.data_state = position.data_state
         self.stage = Events[position.stage]
         self.over = position.over
-        self.skips_epoch_completed = False
+        self.has_ended = position.awaits_data
+        self.skips_epoch_completed = position.skips_epoch_completed
 
     def stage_at(self, started: int) -> Events:
-        """Return the event to go on with, when iteration number `started` was the last to start."""
-        return Events.ITERATION_COMPLETED if started > self.done else self.stage
+        """Return the event to go on with, when iteration number `started` was the last to start.
+
+        Iterations that nobody listens to are not written down event by event: all the while the
+        stage is GET_BATCH_COMPLETED, and the step is on when one more has started than is done.
+        """
+        if started > self.done and self.stage is Events.GET_BATCH_COMPLETED:
+            return Events.ITERATION_COMPLETED
+        return self.stage
+
+    def holds_batch(self, started: int) -> bool:
+        """Tell whether a batch was fetched whose iteration is not done yet."""
+        stage = self.stage_at(started)
+        return stage is Events.ITERATION_STARTED or stage is Events.ITERATION_COMPLETED
+
+    def is_dry(self) -> bool:
+        """Tell whether the data was started again in this epoch and has given nothing since."""
+        return self.has_ended and self.done == self.pass_start
+
+    def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
+        """Tell whether the limits leave nothing but COMPLETED to do."""
+        return self.snapshot(self.done).is_finished(max_epochs, max_iters)
+
+    def next_epoch(self) -> None:
+        """Turn to the next epoch, whose EPOCH_STARTED is being fired."""
+        self.epoch += 1
+        self.epoch_start = self.done
+        self.has_ended = False
+        self.stage = Events.GET_BATCH_STARTED
+
+    def end_epoch(self, skip_epoch_completed: bool) -> None:
+        """Turn to the early end of the epoch; the next one begins a new pass."""
+        self.stage = Events.TERMINATE_SINGLE_EPOCH
+        self.skips_epoch_completed = skip_epoch_completed
+        self.next_pass()
 
     def next_pass(self) -> None:
-        """Turn to the beginning of the next pass, which is not opened yet."""
-        self.data_pass += 1
+        """Turn to the beginning of the next pass; one that is not opened yet is that already."""
+        if self.pass_open:
+            self.data_pass += 1
         self.pass_start = self.done
-        self.pass_open = False
+        self.pass_open = self.has_ended = False
         self.data_state = None
 
-    def snapshot(self, started: int, data_state: Any = None) -> Position:
+    def snapshot(self, started: int) -> Position:
         """Return the position as a value; `started` as for `stage_at`."""
         return Position(
             epoch=self.epoch,
@@ -133,5 +189,7 @@ class Cursor:
             pass_open=self.pass_open,
             stage=self.stage_at(started).name,
             over=self.over,
-            data_state=self.data_state if data_state is None else data_state,
+            awaits_data=self.is_dry(),
+            skips_epoch_completed=self.skips_epoch_completed,
+            data_state=self.data_state,
         )

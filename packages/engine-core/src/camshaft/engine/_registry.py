@@ -14,7 +14,6 @@ from camshaft.engine._schedule import Once, Periodic, Schedule
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
-    from camshaft.engine._state import State
 
 EventKey = EventEnum | str
 NEVER = maxsize
@@ -61,14 +60,19 @@ class Agenda:
     At counter value `v` a loop calls `ready if v < next_due else at(v)`, unless that is None.
 
     Attributes:
+        event: the event.
         ready: calls the handlers that run at every value; None when there are none.
+        is_scheduled: whether there are others, which run at some values only.
         next_due: the smallest value at which scheduled handlers join in. It only moves forward:
             `rewind` before counting anew.
     """
 
-    __slots__ = ("_always", "_coming", "_groups", "_is_stale", "next_due", "ready")
+    __slots__ = (
+        "_always", "_coming", "_compiled", "_groups", "_is_stale", "event", "is_scheduled", "next_due", "ready",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, event: EventKey | None = None) -> None:
+        self.event = event
         self.arrange(())
 
     def arrange(self, attachments: Sequence[Attachment]) -> None:
@@ -79,32 +83,39 @@ class Agenda:
             if each.schedule is not None:
                 groups.setdefault(each.schedule, []).append(each)
         self._groups = {schedule: tuple(members) for schedule, members in groups.items()}
+        self._compiled: dict[tuple[Schedule, ...], Call | None] = {}
         self.ready = _compile(self._always)
+        self.is_scheduled = bool(groups)
         self.rewind()
 
     def rewind(self) -> None:
         """Forget how far the counter has come."""
-        self._is_stale = bool(self._groups)
+        self._is_stale = self.is_scheduled
         self._coming: list[tuple[int, int, Schedule]] = []
-        self.next_due = -1 if self._groups else NEVER
+        self.next_due = -1 if self.is_scheduled else NEVER
 
     def at(self, value: int) -> Call | None:
         """Return what calls the handlers due at `value`, in the order of attaching; None when there are none."""
         if self._is_stale:
             self._look_ahead(value)
         coming = self._coming
-        due: list[tuple[Attachment, ...]] = []
+        due: tuple[Schedule, ...] = ()
         while coming and coming[0][0] <= value:
             planned, place, schedule = heappop(coming)
             if planned == value or schedule.next_due(value) == value:
-                due.append(self._groups[schedule])
+                due += (schedule,)
             self._plan(schedule, value + 1, place)
         self.next_due = coming[0][0] if coming else NEVER
         if not due:
             return self.ready
-        if len(due) == 1 and not self._always:
-            return _compile(due[0])
-        return _compile(tuple(sorted((each for group in (self._always, *due) for each in group), key=_by_order)))
+        try:
+            return self._compiled[due]
+        except KeyError:
+            members = [each for schedule in due for each in self._groups[schedule]]
+            call = _compile(tuple(sorted((*self._always, *members), key=_by_order)))
+            if len(due) == 1:  # what coincides is looked up anew: there are too many ways to coincide
+                self._compiled[due] = call
+            return call
 
     def _look_ahead(self, value: int) -> None:
         self._coming = []
@@ -146,7 +157,7 @@ class Registry:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self._attachments: dict[EventKey, list[Attachment]] = {event: [] for event in Events}
-        self._agendas = {event: Agenda() for event in self._attachments}
+        self._agendas: dict[EventKey, Agenda] = {event: Agenda(event) for event in self._attachments}
         self.counters: dict[EventKey, str] = dict(COUNTERS)
         self._count = 0
 
@@ -168,7 +179,7 @@ class Registry:
         key = self.require_event(event)
         if key not in self._attachments:
             self._attachments[key] = []
-            self._agendas[key] = Agenda()
+            self._agendas[key] = Agenda(key)
         if counter is not None:
             self.counters[key] = counter
 
@@ -186,9 +197,16 @@ class Registry:
             raise ArgumentError(f"`event` must be known to this engine, got {event!r}; call register_events() first")
         return key
 
-    def agenda(self, event: EventKey) -> Agenda:
-        """Return the ready calls of an event; the same object for the engine's whole life."""
-        return self._agendas[event]
+    def agenda(self, event: object) -> Agenda:
+        """Return the ready calls of an event; the same object for the engine's whole life.
+
+        Raises:
+            ArgumentError: the event is not registered.
+        """
+        try:
+            return self._agendas[event]  # type: ignore[index]  # what is no event is found out here
+        except (KeyError, TypeError):
+            return self._agendas[self.key(event)]  # raises
 
     def rewind(self) -> None:
         """Let every counter start anew."""
@@ -246,14 +264,6 @@ class Registry:
     def __iter__(self) -> Iterator[tuple[EventKey, tuple[Attachment, ...]]]:
         for event, attachments in self._attachments.items():
             yield event, tuple(attachments)
-
-    def call_now(self, event: EventKey, state: State[Any, Any]) -> Call | None:
-        """Return what a firing by hand calls: the counter is wherever the user has put it."""
-        agenda = self._agendas[event]
-        if agenda.next_due == NEVER:
-            return agenda.ready
-        agenda.rewind()
-        return agenda.at(state.get_event_attrib_value(event))
 
     def _changed(self, event: EventKey) -> None:
         self._agendas[event].arrange(self._attachments[event])

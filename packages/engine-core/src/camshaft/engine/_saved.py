@@ -13,8 +13,9 @@ from camshaft.engine._schedule import is_integer
 
 STAGES = (
     "EPOCH_STARTED", "GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED",
-    "EPOCH_COMPLETED",
+    "TERMINATE_SINGLE_EPOCH", "EPOCH_COMPLETED", "COMPLETED",
 )  # fmt: skip
+FLAGS = ("pass_open", "over", "awaits_data", "skips_epoch_completed")
 COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
 OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful")
 
@@ -68,7 +69,7 @@ def write(saved: Saved) -> OrderedDict[str, Any]:
 
 
 def _write_position(position: Position) -> dict[str, Any]:
-    entries: dict[str, Any] = {key: getattr(position, key) for key in (*COUNTS, "pass_open", "stage", "over")}
+    entries: dict[str, Any] = {key: getattr(position, key) for key in ("stage", *COUNTS, *FLAGS)}
     if position.data_state is not None:
         entries["data_state"] = position.data_state
     return entries
@@ -123,16 +124,11 @@ def _read_position(
     if not isinstance(given, Mapping):
         _refuse("position", given, "be a mapping")
     for key in given:
-        if key not in (*COUNTS, "pass_open", "stage", "over", "data_state"):
-            _refuse(f"position.{key}", given[key], "not be there")
-    position = Position(
-        iteration=iteration,
-        **{key: _required_count(given, key) for key in COUNTS},
-        pass_open=_flag(given, "pass_open"),
-        stage=str(given.get("stage")),
-        over=_flag(given, "over"),
-        data_state=given.get("data_state"),
-    )
+        if key not in ("stage", *COUNTS, *FLAGS, "data_state"):
+            _refuse(f"position.{key}", given[key], f"be one of {', '.join(('stage', *COUNTS, *FLAGS, 'data_state'))}")
+    parts: dict[str, Any] = {key: _required_count(given, key, "position.") for key in COUNTS}
+    parts.update((key, _flag(given, key)) for key in FLAGS)
+    position = Position(iteration=iteration, stage=_stage(given), data_state=given.get("data_state"), **parts)
     _check_position(position, epoch_length, max_epochs)
     return position
 
@@ -167,18 +163,26 @@ def _check_limits(
 
 
 def _check_position(position: Position, epoch_length: int | None, max_epochs: int | None) -> None:
-    if position.stage not in STAGES:
-        _refuse("position.stage", position.stage, f"be one of {', '.join(STAGES)}")
-    if position.epoch_iteration > position.iteration:
-        _refuse("position.epoch_iteration", position.epoch_iteration, f"not exceed iteration ({position.iteration})")
-    if epoch_length is not None and position.epoch_iteration > epoch_length:
-        _refuse("position.epoch_iteration", position.epoch_iteration, f"not exceed epoch_length ({epoch_length})")
-    if position.batch > position.iteration:
-        _refuse("position.batch", position.batch, f"not exceed iteration ({position.iteration})")
+    before = position.iteration - position.epoch_iteration  # iterations of the epochs before this one
+    full = None if epoch_length is None else (position.epoch - 1) * epoch_length
+    if position.epoch == 0 and (position.iteration or position.stage != Events.EPOCH_STARTED.name):
+        _refuse("position.epoch", 0, "be at least 1 once an epoch has begun")
     if max_epochs is not None and position.epoch > max_epochs:
         _refuse("position.epoch", position.epoch, f"not exceed max_epochs ({max_epochs})")
-    if position.epoch == 0 and position.stage != Events.EPOCH_STARTED.name:
-        _refuse("position.epoch", 0, f"be at least 1 at stage {position.stage}")
+    if before < 0 or (before and position.epoch == 1) or (before and full is not None and before > full):
+        rule = f"fit to iteration ({position.iteration}), epoch ({position.epoch}) and epoch_length ({epoch_length})"
+        _refuse("position.epoch_iteration", position.epoch_iteration, rule)
+    if epoch_length is not None and position.epoch_iteration > epoch_length:
+        _refuse("position.epoch_iteration", position.epoch_iteration, f"not exceed epoch_length ({epoch_length})")
+    if position.batch > position.iteration or (position.data_pass == 0 and position.batch != position.iteration):
+        rule = f"fit to iteration ({position.iteration}) and data_pass ({position.data_pass})"
+        _refuse("position.batch", position.batch, rule)
+    if position.batch and not position.pass_open:
+        _refuse("position.pass_open", False, f"be true when batches of the pass were used ({position.batch})")
+    if position.batch and position.awaits_data:
+        _refuse("position.awaits_data", True, f"be false when batches of the pass were used ({position.batch})")
+    if position.skips_epoch_completed and position.stage != Events.TERMINATE_SINGLE_EPOCH.name:
+        _refuse("position.skips_epoch_completed", True, f"be false at stage {position.stage}")
 
 
 def _read_stateful(entries: Mapping[str, Any], stateful: Mapping[str, Stateful]) -> Mapping[str, Any] | None:
@@ -205,9 +209,18 @@ def _count(entries: Mapping[str, Any], key: str, least: int) -> int | None:
     return value
 
 
-def _required_count(entries: Mapping[str, Any], key: str) -> int:
-    value = _count(entries, key, least=0)
-    return _refuse(key, value, "be an integer of at least 0") if value is None else value
+def _required_count(entries: Mapping[str, Any], key: str, prefix: str = "") -> int:
+    value: Any = entries.get(key)
+    if not is_integer(value) or int(value) < 0:
+        _refuse(prefix + key, value, "be an integer of at least 0")
+    return int(value)
+
+
+def _stage(entries: Mapping[str, Any]) -> str:
+    value = entries.get("stage")
+    if isinstance(value, str) and value in STAGES:
+        return str(value)
+    return _refuse("position.stage", value, f"be one of {', '.join(STAGES)}")
 
 
 def _flag(entries: Mapping[str, Any], key: str) -> bool:

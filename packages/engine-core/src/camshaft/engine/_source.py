@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 
 
@@ -63,11 +64,14 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
         return iter(data)
     if is_stateful(data) and position.data_state is not None:
         data.load_state_dict(position.data_state)
+        _warn_of_lost_batch(position)
         return iter(data)
     if is_sequence(data):
-        return map(data.__getitem__, range(position.batch, len(data)))
+        return _by_index(data, position.batch)
     iterator: Iterator[Any] = iter(data)
-    if iterator is not data and position.batch:
+    if iterator is data:
+        _warn_of_lost_batch(position)
+    elif position.batch:
         warnings.warn(
             f"the data cannot be opened behind batch {position.batch}, it starts again: {type(data)} is no sequence "
             "and has no state_dict()",
@@ -75,3 +79,22 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
             stacklevel=2,
         )
     return iterator
+
+
+def _by_index(data: Any, start: int) -> Iterator[Any]:
+    """Yield from `start` on; like `iter`, this ends where the data does, whatever its len() says."""
+    for place in range(start, len(data)):
+        try:
+            yield data[place]
+        except IndexError:
+            return
+
+
+def _warn_of_lost_batch(position: Position) -> None:
+    if position.stage in (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name):
+        warnings.warn(
+            f"the run was left with a batch fetched for iteration {position.iteration + 1}; the data has moved on, so "
+            "that batch is lost and the next one takes its place: interrupt() keeps it",
+            EngineWarning,
+            stacklevel=2,
+        )

@@ -60,6 +60,11 @@ def require_copyable(loader: DataLoader[Any]) -> None:
             )
 
 
+def plain_kind(loader: DataLoader[Any]) -> type[DataLoader[Any]]:
+    """Return the class for a twin that fetches in a way of our own: a loader that saves its position must not."""
+    return DataLoader if hasattr(loader, "load_state_dict") else type(loader)
+
+
 def copy_loader(loader: DataLoader[Any], kind: type[L], **changes: Any) -> L:
     """Return a loader of class `kind` with every attribute of the old one but those in `changes`.
 

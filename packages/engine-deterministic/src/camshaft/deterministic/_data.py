@@ -19,14 +19,14 @@ def kind_of(data: Any) -> Kind:
     """Return how a pass over `data` is opened again.
 
     - "indexed": a loader whose data set has indices: by them, whatever the loader itself could save;
-    - "stateful": through its own `state_dict` and `load_state_dict`;
     - "stream": a loader of an `IterableDataset`: through the data set's state, else replayed;
+    - "stateful": through its own `state_dict` and `load_state_dict`: loaders whose workers save too;
     - "sequence": by index;
     - "replayed": anything else: drawn again from the pass's beginning.
     """
-    if is_indexed(data) and not (has_state(data) and has_state(data.dataset)):
+    if is_indexed(data):
         return "indexed"
-    if has_state(data):
+    if has_state(data) and not (is_stream(data) and data.num_workers == 0):
         return "stateful"
     if is_stream(data):
         return "stream"

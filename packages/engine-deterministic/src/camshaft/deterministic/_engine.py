@@ -14,16 +14,14 @@ from camshaft.deterministic._kernels import deterministic_kernels
 from camshaft.deterministic._mismatch import OnMismatch, compare_runs, describe_run, report
 from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
-from camshaft.deterministic._source import DataSource, seed_pass
-from camshaft.engine import ArgumentError, Engine, Events, Position, RunPlan, State, StateDictError
+from camshaft.deterministic._source import HOLDING, DataSource, seed_pass
+from camshaft.engine import ArgumentError, Engine, Position, RunPlan, State, StateDictError
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
 
 # What this engine saves beside the keys of a plain one.
 RNG_KEY, RUN_KEY = "rng_states", "deterministic"
-# Where a run stands with a batch in hand that its position does not count yet.
-_HOLDING = (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name)
 
 
 class DeterministicEngine(Engine[Batch, Output]):
@@ -52,6 +50,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         ArgumentError: `process_function` is not callable with two arguments, or an option is unknown.
 
     Examples:
+        >>> from camshaft.engine import Events
         >>> from torch.utils.data import DataLoader
         >>> def loader() -> DataLoader:
         ...     return DataLoader(range(8), batch_size=2, shuffle=True)
@@ -85,6 +84,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._source = DataSource(seeding)
         self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
         self._description: dict[str, Any] = {}  # what the run depends on
+        self._described: Any = None  # during a run: the data that it is about
         self._is_loaded = False
         self._has_begun = False
 
@@ -118,16 +118,14 @@ class DeterministicEngine(Engine[Batch, Output]):
         if self.is_running:
             return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
         self._has_begun = False
-        failed = True
         with deterministic_kernels():
             try:
-                state = super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
-                failed = False
+                return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
             finally:
                 if self._has_begun:
-                    self._rng = capture_rng()
-                    self._source.leave(failed=failed)
-        return state
+                    self._rng, self._described = capture_rng(), None
+                    if not self.should_interrupt:
+                        self._source.leave()
 
     # ------------------------------------------------------------------ hooks of the core
 
@@ -149,22 +147,27 @@ class DeterministicEngine(Engine[Batch, Output]):
 
     def open_data(self, data: Any, position: Position) -> Iterator[Any]:
         """Return an iterator over the batches still to come; at the start of a pass, seed the generators."""
-        self._description = describe_run(data, self._seeding)
+        if data is not self._described:  # set_data, or a handler, has put in other data
+            self._description = describe_run(data, self._seeding)
+            self._described = data
         return self._source.open(data, self._base_seed(), position, super().open_data)
 
     def resume(self, data: Any, position: Position) -> Iterator[Any] | None:
         """Open the data of a continued run, then put the generators back to where they were left."""
         iterator = super().resume(data, position)
-        if self._rng is not None:
-            restore_rng(self._rng)
+        rng, self._rng = self._rng, None
+        if rng is not None:
+            restore_rng(rng)
         elif position.pass_open and kind_of(data) != "replayed":
             seed_pass(data, self._base_seed(), position.data_pass, position.batch)
-        self._rng = None
         return iterator
 
     def data_state(self, data: Any) -> Any:
         """Return what is needed to open the pass again beside its position: nothing where indices do."""
-        return self._source.data_state(data, holds_batch=self.position.stage in _HOLDING)
+        position = self.position
+        if not self._source.is_open:  # while STARTED is handled in a continued run
+            return position.data_state
+        return self._source.data_state(data, holds_batch=position.stage in HOLDING)
 
     # ------------------------------------------------------------------ saving
 
@@ -221,13 +224,13 @@ class DeterministicEngine(Engine[Batch, Output]):
     def _begin(self, plan: RunPlan, description: dict[str, Any]) -> None:
         """Note what the run needs to know; from here on nothing refuses it."""
         goes_on = plan.resumed and not self._is_loaded
-        if not plan.resumed:
-            self._rng = None
+        if not plan.resumed or self._description.get("rank", 0) != description["rank"]:
+            self._rng = None  # those of another rank would give this one its numbers
         elif goes_on and self.should_interrupt and self._rng is not None:
             restore_rng(self._rng)  # a suspended run goes on without `resume`
             self._rng = None
         self._source.begin(is_new=not plan.resumed, goes_on=goes_on and plan.data is self.state.dataloader)
-        self._description = description
+        self._description, self._described = description, plan.data
         self._is_loaded = False
         self._has_begun = True
 

@@ -158,7 +158,7 @@ def fetches_at_once(dataset: Any) -> bool:
 
 
 class WorkerSetup:
-    """Shows the user's own data set to `worker_init_fn` and to `get_worker_info()`, not the wrapper."""
+    """Shows the user's own data set to `worker_init_fn` and to `get_worker_info()`, not what wraps it."""
 
     def __init__(self, worker_init_fn: Callable[[int], object] | None) -> None:
         self.worker_init_fn = worker_init_fn

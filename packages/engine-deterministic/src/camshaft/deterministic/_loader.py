@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._copy import copy_loader
+from camshaft.deterministic._copy import copy_loader, plain_kind
 from camshaft.deterministic._fetch import SeededDataset, Seeding, Token, WorkerSetup, fetches_at_once, identity
 from camshaft.deterministic._order import Batch, draw_order, is_drawn_twice, sampler_chain
 from camshaft.deterministic._seeds import derive_seed
@@ -48,11 +48,9 @@ class IndexedSource:
         self._tokens = TokenSource(len_of=loader)
         self._generator = torch.Generator()
         is_batched = loader.batch_sampler is not None
-        # A loader that saves its own position must not: what fetches for it knows nothing about that.
-        kind = DataLoader if hasattr(loader, "load_state_dict") else type(loader)
         self._twin = copy_loader(
             loader,
-            kind,
+            plain_kind(loader),
             dataset=SeededDataset(loader.dataset, loader.collate_fn, seeding, is_batched),
             batch_sampler=self._tokens,
             collate_fn=identity,

@@ -23,6 +23,9 @@ OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
 
 VERSION = 1
 
+# Written down for other ends: the rank whose generators were saved; the environment is compared by its parts.
+_NOT_COMPARED = ("rank", "environment")
+
 
 class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interface
     """A run would be resumed with other data, or elsewhere, than it was saved with.
@@ -49,7 +52,8 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
 def describe_run(data: Any, seeding: Seeding | None) -> dict[str, Any]:
     """Return what a run over `data` depends on: strings, numbers and dicts only."""
     kind = kind_of(data)
-    entries: dict[str, Any] = {"version": VERSION, "data": kind}
+    share = Share(data)
+    entries: dict[str, Any] = {"version": VERSION, "data": kind, "world_size": share.world_size, "rank": share.rank}
     if isinstance(data, DataLoader):
         entries |= _describe_loader(data, kind, seeding)
     elif kind == "sequence":
@@ -67,7 +71,7 @@ def compare_runs(saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[s
     names = [*saved, *(name for name in present if name not in saved)]
     differing: dict[str, tuple[Any, Any]] = {}
     for name in names:
-        if name in ("environment", "position"):
+        if name in _NOT_COMPARED:
             continue
         if saved.get(name) != present.get(name):
             differing[name] = (saved.get(name), present.get(name))
@@ -101,7 +105,6 @@ def _describe_loader(loader: DataLoader[Any], kind: Kind, seeding: Seeding | Non
         "dataset_length": _length(loader.dataset),
         "batch_size": batch_size if isinstance(batch_size, int) else None,
         "drop_last": bool(drop_last),
-        "world_size": Share(loader).world_size,
     }
     if kind == "indexed":
         entries["seeding"] = choose_seeding(loader.dataset, seeding)
@@ -121,7 +124,7 @@ def _describe_sampler(sampler: Any) -> str:
             f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples}, {_digest(sampler.weights)})"
         )
     if isinstance(sampler, SubsetRandomSampler):
-        return f"{name}({_digest(torch.as_tensor(sampler.indices))})"
+        return f"{name}({_digest(sampler.indices)})"
     if isinstance(sampler, DistributedSampler):
         return f"{name}(shuffle={sampler.shuffle}, seed={sampler.seed})"
     if isinstance(sampler, KeyedSampler):
@@ -129,8 +132,13 @@ def _describe_sampler(sampler: Any) -> str:
     return name
 
 
-def _digest(values: torch.Tensor) -> str:
-    return blake2b(values.contiguous().numpy().tobytes(), digest_size=8).hexdigest()
+def _digest(values: Any) -> str:
+    """Return a short text that stands for a sampler's numbers."""
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):  # indices may be anything, names for example
+        return f"{len(values)} indices"
+    return blake2b(numbers.contiguous().numpy().tobytes(), digest_size=8).hexdigest()
 
 
 def _shares_steps(saved: Mapping[str, Any], present: Mapping[str, Any]) -> bool:

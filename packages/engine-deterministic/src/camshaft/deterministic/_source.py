@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from torch.utils.data import DataLoader
 
+from camshaft.deterministic._copy import is_stream
 from camshaft.deterministic._data import kind_of, restore_samplers, sampler_states, skip
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._loader import Share, SourceCache, choose_seeding
 from camshaft.deterministic._mismatch import ResumeMismatch
-from camshaft.deterministic._rng import isolated, seed_everything
+from camshaft.deterministic._rng import seed_everything
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._stream import IsolatedIterator, OpenedStream
-from camshaft.engine import Position
+from camshaft.deterministic._stream import OpenedStream, SavingStream
+from camshaft.engine import EngineWarning, Events, Position
 
 Open: TypeAlias = Callable[[Any, Position], Iterator[Any]]
+
+# Where a run stands with a batch in hand that its position does not count yet.
+HOLDING = (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name)
 
 
 class DataSource:
     """Opens an engine's data, and knows what has to be saved to open it again.
+
+    Attributes:
+        has_ended: whether the present pass has given its last batch, as far as somebody has asked for more.
+        is_open: whether data was opened in this run.
 
     Args:
         seeding: how fetches from data sets with indices are seeded, None to choose by the data set.
@@ -31,8 +40,10 @@ class DataSource:
         self._cache = SourceCache()
         self._goes_on = False
         self._stream: OpenedStream | None = None
+        self._saving: SavingStream | None = None
         self._samplers: dict[str, Any] = {}  # as they were at the start of the pass
         self.has_ended = False
+        self.is_open = False
 
     # ------------------------------------------------------------------ the course of a run
 
@@ -44,14 +55,14 @@ class DataSource:
             goes_on: it continues in this process, with the same object as its data.
         """
         self._goes_on = goes_on
+        self.is_open = False
         if is_new:
             self.has_ended = False
 
-    def leave(self, *, failed: bool) -> None:
-        """Note that a run has ended, and let go of its data; after a failure of its workers too."""
-        self._stream = None
-        if failed:
-            self._cache.clear()
+    def leave(self) -> None:
+        """Note that a run has ended, and let go of its data and of the workers that persist."""
+        self._stream = self._saving = None
+        self._cache.clear()
 
     def data_state(self, data: Any, *, holds_batch: bool) -> Any:
         """Return what is needed to open the pass again beside its position; None for nothing.
@@ -62,7 +73,7 @@ class DataSource:
         """
         kind = kind_of(data)
         if kind == "stateful":
-            return data.state_dict()
+            return data.state_dict() if self._saving is None else self._saving.state_dict()
         if kind == "indexed" and self._samplers:
             return {"samplers": self._samplers}
         if kind == "stream" and self._stream is not None:
@@ -81,6 +92,8 @@ class DataSource:
             position: where to open it.
             open_core: how a plain engine opens data.
         """
+        self.is_open = True
+        self._stream = self._saving = None
         if not position.pass_open:
             self.has_ended = False
             seed_pass(data, seed, position.data_pass)
@@ -94,7 +107,7 @@ class DataSource:
         elif kind == "stream":
             iterator = self._open_stream(data, seed, position)
         else:
-            iterator = self._open_replayed(data, seed, position)
+            iterator = self._open_replayed(data, seed, position, open_core)
         return _Watched(iterator, self._note_end)
 
     # ------------------------------------------------------------------ one way for each kind
@@ -111,19 +124,16 @@ class DataSource:
     def _open_stateful(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if position.pass_open:
             if position.data_state is None:
-                return self._open_replayed(data, seed, position)
+                return self._open_replayed(data, seed, position, open_core)
             if self.has_ended:  # some data would begin again at once
-                data.load_state_dict(position.data_state)
+                if not is_stream(data):
+                    data.load_state_dict(position.data_state)
                 return iter(())
-        is_loader = isinstance(data, DataLoader)
-        if not is_loader:
+        if not is_stream(data):
             return open_core(data, position)
-        if position.pass_open:
-            data.load_state_dict(position.data_state)
-        if data.num_workers == 0:
-            return IsolatedIterator(data, derive_seed(seed, position.data_pass, "stream"), position.batch)
-        with isolated(derive_seed(seed, position.data_pass, "workers")):
-            return iter(data)
+        state = position.data_state if position.pass_open else None
+        self._saving = SavingStream(data, seed, position.data_pass, state)
+        return self._saving
 
     def _open_stream(self, loader: DataLoader[Any], seed: int, position: Position) -> Iterator[Any]:
         state = _entries(position.data_state) if position.pass_open else {}
@@ -132,13 +142,20 @@ class DataSource:
             return iter(())
         return _draw_again(self._stream, position.batch - self._stream.number)
 
-    def _open_replayed(self, data: Any, seed: int, position: Position) -> Iterator[Any]:
+    def _open_replayed(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if not position.pass_open:
             return iter(data)
         if self.has_ended:
             return iter(())
         if self._goes_on and iter(data) is data:
-            return iter(data)  # it stands where the run left it
+            return open_core(data, position)  # it stands where the run left it
+        if position.stage in HOLDING:
+            warnings.warn(
+                f"the run was left with a batch fetched for iteration {position.iteration + 1}: it is drawn again, "
+                f"with other random numbers, as {type(data)} has no indices and no state_dict()",
+                EngineWarning,
+                stacklevel=2,
+            )
         seed_pass(data, seed, position.data_pass)
         return _draw_again(iter(data), position.batch)
 

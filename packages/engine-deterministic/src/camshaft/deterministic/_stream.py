@@ -7,13 +7,14 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, get_worker_info
 
-from camshaft.deterministic._copy import copy_loader
+from camshaft.deterministic._copy import copy_loader, plain_kind
 from camshaft.deterministic._data import has_state
+from camshaft.deterministic._fetch import WorkerSetup
 from camshaft.deterministic._order import tell_pass
-from camshaft.deterministic._rng import isolated
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._rng import isolated, seed_generators
+from camshaft.deterministic._seeds import ChildSeeds, derive_seed
 
 
 class IsolatedIterator(Iterator[Any]):
@@ -75,7 +76,7 @@ class OpenedStream(Iterator[Any]):
         changes["generator"] = torch.Generator().manual_seed(derive_seed(seed, data_pass, "workers"))
         if self._saves and not isinstance(loader.dataset, IterDataPipe):
             changes["dataset"] = self._watched = _Watched(loader.dataset)
-        twin = copy_loader(loader, type(loader), **changes)
+        twin = copy_loader(loader, plain_kind(loader), **changes)
         stream_seed = derive_seed(seed, data_pass, "stream")
         self._iterator = iter(twin) if loader.num_workers else IsolatedIterator(twin, stream_seed, self.number)
 
@@ -122,3 +123,71 @@ class _Watched(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         yield from self.dataset
         self.has_ended = True
+
+
+class SavingStream(Iterator[Any]):
+    """The batches of a pass from a loader whose workers save the state of their data sets.
+
+    Such a loader does not save the generators of its workers, so each sample is seeded.
+
+    Args:
+        loader: the user's loader; it is not changed.
+        seed: base seed.
+        data_pass: number of the pass.
+        state: what `state_dict` returned in the same pass; None at its start.
+    """
+
+    def __init__(self, loader: DataLoader[Any], seed: int, data_pass: int, state: Any) -> None:
+        tell_pass(loader, data_pass)
+        kind = _SeededStatefulStream if has_state(loader.dataset) else _SeededStream
+        twin: Any = copy_loader(
+            loader,
+            type(loader),
+            dataset=kind(loader.dataset, derive_seed(seed, data_pass, "stream")),
+            generator=torch.Generator().manual_seed(derive_seed(seed, data_pass, "workers")),
+            worker_init_fn=WorkerSetup(loader.worker_init_fn),
+            persistent_workers=False,
+            in_order=True,
+        )
+        if state is not None:
+            twin.load_state_dict(state)
+        self._twin = twin
+        self._iterator = iter(twin)
+
+    def __next__(self) -> Any:
+        return next(self._iterator)
+
+    def state_dict(self) -> Any:
+        """Return what the loader saves."""
+        return self._twin.state_dict()
+
+
+class _SeededStream(IterableDataset[Any]):
+    """A data set in a worker: sample number n of a worker is drawn under a seed that depends on both."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.count = 0
+        self.has_ended = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.has_ended:
+            return
+        info = get_worker_info()
+        seeds = ChildSeeds(derive_seed(self.seed, 0 if info is None else info.id))
+        seed_generators(seeds(self.count))
+        for sample in self.dataset:
+            self.count += 1
+            yield sample
+            seed_generators(seeds(self.count))
+        self.has_ended = True
+
+
+class _SeededStatefulStream(_SeededStream):
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "has_ended": self.has_ended, "dataset": self.dataset.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.count, self.has_ended = state["count"], state["has_ended"]
+        self.dataset.load_state_dict(state["dataset"])

@@ -10,7 +10,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import EngineWarning
+from camshaft.engine import ArgumentError, EngineWarning
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers.checkpoint._archive import LOCAL_MARK, PICKLE
 from camshaft.handlers.checkpoint._checksum import read_at
@@ -60,9 +60,12 @@ def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, optio
 
     Raises:
         OSError: the file could not be written.
+        ArgumentError: this process does not write what lies on XLA devices.
     """
     with CheckpointSink(descriptor) as sink, _without_archive_checksums():
         _save(payload, sink, options)
+        if sink.is_empty:
+            raise ArgumentError("`save_on_rank` must be 0 on XLA devices, got another rank; only the first one writes")
         sink.finish(encode_record(record))
     return sink.size_bytes
 
@@ -106,7 +109,7 @@ def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | 
         file loads safely.
     """
     torch = require_torch()
-    with opened(path) as descriptor:
+    with opened(path, trusted=True) as descriptor:
         if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
             return {"": "it is no archive, so its structure cannot be verified"}
     problem = _loading_problem(torch, path, mmap=True)
@@ -127,13 +130,11 @@ def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | 
 def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
     try:
         _load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
-    except RuntimeError as error:
-        # Not every file system can map files into memory.
-        return _loading_problem(torch, source) if mmap else _first_line(error)
-    except (pickle.UnpicklingError, ValueError) as error:
-        return _first_line(error)
     except OSError:  # what was written cannot be read just now, which says nothing of it
         return None
+    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
+        # Not every file system can map files into memory.
+        return _loading_problem(torch, source) if mmap and isinstance(error, RuntimeError) else _first_line(error)
     return None
 
 

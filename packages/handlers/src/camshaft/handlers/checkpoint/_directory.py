@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import warnings
@@ -153,14 +154,13 @@ class DiskSaver(BaseSaveHandler):
         self._lock.release()
 
     def _prepare(self, *, require_empty: bool) -> None:
-        if not self.dirname.exists():
-            if not self._create_dir:
-                raise ArgumentError(
-                    f"`dirname` must exist, got {str(self.dirname)!r}; make the directory, or give create_dir=True"
-                )
-            with _as_write_error("made", self.dirname):
-                make_directory(self.dirname)
         with _as_write_error("used", self.dirname):
+            if not self.dirname.exists():
+                if not self._create_dir:
+                    raise ArgumentError(
+                        f"`dirname` must exist, got {str(self.dirname)!r}; make the directory, or give create_dir=True"
+                    )
+                make_directory(self.dirname)
             self._tidy_up()
             require_writable(self.dirname)
             present = [item.path.name for item in list_checkpoints(self.dirname)] if require_empty else []
@@ -206,7 +206,7 @@ class DiskSaver(BaseSaveHandler):
             size_bytes = write_payload(descriptor, checkpoint, record, self.save_options)
             on_disk = os.fstat(descriptor).st_size
             if on_disk != size_bytes:
-                raise OSError(f"{size_bytes} bytes were written and {on_disk} are there")
+                raise OSError(errno.EIO, f"{size_bytes} bytes were written and {on_disk} are there")
 
     def _warn_if_unsafe(self, checkpoint: Any, path: Path, metadata: Mapping[str, Any] | None) -> None:
         """Warn once per kind of checkpoint if what was written cannot be loaded safely."""

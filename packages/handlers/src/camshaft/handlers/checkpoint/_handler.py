@@ -15,7 +15,7 @@ from camshaft.handlers.checkpoint._directory import DiskSaver
 from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
 from camshaft.handlers.checkpoint._naming import EXTENSION, default_pattern, require_bare_name
 from camshaft.handlers.checkpoint._number import as_limit
-from camshaft.handlers.checkpoint._own_files import find_file, own_files, sound_items
+from camshaft.handlers.checkpoint._own_files import find_file, own_files, sound_items, without_later_steps
 from camshaft.handlers.checkpoint._rank import current_rank, is_distributed, is_xla_in_use
 from camshaft.handlers.checkpoint._request import (
     Naming,
@@ -220,8 +220,8 @@ class Checkpoint(SavedList):
         """Warn of a save that is left out although it may be the latest: steps are expected to grow."""
         if self._naming.score_function is None and is_behind(self._saved, item):
             warnings.warn(
-                f"{item.filename} was not saved: its step {item.priority} is behind those saved, "
-                f"{self._saved[0].priority} to {self._saved[-1].priority}; call reset() when a new run begins",
+                f"{item.filename} was not saved: its step {item.priority} is behind {self._saved[-1].priority}, that of "
+                f"{self._saved[-1].filename}; call reset() when a new run begins",
                 EngineWarning,
                 stacklevel=2,
             )
@@ -313,6 +313,8 @@ class Checkpoint(SavedList):
             directory, files, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
         )
         items = sound_items(files, self._naming, skip=report.path, check=self.n_saved is not None)
+        if self._naming.score_function is None:
+            items = without_later_steps(items, report.path.name)
         self._saved = ranked(items, greater_or_equal=self.greater_or_equal)
         self._newest = items[-1].filename if items else None
         return report

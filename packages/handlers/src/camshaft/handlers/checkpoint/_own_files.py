@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,24 @@ def sound_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path, 
         if priority is not None and (not check or item.path == skip or _is_sound(item.path)):
             items.append(Item(priority, item.path.name))
     return items
+
+
+def without_later_steps(items: list[Item], loaded: str) -> list[Item]:
+    """Return the items up to the step of the file that was loaded, whose run will not know of later ones.
+
+    Such come from another run, or from one that went on from a file that will not do any more. In
+    the list they would keep out all that is saved until their step is reached.
+    """
+    reached = next((item.priority for item in items if item.filename == loaded), math.inf)
+    for item in items:
+        if item.priority > reached:
+            warnings.warn(
+                f"{item.filename} is of a later step than {loaded}, which was restored; it stays where it is and is "
+                "not counted among those kept",
+                EngineWarning,
+                stacklevel=3,
+            )
+    return [item for item in items if item.priority <= reached]
 
 
 def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) -> Path:

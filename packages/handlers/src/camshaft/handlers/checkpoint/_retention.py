@@ -65,8 +65,9 @@ def best(saved: Sequence[Item]) -> Item | None:
 
 
 def is_behind(saved: Sequence[Item], new: Item) -> bool:
-    """Return whether everything in the list has a higher priority than `new`."""
-    return all(_rank(new) < _rank(item) for item in saved)
+    """Return whether something in the list has a higher priority than `new`, and nothing the same."""
+    ranks = [_rank(item) for item in saved]
+    return _rank(new) not in ranks and any(_rank(new) < rank for rank in ranks)
 
 
 def _is_worth_it(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from camshaft.handlers.checkpoint._archive import END_RECORD_BYTES, with_comment_bytes
@@ -13,15 +13,16 @@ from camshaft.handlers.checkpoint._record import encode_trailer, trailer_size_by
 if TYPE_CHECKING:
     from types import TracebackType
 
-_BUFFER_BYTES = 1 << 22
+_BUFFER_BYTES = 1 << 21
+_LEAST_FOR_A_THREAD_BYTES = 1 << 19
 
 
 class CheckpointSink:
     """A file, as `torch.save` wants one, that ends with a trailer.
 
-    Small portions are collected, and the checksum is summed up by a second thread while the first
-    one writes. An error of the file is kept until `finish`: the writer of archives, told of it in
-    the middle, would hide it behind one of its own.
+    Small portions are collected. The checksum is summed up by a second thread, while the first one
+    writes and collects what comes next. An error of the file is kept until `finish`: the writer of
+    archives, told of it in the middle, would hide it behind one of its own.
 
     Examples:
         >>> import os, tempfile
@@ -34,9 +35,11 @@ class CheckpointSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._buffer = bytearray()
+        self._buffer, self._spare = bytearray(_BUFFER_BYTES), bytearray()
+        self._filled = 0
         self._checksum = BlockChecksum()
         self._thread: ThreadPoolExecutor | None = None
+        self._summing: Future[None] | None = None
         self._error: OSError | None = None
         self.size_bytes = 0
 
@@ -49,15 +52,22 @@ class CheckpointSink:
         if self._thread is not None:
             self._thread.shutdown()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come yet."""
+        return not self.size_bytes and not self._filled and self._error is None
+
     def write(self, data: bytes | memoryview) -> int:
         """Take the next bytes; the memory is free again when this returns."""
         view = memoryview(data).cast("B")
-        if len(self._buffer) + len(view) > _BUFFER_BYTES:
+        if self._filled + len(view) > _BUFFER_BYTES:
             self._put_buffer()
         if len(view) > _BUFFER_BYTES:
             self._put(view)
+            self._finish_summing()
         else:
-            self._buffer += view
+            self._buffer[self._filled : self._filled + len(view)] = view
+            self._filled += len(view)
         return len(view)
 
     def flush(self) -> None:
@@ -70,34 +80,37 @@ class CheckpointSink:
             OSError: something could not be written, now or earlier.
         """
         # The record that ends an archive is its last portion and small, hence still in the buffer.
-        end_record = bytes(self._buffer[-END_RECORD_BYTES:])
-        announcing = with_comment_bytes(end_record, trailer_size_bytes(record_text))
+        end = slice(max(0, self._filled - END_RECORD_BYTES), self._filled)
+        announcing = with_comment_bytes(bytes(self._buffer[end]), trailer_size_bytes(record_text))
         if announcing is not None:
-            self._buffer[-END_RECORD_BYTES:] = announcing
+            self._buffer[end] = announcing
         self._put_buffer()
+        self._finish_summing()
         self._write_all(memoryview(encode_trailer(record_text, self._checksum.value())))
         if self._error is not None:
             raise self._error
 
     def _put_buffer(self) -> None:
-        if self._buffer:
-            self._put(memoryview(self._buffer))
-            self._buffer = bytearray()
+        """Sum up and write what was collected; the other buffer is filled meanwhile."""
+        self._put(memoryview(self._buffer)[: self._filled])
+        self._buffer, self._spare = self._spare or bytearray(_BUFFER_BYTES), self._buffer
+        self._filled = 0
 
     def _put(self, view: memoryview) -> None:
+        self._finish_summing()
         if self._error is not None:
             return
-        if len(view) < _BUFFER_BYTES // 4:
+        if len(view) < _LEAST_FOR_A_THREAD_BYTES:
             self._checksum.update(view)
-            self._write_all(view)
-            return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="camshaft-checksum")
-        summing = self._thread.submit(self._checksum.update, view)
-        try:
-            self._write_all(view)
-        finally:
-            summing.result()
+        else:
+            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="camshaft-checksum")
+            self._summing = self._thread.submit(self._checksum.update, view)
+        self._write_all(view)
+
+    def _finish_summing(self) -> None:
+        if self._summing is not None:
+            self._summing.result()
+            self._summing = None
 
     def _write_all(self, view: memoryview) -> None:
         if self._error is not None:

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from camshaft.engine import ArgumentError, Engine, Events
+
+
+def fire(handler: Callable[..., Any], *args: Any, event: Events = Events.STARTED, **kwargs: Any) -> Engine[Any, Any]:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(event, handler, *args, **kwargs)
+    engine.run([1])
+    return engine
+
+
+def test_a_parameter_without_default_gets_the_engine() -> None:
+    got = []
+    engine = fire(lambda e: got.append(e))
+
+    assert got == [engine]
+
+
+def test_a_handler_without_parameters_is_called_without_the_engine() -> None:
+    got = []
+    fire(lambda: got.append("called"))
+
+    assert got == ["called"]
+
+
+def test_a_default_never_receives_the_engine() -> None:
+    got = []
+    fire(lambda n=5: got.append(n))
+
+    assert got == [5]
+
+
+def test_a_default_behind_the_engine_keeps_its_value() -> None:
+    got = []
+    engine = fire(lambda e, n=5: got.append((e, n)))
+
+    assert got == [(engine, 5)]
+
+
+def test_starred_arguments_get_the_engine() -> None:
+    got = []
+    engine = fire(lambda *args, **kwargs: got.append((args, kwargs)), 1, key=2)
+
+    assert got == [((engine, 1), {"key": 2})]
+
+
+def test_attached_arguments_follow_the_engine() -> None:
+    got = []
+    engine = fire(lambda e, a, b, *, c: got.append((e, a, b, c)), 1, 2, c=3)
+
+    assert got == [(engine, 1, 2, 3)]
+
+
+def test_attached_arguments_alone_reach_a_handler_that_has_no_place_for_the_engine() -> None:
+    got = []
+    fire(lambda a, b: got.append((a, b)), 1, 2)
+
+    assert got == [(1, 2)]
+
+
+def test_attached_arguments_fill_defaults_and_the_engine_does_not() -> None:
+    got = []
+    fire(lambda a=0, b=0: got.append((a, b)), 1)
+
+    assert got == [(1, 0)]
+
+
+def test_a_partial_with_its_arguments_filled_is_called_without_the_engine() -> None:
+    evaluator: Engine[Any, Any] = Engine(lambda engine, batch: batch)
+    fire(functools.partial(evaluator.run, [1, 2, 3]))
+
+    assert evaluator.state.iteration == 3
+    assert evaluator.state.max_epochs == 1
+
+
+def test_a_partial_with_room_for_the_engine_gets_it() -> None:
+    got = []
+    engine = fire(functools.partial(lambda n, e: got.append((n, e)), 7))
+
+    assert got == [(7, engine)]
+
+
+def test_a_bound_method_and_an_object_that_is_called_get_the_engine() -> None:
+    class Listener:
+        def __init__(self) -> None:
+            self.got: list[Any] = []
+
+        def listen(self, engine: Engine[Any, Any]) -> None:
+            self.got.append(engine)
+
+        def __call__(self, engine: Engine[Any, Any]) -> None:
+            self.got.append(engine)
+
+    listener = Listener()
+    first, second = fire(listener.listen), fire(listener)
+
+    assert listener.got == [first, second]
+
+
+def test_a_handler_whose_length_is_zero_is_a_handler_all_the_same() -> None:
+    class Empty:
+        called = 0
+
+        def __len__(self) -> int:
+            return 0
+
+        def __call__(self) -> None:
+            self.called += 1
+
+    handler = Empty()
+    for event in (Events.STARTED, Events.ITERATION_STARTED, Events.GET_BATCH_STARTED, Events.COMPLETED):
+        fire(handler, event=event)
+
+    assert handler.called == 4
+
+
+def test_builtins_attach_with_and_without_a_signature(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Any] = []
+    engine = fire(seen.append)
+    fire(print, "halfway", sep=" | ")
+    sink: set[Any] = set()
+    fire(sink.add)
+
+    assert seen == [engine]
+    assert capsys.readouterr().out.endswith(" | halfway\n")
+    assert len(sink) == 1
+
+
+def test_a_callable_without_any_signature_gets_the_engine() -> None:
+    engine = fire(operator.methodcaller("register_events", "halfway"))
+
+    assert engine.has_registered_events("halfway")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda a, b: None,
+        lambda a, *, key: None,
+        3,
+        None,
+        "name",
+    ],
+    ids=["two parameters", "keyword only", "number", "none", "string"],
+)
+def test_a_handler_that_cannot_be_called_is_refused_with_both_names(handler: Any) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    with pytest.raises(ArgumentError, match=r"handler.*EPOCH_STARTED|EPOCH_STARTED.*handler") as caught:
+        engine.add_event_handler(Events.EPOCH_STARTED, handler)
+    assert repr(handler) in str(caught.value)
+    assert "EPOCH_STARTED" not in repr(engine)
+
+
+def test_keyword_arguments_that_do_not_fit_are_refused_at_once() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    with pytest.raises(ArgumentError, match="key"):
+        engine.add_event_handler(Events.STARTED, lambda engine: None, key=1)
+
+
+def test_a_handler_of_a_failure_gets_the_engine_and_the_exception() -> None:
+    got: list[Any] = []
+
+    def fail(engine: Engine[Any, Any], batch: Any) -> None:
+        raise OSError("disk")
+
+    def both(engine: Engine[Any, Any], error: BaseException) -> None:
+        got.append((engine, type(error)))
+
+    engine: Engine[Any, Any] = Engine(fail)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, both)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda error: got.append(type(error)))
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda: got.append("nothing"))
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error, place: got.append(place), "place")
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda n=5: got.append(n))
+    with pytest.raises(OSError, match="disk"):
+        engine.run([1])
+
+    assert got == [(engine, OSError), OSError, "nothing", "place", 5]
+
+
+def test_a_handler_of_an_ended_epoch_gets_the_number_of_its_iterations() -> None:
+    got: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: engine.terminate_epoch() if batch == 2 else None)
+    engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, lambda engine, iter_counter: got.append(iter_counter))
+    engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, lambda: got.append("nothing"))
+    engine.run([1, 2, 3])
+
+    assert got == [2, "nothing"]
+
+
+def test_arguments_of_one_firing_do_not_stick_to_the_handler() -> None:
+    got: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    def handler(engine: Engine[Any, Any], *args: Any, **kwargs: Any) -> None:
+        kwargs["more"] = 1
+        got.append((args, kwargs))
+
+    engine.add_event_handler(Events.ITERATION_STARTED, handler, 1, key=2)
+    engine.run([0, 0])
+
+    assert got == [((1,), {"key": 2, "more": 1})] * 2
+
+
+@pytest.mark.parametrize("step", [None, 3, lambda: None, lambda engine: None, lambda a, b, c: None], ids=range(5))
+def test_a_step_that_does_not_take_engine_and_batch_is_refused(step: Any) -> None:
+    with pytest.raises(ArgumentError, match="process_function"):
+        Engine(step)
+
+
+def test_a_step_may_be_any_callable_with_two_arguments() -> None:
+    assert Engine(lambda engine, batch, scale=2: batch * scale).run([4]).output == 8
+    assert Engine(functools.partial(lambda scale, engine, batch: batch * scale, 3)).run([4]).output == 12

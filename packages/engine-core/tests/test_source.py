@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, Position
+from camshaft.engine._source import data_length, is_sequence, is_stateful, open_data, require_data
+
+INSIDE = Position(epoch=1, epoch_iteration=2, iteration=2, batch=2, pass_open=True, stage="GET_BATCH_STARTED")
+
+
+class Plain:
+    def __iter__(self) -> Iterator[str]:
+        return iter("abcd")
+
+
+class Lying:
+    def __len__(self) -> int:
+        return 9
+
+    def __getitem__(self, place: int) -> str:
+        return "abcd"[place]
+
+
+def test_the_length_of_data_is_none_where_it_is_not_known() -> None:
+    class Untold:
+        def __len__(self) -> int:
+            raise NotImplementedError
+
+    assert [data_length(data) for data in ("abc", [], None, iter("abc"), Plain(), Untold(), range(3))] == [
+        3, 0, None, None, None, None, 3,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", [3, 2.5, object(), len], ids=str)
+def test_what_cannot_be_iterated_is_a_type_error(data: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="`data` must be iterable"):
+        require_data(data)
+
+
+def test_data_without_a_batch_is_refused() -> None:
+    for data in ([], "", {}, range(0)):
+        with pytest.raises(ArgumentError, match="at least one batch"):
+            require_data(data)
+
+
+def test_any_iterable_is_taken_and_so_is_none() -> None:
+    for data in ("a", [1], Plain(), Lying(), iter([]), None):
+        require_data(data)
+
+
+def test_sequences_are_what_has_a_length_and_an_index() -> None:
+    assert [is_sequence(data) for data in ("ab", [1], (1,), range(2), Lying(), {0: 1}, {1}, iter("a"), Plain())] == [
+        True, True, True, True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_a_pass_that_is_not_open_starts_at_its_beginning() -> None:
+    for data in ("abcd", Plain(), iter("abcd"), Lying()):
+        assert list(open_data(data, Position())) == ["a", "b", "c", "d"]
+
+
+def test_a_sequence_is_opened_behind_what_was_consumed_whatever_its_len_says() -> None:
+    assert list(open_data("abcd", INSIDE)) == ["c", "d"]
+    assert list(open_data(Lying(), INSIDE)) == ["c", "d"]
+    assert list(open_data("ab", INSIDE)) == []
+
+
+def test_a_mapping_is_no_sequence_and_starts_again_with_a_warning() -> None:
+    with pytest.warns(EngineWarning, match="behind batch 2"):
+        assert list(open_data({"a": 1, "b": 2, "c": 3}, INSIDE)) == ["a", "b", "c"]
+
+
+def test_an_iterator_goes_on_where_it_is() -> None:
+    iterator = iter("abcd")
+    next(iterator)
+
+    assert list(open_data(iterator, INSIDE)) == ["b", "c", "d"]
+
+
+def test_anything_else_starts_again_with_one_warning_inside_a_pass_only() -> None:
+    with pytest.warns(EngineWarning, match="starts again") as caught:
+        assert list(open_data(Plain(), INSIDE)) == ["a", "b", "c", "d"]
+    assert len(caught) == 1
+    assert list(open_data(Plain(), INSIDE._replace(batch=0))) == ["a", "b", "c", "d"]
+
+
+def test_a_batch_that_an_iterator_has_given_already_is_lost_with_a_warning() -> None:
+    with pytest.warns(EngineWarning, match=r"fetched for iteration 3.*lost"):
+        open_data(iter("cd"), INSIDE._replace(stage="ITERATION_COMPLETED"))
+
+
+def test_no_data_gives_none_for_ever() -> None:
+    iterator = open_data(None, INSIDE)
+
+    assert [next(iterator) for _ in range(3)] == [None] * 3
+
+
+def test_stateful_data_is_opened_through_its_own_state() -> None:
+    class Saving(Plain):
+        loaded: Any = None
+
+        def state_dict(self) -> None: ...
+
+        def load_state_dict(self, state: Any) -> None:
+            self.loaded = state
+
+        def __iter__(self) -> Iterator[str]:
+            return iter("abcd"[self.loaded or 0 :])
+
+    data = Saving()
+
+    assert is_stateful(data)
+    assert not is_stateful(Plain())
+    assert list(open_data(data, INSIDE._replace(data_state=3))) == ["d"]
+    with pytest.warns(EngineWarning, match="starts again"):
+        open_data(Saving(), INSIDE)
