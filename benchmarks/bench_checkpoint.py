@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from camshaft.engine import Engine
-from camshaft.handlers import Checkpoint, NoCheckpointError, restore_latest, verify
+from camshaft.handlers import Checkpoint, NoCheckpointError, restore_latest, verify_checkpoint
 
 SAVER = """
 import sys, torch
@@ -103,7 +103,7 @@ def time_saving(megabytes: int, rounds: int = 7) -> dict[str, float]:
             "crc32 on one core": lambda: zlib.crc32(data),
             "torch.save, not synced": lambda: torch.save(model.state_dict(), directory / "plain.pt"),
             "Checkpoint": save,
-            "verify": lambda: verify(handler.last_checkpoint),
+            "verify": lambda: verify_checkpoint(handler.last_checkpoint),
         }
         for way in ways.values():
             way()

@@ -230,6 +230,41 @@ def test_a_continued_training_keeps_the_restored_counter():
     assert trainer.state.epoch == 3
 
 
+def test_a_training_saved_when_it_was_about_to_end_ends_when_it_is_resumed():
+    trainer, evaluator = make_trainer(), make_trainer()
+    stopping = EarlyStopping(1, lambda engine: 1.0, trainer)
+    stopping.attach(evaluator)
+    saved = []
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED(once=2),
+        lambda: trainer.at_safe_point(lambda: saved.extend([trainer.state_dict(), stopping.state_dict()])),
+    )
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
+    trainer.run([0, 1], max_epochs=5)
+    assert trainer.state.epoch == 2
+
+    resumed, events = make_trainer(), []
+    for event in Events:
+        resumed.add_event_handler(event, lambda event=event: events.append(event))
+    stopping = EarlyStopping(1, lambda engine: 1.0, resumed)
+    stopping.attach(make_trainer())
+    resumed.load_state_dict(saved[0])
+    stopping.load_state_dict(saved[1])
+    resumed.run([0, 1])
+
+    assert events == [Events.STARTED, Events.TERMINATE, Events.COMPLETED]
+
+
+def test_a_training_that_was_ended_may_be_continued_in_the_process():
+    trainer, stopping = train([3, 2, 1, 9, 9], epochs=5)
+    assert trainer.state.epoch == 3
+
+    trainer.run([0, 1])
+
+    assert trainer.state.epoch == 5
+    assert stopping.best_score == 9
+
+
 def test_the_event_that_starts_over_can_be_chosen():
     trainer = make_trainer()
     stopping = EarlyStopping(2, lambda engine: -engine.state.iteration, trainer)

@@ -88,6 +88,7 @@ def test_the_description_is_shown_without_a_count_if_there_is_one_epoch():
     ProgressBar("Validation", file=file, bar_format=PLAIN).attach(engine)
 
     engine.run([1, 2, 3])
+    engine.state.max_epochs = None
     engine.run([1, 2, 3], max_epochs=2)
 
     assert lines(file) == ["Validation: 3/3", "Validation [1/2]: 3/3", "Validation [2/2]: 3/3"]

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# A program, which imports torch: --doctest-modules would import it too.
+collect_ignore = ["kill_saves.py"]
+
+
 @pytest.fixture
 def content() -> Any:
     """A small payload with everything that states are made of."""

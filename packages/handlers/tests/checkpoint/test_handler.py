@@ -191,6 +191,20 @@ def test_functions_are_save_handlers_too() -> None:
     assert seen == ["a_203.pt", ("a_203.pt", {"basename": "a", "score_name": None, "priority": 203})]
 
 
+def test_a_save_handler_of_ones_own_may_do_without_metadata(tmp_path: Path) -> None:
+    class Plain(InMemory):
+        def __call__(self, checkpoint: Any, filename: str) -> None:  # type: ignore[override] # as older ones are
+            super().__call__(checkpoint, filename)
+
+        def __fspath__(self) -> str:
+            return str(tmp_path)
+
+    saver = Plain()
+    Checkpoint({"a": Counter()}, saver)(engine_at())
+
+    assert list(saver.kept) == ["a_203.pt"]
+
+
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     Checkpoint({"a": Counter()}, tmp_path, "best", score_name="acc", **SCORE, **STEP)(engine_at())
     record = read_record(tmp_path / "best_a_12_acc=0.7700.pt")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from camshaft.handlers import DiskSaver, NoCheckpointError, list_checkpoints
+from camshaft.handlers.checkpoint._codec import write_payload
 from camshaft.handlers.checkpoint._listing import largest_save_number, readable_list
+from camshaft.handlers.checkpoint._record import LARGEST_SAVE_NUMBER, CheckpointRecord
 
 torch = pytest.importorskip("torch")
 
@@ -58,6 +60,15 @@ def test_steps_are_read_from_the_names_of_plain_files(tmp_path: Path, name: str,
     torch.save({"a": 1}, tmp_path / name)
 
     assert [step] == [item.step for item in list_checkpoints(tmp_path)]
+
+
+def test_an_absurd_save_number_does_not_spoil_those_to_come(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    with path.open("w+b") as file:
+        write_payload(file.fileno(), {"a": 1}, CheckpointRecord(save_number=LARGEST_SAVE_NUMBER - 1), {})
+    DiskSaver(tmp_path, require_empty=False)({"a": 1}, "model.pt")
+
+    assert [item.record.save_number for item in list_checkpoints(tmp_path) if item.record] == [2**63 - 1, 1]
 
 
 def test_other_files_are_not_listed_but_own_ones_of_any_name_are(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ class EarlyStopping:
         self.threshold_mode = threshold_mode
         self.counter = 0
         self.best_score: float | None = None
+        self._is_restored = False
 
     def attach(
         self,
@@ -105,7 +106,8 @@ class EarlyStopping:
             event: when to look at the score.
             reset_engine: whose event starts over; None means the trainer.
             reset_event: when to start over; None means never. At STARTED a run that continues an
-                earlier one does not start over: what was restored stays.
+                earlier one does not start over: what was restored stays, and a training that was
+                saved when its patience had run out ends at once. Give it more, or `reset()`, to go on.
         """
         engine.add_event_handler(event, self)
         if reset_event is not None:
@@ -127,9 +129,7 @@ class EarlyStopping:
         if not self.cumulative_delta and self._gain(score, self.best_score) > 0:
             self.best_score = score
         self.counter += 1
-        if self.counter >= self.patience:
-            self.trainer.logger.info("EarlyStopping: no improvement on %s in %d calls", self.best_score, self.counter)
-            self.trainer.terminate()
+        self._stop_if_due()
 
     def reset(self) -> None:
         """Forget all scores."""
@@ -155,10 +155,19 @@ class EarlyStopping:
             raise StateDictError(f"`best_score` must be a number or None, got {best_score!r}")
         self.counter = int(counter)
         self.best_score = None if best_score is None else float(best_score)
+        self._is_restored = True
 
     def _start(self, engine: AnyEngine) -> None:
         if not (engine.last_event_name == Events.STARTED and engine.state.resumed):
             self.reset()
+        elif self._is_restored:
+            self._stop_if_due()
+        self._is_restored = False
+
+    def _stop_if_due(self) -> None:
+        if self.counter >= self.patience:
+            self.trainer.logger.info("EarlyStopping: no improvement on %s in %d calls", self.best_score, self.counter)
+            self.trainer.terminate()
 
     def _score(self, engine: AnyEngine) -> float:
         score = self.score_function(engine)

@@ -127,7 +127,9 @@ class ProgressBar:
     def _start(self, engine: AnyEngine) -> None:
         if self._averages is not None and not engine.state.resumed:
             self._averages.reset()
-        if self._scope == "run" or engine.position.epoch_iteration:
+        position = engine.position
+        inside_epoch = position.epoch_iteration > 0 and position.next_event not in (None, Events.EPOCH_STARTED.name)
+        if self._scope == "run" or inside_epoch:
             self._open(engine)
 
     def _open_epoch(self, engine: AnyEngine) -> None:

@@ -144,18 +144,18 @@ class Checkpoint(SavedList):
         self.ext = EXTENSION
         self._naming = naming
         SavedList.__init__(self)
-        if isinstance(save_handler, str | os.PathLike):
+        if isinstance(save_handler, DiskSaver) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
+        if isinstance(save_handler, str | os.PathLike) and not callable(save_handler):
             save_handler = DiskSaver(save_handler, require_empty=False, save_on_rank=save_on_rank)
-        elif isinstance(save_handler, DiskSaver):
-            require_bare_name(naming.sample(name_for(self.to_save)))
-            self.save_on_rank = save_handler.save_on_rank
-        elif not callable(save_handler):
+        if not callable(save_handler):
             raise ArgumentTypeError(
                 f"`save_handler` must be a function, a BaseSaveHandler or a path, got {save_handler!r}"
             )
+        if isinstance(save_handler, DiskSaver):
+            self.save_on_rank = save_handler.save_on_rank
         self.save_handler = save_handler
-        self._write = save_handler if isinstance(save_handler, BaseSaveHandler) else as_save_handler(save_handler)
+        self._write = as_save_handler(save_handler)
 
     # ------------------------------------------------------------------ saving
 
@@ -220,8 +220,8 @@ class Checkpoint(SavedList):
         """Warn of a save that is left out although it may be the latest: steps are expected to grow."""
         if self._naming.score_function is None and is_behind(self._saved, item):
             warnings.warn(
-                f"{item.filename} was not saved: its step {item.priority} is behind {self._saved[-1].priority}, that of "
-                f"{self._saved[-1].filename}; call reset() when a new run begins",
+                f"{item.filename} was not saved: its step is behind that of {self._saved[-1].filename}; call reset() "
+                "when a new run begins",
                 EngineWarning,
                 stacklevel=2,
             )

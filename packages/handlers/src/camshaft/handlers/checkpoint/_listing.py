@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointUnsafeError, NoCheckpointError
 from camshaft.handlers.checkpoint._naming import EXTENSION, is_temporary
+from camshaft.handlers.checkpoint._record import LARGEST_SAVE_NUMBER
 from camshaft.handlers.checkpoint._verify import ends_like_torch_saved, read_record
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def readable_list(directory: str | os.PathLike[str]) -> list[CheckpointFile]:
 
 def largest_save_number(directory: str | os.PathLike[str]) -> int:
     """Return the number of the last save into a directory, 0 if there was none."""
-    return max((item.record.save_number for item in list_checkpoints(directory) if item.record), default=0)
+    numbers = [item.record.save_number for item in list_checkpoints(directory) if item.record]
+    # A number that no run can have reached is none of ours, and must not make ours illegible.
+    return max((number for number in numbers if number < LARGEST_SAVE_NUMBER // 2), default=0)
 
 
 def _look_at(path: Path) -> CheckpointFile | None:

@@ -1,0 +1,319 @@
+"""What the loop costs: against a bare loop, against the same handlers called by hand, against the reference.
+
+Every figure is a ratio of two things measured in one process, in turns; the median of several rounds is shown, in
+CPU time of the thread, so that other processes disturb little. Run it with `hatch run bench:loop`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import io
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import camshaft.engine
+from camshaft.engine import Engine, Events
+
+Thunk = Callable[[], object]
+PER_ITERATION = ("GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED")
+
+
+class Row(NamedTuple):
+    """One line of the table; `at_most` False: the figure must be at least the bar."""
+
+    what: str
+    figure: float
+    unit: str
+    bar: float
+    at_most: bool = True
+
+    def __str__(self) -> str:
+        reached = self.figure <= self.bar if self.at_most else self.figure >= self.bar
+        relation = "<=" if self.at_most else ">="
+        return f"{self.what:<64} {self.figure:>8.2f} {self.unit:<3} {relation} {self.bar:<6g} {'ok' if reached else 'MISSED'}"
+
+
+def medians(cases: dict[str, Thunk], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each case, all of them measured in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, run in cases.items():
+            start = time.thread_time()
+            run()
+            seconds[name].append(time.thread_time() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+# ---------------------------------------------------------------------- what is compared
+
+
+class Hand:
+    """What a hand-written loop keeps."""
+
+    iteration: int
+    batch: Any
+    output: Any
+
+
+def step(engine: Any, batch: Any) -> Any:
+    """Stand for a training step that costs nothing."""
+    return batch
+
+
+def handler(engine: Any) -> None:
+    """Stand for a handler that costs nothing."""
+
+
+def loop_bare(data: list[int]) -> None:
+    """Store iteration, batch and output, and no more."""
+    state, iteration = Hand(), 0
+    for batch in data:
+        iteration += 1
+        state.iteration = iteration
+        state.batch = batch
+        state.output = step(state, batch)
+
+
+def loop_with_one(data: list[int]) -> None:
+    """Call one handler in each iteration."""
+    state, iteration = Hand(), 0
+    for batch in data:
+        iteration += 1
+        state.iteration = iteration
+        state.batch = batch
+        state.output = step(state, batch)
+        handler(state)
+
+
+def loop_with_four(data: list[int]) -> None:
+    """Call a handler at each of the four places of an iteration."""
+    state, iteration = Hand(), 0
+    for batch in data:
+        handler(state)
+        state.batch = batch
+        handler(state)
+        iteration += 1
+        state.iteration = iteration
+        handler(state)
+        state.output = step(state, batch)
+        handler(state)
+
+
+def loop_with_ten(data: list[int]) -> None:
+    """Call ten handlers every 100 iterations, and those that `attach_ten` attaches besides."""
+    state, iteration = Hand(), 0
+    handlers = [handler] * 10
+    for batch in data:
+        iteration += 1
+        state.iteration = iteration
+        state.batch = batch
+        state.output = step(state, batch)
+        for each in handlers:
+            if not iteration % 100:
+                each(state)
+        if iteration == 50:
+            handler(state)
+        if 450 < iteration < 500:
+            handler(state)
+    handler(state)
+    handler(state)
+
+
+def attach_ten(engine: Any, events: Any) -> None:
+    """Attach ten `every=100` handlers, one `once`, one `before`/`after`, EPOCH and COMPLETED handlers."""
+    for _ in range(10):
+        engine.add_event_handler(events.ITERATION_COMPLETED(every=100), lambda engine: None)
+    engine.add_event_handler(events.ITERATION_COMPLETED(once=50), handler)
+    engine.add_event_handler(events.ITERATION_COMPLETED(before=500, after=450), handler)
+    engine.add_event_handler(events.EPOCH_COMPLETED, handler)
+    engine.add_event_handler(events.COMPLETED, handler)
+
+
+def attach_not_due(engine: Any, count: int) -> None:
+    """Attach scheduled handlers that are never due."""
+    for number in range(count):
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=10**9 + number), handler)
+
+
+def attach_at(engine: Any, *names: str) -> None:
+    """Attach a plain handler to each of the named events."""
+    for name in names:
+        engine.add_event_handler(Events[name], handler)
+
+
+def running(data: Any, attach: Callable[[Any], None] = lambda engine: None) -> Thunk:
+    """Return a run of an engine with some handlers."""
+    engine: Engine[Any, Any] = Engine(step)
+    attach(engine)
+    return lambda: engine.run(data)
+
+
+# ---------------------------------------------------------------------- the figures
+
+
+def figures_of_the_loop(iterations: int, rounds: int) -> list[Row]:
+    """Compare with the bare loop and with handlers called by hand."""
+    data = list(range(iterations))
+    seconds = medians(
+        {
+            "bare": lambda: loop_bare(data),
+            "hand one": lambda: loop_with_one(data),
+            "hand four": lambda: loop_with_four(data),
+            "hand ten": lambda: loop_with_ten(data),
+            "none": running(data),
+            **{f"{n} not due": running(data, lambda engine, n=n: attach_not_due(engine, n)) for n in (1, 10, 100)},
+            "ten": running(data, lambda engine: attach_ten(engine, Events)),
+            "one": running(data, lambda engine: attach_at(engine, "ITERATION_COMPLETED")),
+            "four": running(data, lambda engine: attach_at(engine, *PER_ITERATION)),
+        },
+        rounds,
+    )
+    bare = seconds["bare"]
+    print(f"bare loop: {bare / iterations * 1e9:.1f} ns per iteration, engine: {seconds['none'] / iterations * 1e9:.1f} ns")
+    return [
+        Row("no handlers / bare loop", seconds["none"] / bare, "x", 1.6),
+        Row("100 handlers not due / bare loop", seconds["100 not due"] / bare, "x", 1.7),
+        Row("1 handler not due / no handlers", seconds["1 not due"] / seconds["none"], "x", 1.1),
+        Row("10 handlers not due / no handlers", seconds["10 not due"] / seconds["none"], "x", 1.1),
+        Row("100 handlers not due / no handlers", seconds["100 not due"] / seconds["none"], "x", 1.1),
+        Row("ten every=100, once, before/after, ... / bare loop", seconds["ten"] / bare, "x", 2.0),
+        Row("ten every=100, once, before/after, ... / by hand", seconds["ten"] / seconds["hand ten"], "x", 1.2),
+        Row("one ITERATION_COMPLETED handler / by hand", seconds["one"] / seconds["hand one"], "x", 3.0),
+        Row("a handler on all four iteration events / by hand", seconds["four"] / seconds["hand four"], "x", 3.0),
+    ]
+
+
+def figures_of_firing(calls: int, rounds: int) -> list[Row]:
+    """Compare `fire_event` of a custom event that has one handler with calling the handler."""
+    engine: Engine[Any, Any] = Engine(step)
+    engine.register_events("custom")
+    engine.add_event_handler("custom", handler)
+
+    def fire() -> None:
+        for _ in range(calls):
+            engine.fire_event("custom")
+
+    def call() -> None:
+        for _ in range(calls):
+            handler(engine)
+
+    seconds = medians({"fire": fire, "call": call}, rounds)
+    return [Row("fire_event, one handler / plain function call", seconds["fire"] / seconds["call"], "x", 8.0)]
+
+
+def figures_of_length(rounds: int) -> list[Row]:
+    """Show that an iteration costs the same in short runs and in long ones."""
+    lengths = (10**4, 10**5, 10**6, 10**7)
+    cost = {
+        length: medians({"run": running(range(length))}, max(1, min(rounds, 10**7 // length)))["run"] / length
+        for length in lengths
+    }
+    return [Row("iteration in a run of 10^7 / in one of 10^4", cost[10**7] / cost[10**4], "x", 1.2)]
+
+
+def figures_of_memory() -> list[Row]:
+    """Count the memory blocks that runs leave behind."""
+
+    def left_by(run: Thunk, times: int) -> int:
+        for _ in range(2000 if times > 1 else 1):  # the interpreter keeps a bounded number of freed blocks
+            run()
+        before = sys.getallocatedblocks()
+        for _ in range(times):
+            run()
+        return sys.getallocatedblocks() - before
+
+    failing = running([1, 0], lambda engine: engine.add_event_handler(Events.ITERATION_STARTED, fail_at_second))
+
+    def run_failing() -> None:
+        with suppress(ZeroDivisionError):
+            failing()
+
+    return [
+        Row("memory blocks left by 10^7 iterations", left_by(running(range(10**7)), 1), "", 50),
+        Row("memory blocks left by 1,000 runs", left_by(running([1, 2, 3]), 1000), "", 50),
+        Row("memory blocks left by 1,000 failing runs", left_by(run_failing, 1000), "", 50),
+    ]
+
+
+def fail_at_second(engine: Any) -> None:
+    """Raise in the second iteration."""
+    1 // engine.state.batch  # noqa: B018  # it is there to fail
+
+
+def figures_of_import(rounds: int) -> list[Row]:
+    """Compare whole processes, with and without the import."""
+
+    def start(code: str) -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  # a fixed command
+        return time.perf_counter() - begin
+
+    # The smallest, not the median: a process is never faster than undisturbed.
+    plain, importing = [], []
+    for _ in range(max(10, rounds)):
+        plain.append(start("pass"))
+        importing.append(start("import camshaft.engine"))
+    archive = io.BytesIO()
+    folder = Path(camshaft.engine.__file__).parent
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for source in sorted(folder.glob("*.py")):
+            zipped.write(source, source.name)
+    return [
+        Row("import camshaft.engine, above the interpreter's start", (min(importing) - min(plain)) * 1e3, "ms", 30),
+        Row("sources, zipped as in a wheel", len(archive.getvalue()) / 1000, "kB", 60),
+    ]
+
+
+def figures_of_the_reference(iterations: int, rounds: int) -> list[Row]:
+    """Compare with the reference, where it is installed."""
+    if importlib.util.find_spec("ignite") is None:
+        print("the reference is not installed: no figures against it")
+        return []
+    reference = importlib.import_module("ignite.engine")
+    data = list(range(iterations))
+
+    def running_there(attach: bool) -> Thunk:
+        engine = reference.Engine(step)
+        if attach:
+            attach_ten(engine, reference.Events)
+        return lambda: engine.run(data)
+
+    seconds = medians(
+        {
+            "none": running(data), "ten": running(data, lambda engine: attach_ten(engine, Events)),
+            "reference none": running_there(attach=False), "reference ten": running_there(attach=True),
+        },
+        rounds,
+    )  # fmt: skip
+    return [
+        Row("reference / this, no handlers", seconds["reference none"] / seconds["none"], "x", 50, at_most=False),
+        Row("reference / this, ten handlers", seconds["reference ten"] / seconds["ten"], "x", 150, at_most=False),
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--iterations", type=int, default=100_000, help="iterations of a run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of which the median is shown")
+    options = parser.parse_args()
+    rows = figures_of_the_loop(options.iterations, options.rounds)
+    rows += figures_of_firing(options.iterations, options.rounds)
+    rows += figures_of_the_reference(options.iterations // 5, max(3, options.rounds // 3))
+    rows += figures_of_length(options.rounds)
+    rows += figures_of_memory()
+    rows += figures_of_import(options.rounds)
+    print(*rows, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
