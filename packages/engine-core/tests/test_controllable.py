@@ -243,7 +243,6 @@ def test_terminate_in_the_event_of_an_ended_epoch_comes_before_epoch_completed()
     assert log.names[:3] == ["STARTED", "EPOCH_COMPLETED", "EPOCH_STARTED"]
 
 
-
 def test_terminate_wins_over_terminate_epoch_and_the_epoch_ends_when_the_run_goes_on() -> None:
     engine = make()
 
@@ -474,12 +473,14 @@ def test_a_safe_point_comes_before_a_stop_takes_effect(stop: str) -> None:
 
 
 def test_a_stop_asked_for_at_the_safe_point_takes_effect_at_once() -> None:
-    for stop, event in (("terminate", "TERMINATE"), ("interrupt", "INTERRUPT"), ("terminate_epoch", "TERMINATE_SINGLE_EPOCH")):
+    for stop, event in (
+        ("terminate", "TERMINATE"),
+        ("interrupt", "INTERRUPT"),
+        ("terminate_epoch", "TERMINATE_SINGLE_EPOCH"),
+    ):
         engine = make()
         log = record_events(engine)
-        engine.add_event_handler(
-            Events.ITERATION_COMPLETED(once=1), engine.at_safe_point, getattr(engine, stop)
-        )
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), engine.at_safe_point, getattr(engine, stop))
         engine.run([1, 2], max_epochs=2)
 
         assert log.names[log.names.index("ITERATION_COMPLETED") + 1] == event
@@ -538,7 +539,9 @@ def test_a_callback_that_raises_fails_the_run_and_the_others_are_called_as_inexa
         raise OSError("disk full")
 
     engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), engine.at_safe_point, fail)
-    engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), engine.at_safe_point, lambda: calls.append(engine.is_exact))
+    engine.add_event_handler(
+        Events.EPOCH_COMPLETED(once=1), engine.at_safe_point, lambda: calls.append(engine.is_exact)
+    )
     log = record_events(engine)
     with pytest.raises(OSError, match="disk full"):
         engine.run([1], max_epochs=2)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, RunningError, RunPlan, State
+from camshaft.engine import (
+    ArgumentError,
+    ArgumentTypeError,
+    Engine,
+    EngineWarning,
+    Events,
+    RunningError,
+    RunPlan,
+    State,
+)
 from camshaft.engine.testing import record_events
 
 EVERY_EVENT = [
@@ -59,7 +68,9 @@ def test_a_new_run_keeps_metrics_and_user_attributes() -> None:
 def test_a_finished_run_goes_on_with_a_larger_limit_and_refuses_a_smaller_one() -> None:
     engine = make()
     engine.run([1, 2], max_epochs=2)
-    with pytest.raises(ArgumentError, match=r"`max_epochs` must be .* \(2\), got 1; set `engine.state.max_epochs = None`"):
+    with pytest.raises(
+        ArgumentError, match=r"`max_epochs` must be .* \(2\), got 1; set `engine.state.max_epochs = None`"
+    ):
         engine.run([1, 2], max_epochs=1)
     assert engine.run([1, 2], max_epochs=3).iteration == 6
     assert engine.state.resumed

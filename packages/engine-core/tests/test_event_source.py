@@ -85,7 +85,8 @@ def test_a_list_attaches_to_all_its_events_or_to_none() -> None:
     engine = make()
     calls: list[Any] = []
     engine.add_event_handler(
-        Events.STARTED | Events.ITERATION_STARTED(every=2) | Events.COMPLETED, lambda: calls.append(engine.last_event_name)
+        Events.STARTED | Events.ITERATION_STARTED(every=2) | Events.COMPLETED,
+        lambda: calls.append(engine.last_event_name),
     )
     engine.run([1, 2])
     assert calls == [Events.STARTED, Events.ITERATION_STARTED, Events.COMPLETED]
@@ -269,3 +270,8 @@ def test_firing_takes_a_filtered_event_as_its_base() -> None:
 def test_built_in_events_are_registered_from_the_start() -> None:
     assert all(make().has_registered_events(event) for event in Events)
     assert not make().has_registered_events(Backward.STARTED)
+
+
+def test_the_counters_of_built_in_events_are_fixed() -> None:
+    with pytest.raises(ArgumentError, match="built-in"):
+        make().register_events(Events.STARTED, event_to_attr={Events.STARTED: "starts"})

@@ -95,7 +95,9 @@ def test_only_one_family_of_filters_is_taken(arguments: dict[str, Any]) -> None:
         Events.ITERATION_STARTED(**arguments)
 
 
-@pytest.mark.parametrize("event_filter", [lambda: True, lambda engine: True, lambda a, b, c: True, 3, "f"], ids=range(5))
+@pytest.mark.parametrize(
+    "event_filter", [lambda: True, lambda engine: True, lambda a, b, c: True, 3, "f"], ids=range(5)
+)
 def test_a_filter_that_cannot_be_called_with_two_arguments_is_refused(event_filter: Any) -> None:
     with pytest.raises(ArgumentError, match="event_filter"):
         Events.ITERATION_STARTED(event_filter=event_filter)
@@ -152,7 +154,7 @@ def test_joining_changes_neither_side() -> None:
 
 
 def test_members_survive_pickling_as_themselves() -> None:
-    assert pickle.loads(pickle.dumps(Events.STARTED)) is Events.STARTED  # noqa: S301  # made one line above
+    assert pickle.loads(pickle.dumps(Events.STARTED)) is Events.STARTED  # made one line above
 
 
 def test_auto_register_is_an_attribute_of_the_class_and_no_member() -> None:

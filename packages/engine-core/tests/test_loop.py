@@ -41,7 +41,8 @@ def test_two_epochs_fire_the_events_in_the_order_of_the_contract() -> None:
     assert log.names == [
         "STARTED",
         "EPOCH_STARTED", *ITERATION, *ITERATION, "EPOCH_COMPLETED",
-        "EPOCH_STARTED", "GET_BATCH_STARTED", "DATALOADER_STOP_ITERATION", *ITERATION[1:], *ITERATION, "EPOCH_COMPLETED",
+        "EPOCH_STARTED", "GET_BATCH_STARTED", "DATALOADER_STOP_ITERATION", *ITERATION[1:], *ITERATION,
+        "EPOCH_COMPLETED",
         "COMPLETED",
     ]  # fmt: skip
 

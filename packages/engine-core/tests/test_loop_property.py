@@ -18,7 +18,7 @@ def many(examples: int) -> settings:
     return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@many(1000)
+@many(700)
 @given(programmes(), st.booleans())
 @example(Programme(lengths=(1,), max_epochs=2, stops=(Stop("ITERATION_STARTED", 1, "terminate_epoch"),)), False)
 def test_engine_fires_what_the_oracle_says_however_often_it_is_left(programme: Programme, repeat_data: bool) -> None:
@@ -32,7 +32,7 @@ def test_engine_fires_what_the_oracle_says_however_often_it_is_left(programme: P
         assert runner.engine.state.batch is None
 
 
-@many(600)
+@many(400)
 @given(programmes().filter(lambda programme: programme.kind in ("sequence", "none")))
 def test_loading_the_state_into_another_engine_continues_as_in_the_process(programme: Programme) -> None:
     oracle, runner = Oracle(programme), Runner(programme, observed=True)
@@ -42,7 +42,7 @@ def test_loading_the_state_into_another_engine_continues_as_in_the_process(progr
         oracle.reload()
 
 
-@many(600)
+@many(400)
 @given(programmes(), st.booleans())
 def test_observers_on_every_event_change_nothing(programme: Programme, repeat_data: bool) -> None:
     observed, alone = Runner(programme, observed=True), Runner(programme, observed=False)
@@ -140,7 +140,9 @@ class Handlers:
     def attach(self, number: int, plan: Plan) -> None:
         event: CallableEventWithFilter = Events[plan.event]
         handler = partial(self.call, number=number, plan=plan)
-        self.attached.append((number, self.engine.add_event_handler(event(**plan.filter) if plan.filter else event, handler)))
+        self.attached.append(
+            (number, self.engine.add_event_handler(event(**plan.filter) if plan.filter else event, handler))
+        )
 
     def call(self, engine: Engine[Any, Any], *, number: int, plan: Plan) -> None:
         self.calls.append((number, plan.event, engine.state.get_event_attrib_value(Events[plan.event])))
@@ -153,7 +155,7 @@ class Handlers:
             self.attach(plan.adds[1], self.plans[plan.adds[1]]._replace(removes=None, adds=None))
 
 
-@many(800)
+@many(600)
 @given(programmes(max_stops=1), plans, st.booleans())
 def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
     programme: Programme, plans: list[Plan], observed: bool
@@ -174,7 +176,7 @@ def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
 # ---------------------------------------------------------------------- saved at any safe point
 
 
-@many(400)
+@many(250)
 @given(programmes(max_stops=0).filter(lambda p: p.kind in ("sequence", "none")), st.integers(0, 60), st.booleans())
 def test_a_state_saved_at_any_safe_point_continues_with_the_rest_of_the_run(
     programme: Programme, place: int, ends_epoch: bool
@@ -209,7 +211,7 @@ def test_a_state_saved_at_any_safe_point_continues_with_the_rest_of_the_run(
 # ---------------------------------------------------------------------- engines inside engines
 
 
-@many(300)
+@many(150)
 @given(programmes(max_stops=2), programmes(max_stops=2), st.sampled_from(COUNTED))
 def test_an_evaluator_in_a_handler_leaves_the_run_around_it_alone(
     programme: Programme, inner: Programme, event: str
@@ -225,5 +227,3 @@ def test_an_evaluator_in_a_handler_leaves_the_run_around_it_alone(
         assert oracle.run() == runner.run()
     for expected, actual in evaluations:
         assert expected == actual
-
-

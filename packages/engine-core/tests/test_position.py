@@ -87,7 +87,8 @@ def test_a_pass_is_open_from_its_first_fetch_to_its_end() -> None:
     seen: list[Any] = []
     for event in (Events.STARTED, Events.GET_BATCH_STARTED, Events.DATALOADER_STOP_ITERATION, Events.EPOCH_COMPLETED):
         engine.add_event_handler(
-            event, lambda: seen.append((engine.last_event_name.name, engine.position.data_pass, engine.position.pass_open))
+            event,
+            lambda: seen.append((engine.last_event_name.name, engine.position.data_pass, engine.position.pass_open)),
         )
     engine.run([1], max_epochs=2)
 
@@ -107,6 +108,9 @@ positions = st.builds(
     pass_open=st.booleans(),
     stage=st.sampled_from(("EPOCH_STARTED", "GET_BATCH_STARTED", "ITERATION_STARTED", "EPOCH_COMPLETED")),
     over=st.booleans(),
+    awaits_data=st.just(False),
+    skips_epoch_completed=st.booleans(),
+    data_state=st.none(),
 )
 
 

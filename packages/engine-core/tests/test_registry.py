@@ -19,7 +19,12 @@ schedules: st.SearchStrategy[Schedule | None] = st.one_of(
 def attach(given: list[Schedule | None], called: list[int]) -> list[Attachment]:
     return [
         Attachment(
-            place, Events.ITERATION_STARTED, print, lambda engine, place=place: called.append(place), schedule, "iteration"
+            place,
+            Events.ITERATION_STARTED,
+            print,
+            lambda engine, place=place: called.append(place),
+            schedule,
+            "iteration",
         )
         for place, schedule in enumerate(given)
     ]

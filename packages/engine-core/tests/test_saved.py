@@ -53,10 +53,7 @@ MALFORMED: list[tuple[str, dict[Any, Any]]] = [
     *[("max_epochs", {**GOOD, "max_epochs": value}) for value in (0, -3, 2.5, NAN, "3", True, [3])],
     ("iteration", {**GOOD, "max_epochs": 1}),
     *[("epoch_length", {**GOOD, "epoch_length": value}) for value in (0, -3, 2.5, NAN, "3", True, (3,), None)],
-    *[
-        ("max_iters", {"iteration": 2, "epoch_length": 3, "max_iters": value})
-        for value in (0, -1, 1.5, NAN, "9", True)
-    ],
+    *[("max_iters", {"iteration": 2, "epoch_length": 3, "max_iters": value}) for value in (0, -1, 1.5, NAN, "9", True)],
     ("iteration", {"iteration": 9, "epoch_length": 3, "max_iters": 8}),
     *[("seed", {**GOOD, "seed": value}) for value in (1.5, NAN, "1", True, [1])],
     *[("position", {**GOOD, "position": value}) for value in (3, "x", [1, 2], None)],
@@ -245,7 +242,7 @@ def test_max_iters_takes_the_place_of_max_epochs() -> None:
     assert dict(engine.state_dict()) == {"epoch_length": 2, "max_iters": 4, "iteration": 4}
 
 
-@pytest.mark.parametrize("event", list(Events)[:6] + [Events.EPOCH_COMPLETED, Events.COMPLETED])
+@pytest.mark.parametrize("event", [*list(Events)[:6], Events.EPOCH_COMPLETED, Events.COMPLETED])
 def test_whatever_a_run_gives_out_loads_and_survives_json(event: Events) -> None:
     engine = make()
     states: list[dict[str, Any]] = []

@@ -93,8 +93,8 @@ LOADERS = {
     "nested": lambda: DataLoader(DATA, batch_size=None, sampler=BatchSampler(RandomSampler(DATA), 4, drop_last=False)),
 }
 KNOWN = {
-    "sequential", "random", "drop last", "own generator", "replacement", "several rounds", "fewer", "subset", "weighted",
-    "distributed", "keyed", "single",
+    "sequential", "random", "drop last", "own generator", "replacement", "several rounds", "fewer", "subset",
+    "weighted", "distributed", "keyed", "single",
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -58,7 +60,9 @@ def test_the_evaluation_steps_evaluate():
         ("supervised_training_step_tpu", "xla"),
     ],
 )
-def test_a_step_whose_backend_is_missing_is_refused_before_anything_else(name, extra):
+def test_a_step_whose_backend_is_missing_is_refused_before_anything_else(name, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apex", None)
+    monkeypatch.setitem(sys.modules, "torch_xla", None)
     with pytest.raises(BackendMissingError) as caught:
         getattr(supervised, name)(None, None, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,9 @@ from camshaft.engine._saved import Saved, Stateful, read, write
 from camshaft.engine._source import data_length, is_stateful, open_data
 from camshaft.engine._state import RUN_FIELDS, Batch, Output, State
 
+if TYPE_CHECKING:
+    from logging import Logger
+
 # Keys of a saved deterministic engine, which a plain one can do nothing with.
 FOREIGN_KEYS = ("rng_states", "deterministic")
 
@@ -32,7 +34,6 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
     Attributes:
         process_function: the step, called once per iteration; what it returns is `state.output`.
         last_event_name: the last event fired, None before the first run. Informational only.
-        logger: told about the start, each epoch and the end of a run; may be replaced.
         state_dict_user_keys: names of attributes of the state that are saved with the engine.
         stateful: objects with `state_dict` and `load_state_dict` that are saved with the engine, by name.
 
@@ -58,7 +59,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         Controllable.__init__(self)
         EventSource.__init__(self, on_change=self._control.notice)
         self.process_function = process_function
-        self.logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
+        self._logger: Logger | None = None
         self.state_dict_user_keys: list[str] = []
         self.stateful: dict[str, Stateful] = {}
         self._cursor: Cursor | None = None
@@ -85,6 +86,20 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             self._control.notice()
 
         state = property(lambda self: self._state, _replace_state, doc="What a run shares with its handlers.")
+
+    @property
+    def logger(self) -> Logger:
+        """The logger that is told about the start, each epoch and the end of a run; may be replaced."""
+        if self._logger is None:
+            # Imported here: logging takes longer to load than all of this package.
+            import logging
+
+            self._logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: Logger) -> None:
+        self._logger = logger
 
     # ------------------------------------------------------------------ running
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from camshaft.engine._errors import ArgumentError
-from camshaft.engine._events import CallableEventWithFilter, EventEnum, EventsList
+from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._registry import Registry
 
@@ -125,7 +125,7 @@ class EventSource:
 
         Raises:
             ArgumentTypeError: an event is neither a string nor a member of an `EventEnum`.
-            ArgumentError: `event_to_attr` is not a mapping.
+            ArgumentError: `event_to_attr` is not a mapping, or names a counter for a built-in event.
 
         Examples:
             >>> from camshaft.engine import Engine, EventEnum
@@ -142,7 +142,9 @@ class EventSource:
             )
         counters = event_to_attr or {}
         for event in events:
-            self._registry.require_event(event)
+            key = self._registry.require_event(event)
+            if isinstance(key, Events) and event in counters:
+                raise ArgumentError(f"`event_to_attr` must leave the built-in events alone, got {key} in it")
         for event in events:
             self._registry.register(event, counters.get(event))
             if event in counters and not hasattr(self.state, counters[event]):

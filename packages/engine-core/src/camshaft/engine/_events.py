@@ -129,7 +129,10 @@ class _EventEnumType(EnumType):
 
     @classmethod
     def __prepare__(  # type: ignore[override]  # typeshed makes the first arguments positional
-        metacls, cls: str, bases: tuple[type, ...], **kwds: Any  # noqa: N804  # a class method of a metaclass
+        metacls,  # noqa: N804  # a class method of a metaclass
+        cls: str,
+        bases: tuple[type, ...],
+        **kwds: Any,
     ) -> Any:
         namespace = super().__prepare__(cls, bases, **kwds)
         namespace["_ignore_"] = ["auto_register"]

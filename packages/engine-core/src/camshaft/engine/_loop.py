@@ -26,6 +26,7 @@ ITERATION_COMPLETED = Events.ITERATION_COMPLETED
 EPOCH_STARTED = Events.EPOCH_STARTED
 EPOCH_COMPLETED = Events.EPOCH_COMPLETED
 ITERATION_ORDER = (GET_BATCH_STARTED, GET_BATCH_COMPLETED, ITERATION_STARTED, ITERATION_COMPLETED)
+Calls = tuple[Call | None, ...]
 PLACES = {event: place for place, event in enumerate(ITERATION_ORDER)}
 
 
@@ -130,8 +131,9 @@ class Loop(Firing):
     def _iterate(self) -> None:
         """Do iterations from wherever the cursor stands: a span at a time, each with the same calls.
 
-        A span ends before the next iteration with a scheduled handler, and before the epoch's last
-        one: these are done by themselves, and so is one that is entered in its middle.
+        A span ends before an iteration with a scheduled handler, and before the epoch's last one: these
+        are done by themselves, and so is one that is entered in its middle. Where nobody listens, a
+        span may end with such an iteration.
         """
         cursor, control = self.cursor, self.control
         epoch_end, stop = self._ends()
@@ -140,34 +142,50 @@ class Loop(Firing):
         elif cursor.done >= stop:  # `max_iters` cuts the epoch short
             cursor.stage = Events.COMPLETED
             self._terminate()
-        while cursor.done < stop and cursor.stage in PLACES:
+        agendas, ready, is_quiet = self._look_at_handlers()
+        while True:  # not `while <condition>`: Python 3.11 compiles such a loop into slower code
+            number = cursor.done + 1
+            if number > stop or cursor.stage not in PLACES:
+                return
             if self._feed.iterator is None:
                 self._feed.open()
-            on_fetch, on_fetched, on_start, on_end = agendas = self._agendas[self.engine.state.dataloader is not None]
-            by_itself = min(on_fetch.next_due + 1, on_fetched.next_due + 1, on_start.next_due, on_end.next_due, stop)
-            done, quiet_end = cursor.done, min(by_itself, on_fetch.next_due) - 1
-            if by_itself <= done + 1 or cursor.stage is not GET_BATCH_STARTED:
-                then = GET_BATCH_STARTED if done + 1 < epoch_end else EPOCH_COMPLETED
-                self._iterate_span(done + 1, self._calls_at(done, agendas), then)
-            elif quiet_end > done and all(agenda.ready is None for agenda in agendas):
-                self._iterate_quietly(quiet_end)
+                agendas, ready, is_quiet = self._look_at_handlers()
+            on_fetch, on_fetched, on_start, on_end = agendas
+            # The last iteration before one at whose events, but for its end, something scheduled is due.
+            last = min(on_fetch.next_due, on_fetched.next_due, on_start.next_due - 1, on_end.next_due, stop)
+            alike = min(last, on_end.next_due - 1, stop - 1)
+            if cursor.stage is not GET_BATCH_STARTED or last < number or (alike < number and not is_quiet):
+                then = GET_BATCH_STARTED if number < epoch_end else EPOCH_COMPLETED
+                self._iterate_span(number, self._calls_at(number, agendas), then)
+            elif is_quiet:
+                self._iterate_quietly(last, on_end, GET_BATCH_STARTED if last < epoch_end else EPOCH_COMPLETED)
             else:
-                self._iterate_span(by_itself - 1, [agenda.ready for agenda in agendas], GET_BATCH_STARTED)
+                self._iterate_span(alike, ready, GET_BATCH_STARTED)
             if control.signal:
                 return
 
-    def _calls_at(self, done: int, agendas: tuple[Agenda, ...]) -> list[Call | None]:
-        """Return what the next iteration calls at its four events; None where one was fired already."""
-        calls: list[Call | None] = [None, None, None, None]
-        for place in range(PLACES[self.cursor.stage], 4):
-            agenda, value = agendas[place], done if place < 2 else done + 1
-            if self.cursor.stage is not GET_BATCH_STARTED:
-                agenda.rewind()  # it was asked for this iteration already, when the iteration began
-            calls[place] = agenda.ready if value < agenda.next_due else agenda.at(value)
-        return calls
+    def _look_at_handlers(self) -> tuple[tuple[Agenda, ...], Calls, bool]:
+        """Return the agendas of an iteration, what they call when nothing is scheduled, and whether that is nothing."""
+        agendas = self._agendas[self.engine.state.dataloader is not None]
+        ready = tuple(agenda.ready for agenda in agendas)
+        return agendas, ready, all(call is None for call in ready)
+
+    def _calls_at(self, number: int, agendas: tuple[Agenda, ...]) -> Calls:
+        """Return what iteration `number` calls at its four events; None where one was fired already."""
+        on_fetch, on_fetched, on_start, on_end = agendas
+        fired, before = PLACES[self.cursor.stage], number - 1
+        if fired:  # the rest of an iteration that was asked about before
+            self._registry.rewind()
+        calls = (
+            on_fetch.ready if before < on_fetch.next_due else on_fetch.at(before),
+            on_fetched.ready if before < on_fetched.next_due else on_fetched.at(before),
+            on_start.ready if number < on_start.next_due else on_start.at(number),
+            on_end.ready if number < on_end.next_due else on_end.at(number),
+        )
+        return (None,) * fired + calls[fired:] if fired else calls
 
     def _iterate_span(  # noqa: PLR0911  # each way out is a place where the run can be left
-        self, last: int, calls: list[Call | None], then: Events
+        self, last: int, calls: Calls, then: Events
     ) -> None:
         """Do the iterations up to `last`, or to a signal, or to the end of the data.
 
@@ -179,7 +197,7 @@ class Loop(Firing):
         engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
         state, step = engine.state, engine.process_function
         on_fetch, on_fetched, on_start, on_end = calls
-        has_batch = cursor.holds_batch(state.iteration)
+        has_batch = cursor.stage is ITERATION_STARTED or cursor.stage is ITERATION_COMPLETED
         for number in range(cursor.done + 1, last + 1):
             if not has_batch:
                 cursor.stage = GET_BATCH_COMPLETED
@@ -190,15 +208,11 @@ class Loop(Firing):
                         return
                 # Released before the next one is fetched: two batches never lie in memory together.
                 state.batch = None
-                state.batch = batch = next(iterator, END)  # type: ignore[arg-type]  # opened by the caller
-                if batch is END:
-                    state.batch = None
-                    self._data_ended()
-                    return
-                batch = None
+                state.batch = next(iterator, END)  # type: ignore[arg-type]  # opened by the caller
+                if state.batch is END:
+                    return self._data_ended(state)
                 if control.signal:
-                    self._follow(GET_BATCH_COMPLETED, state)
-                    return
+                    return self._follow(GET_BATCH_COMPLETED, state)
                 cursor.stage = ITERATION_STARTED
                 if on_fetched is not None:
                     engine.last_event_name = GET_BATCH_COMPLETED
@@ -206,49 +220,51 @@ class Loop(Firing):
                     if control.signal:
                         return
             has_batch = False
-            state.iteration = number
-            cursor.stage = ITERATION_COMPLETED
+            state.iteration, cursor.stage = number, ITERATION_COMPLETED
             if on_start is not None:
                 engine.last_event_name = ITERATION_STARTED
                 on_start(engine)
                 if control.signal:
                     return
             state.output = step(engine, state.batch)
-            cursor.done = number
-            cursor.stage = then
+            cursor.done, cursor.stage = number, then
             if control.signal:
-                self._follow(ITERATION_COMPLETED, state)
-                return
+                return self._follow(ITERATION_COMPLETED, state)
             if on_end is not None:
                 engine.last_event_name = ITERATION_COMPLETED
                 on_end(engine)
                 if control.signal:
                     return
 
-    def _iterate_quietly(self, last: int) -> None:
-        """The same for iterations that nobody listens to."""
+    def _iterate_quietly(self, last: int, on_end: Agenda, then: Events) -> None:
+        """The same for iterations that nobody listens to, but perhaps to the end of the last one."""
         engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
         state, step, number = engine.state, engine.process_function, cursor.done
         state.batch = None
         cursor.stage = GET_BATCH_COMPLETED  # until the last one is done: see `Cursor.stage_at`
-        for batch in islice(iterator, last - number):  # type: ignore[arg-type]  # opened by the caller
-            state.batch = batch
-            if control.signal:
-                self._follow(GET_BATCH_COMPLETED, state)
-                return
-            state.iteration = number = number + 1
-            state.output = step(engine, batch)
-            cursor.done = number
-            if control.signal:
-                cursor.stage = GET_BATCH_STARTED
-                self._follow(ITERATION_COMPLETED, state)
-                return
-            # Released before the next one is fetched: two batches never lie in memory together.
-            batch = state.batch = None
-        if number == last:
-            cursor.stage = GET_BATCH_STARTED
-        else:
-            self._data_ended()
+        for count, is_last in ((last - number - 1, False), (1, True)):
+            for state.batch in islice(iterator, count):  # type: ignore[arg-type]  # opened by the caller
+                if control.signal:
+                    self._follow(GET_BATCH_COMPLETED, state)
+                    return
+                state.iteration = number = number + 1
+                state.output = step(engine, state.batch)
+                cursor.done = number
+                if control.signal:
+                    cursor.stage = then if is_last else GET_BATCH_STARTED
+                    self._follow(ITERATION_COMPLETED, state)
+                    return
+                if is_last:
+                    cursor.stage = then
+                    if number >= on_end.next_due and (call := on_end.at(number)) is not None:
+                        engine.last_event_name = ITERATION_COMPLETED
+                        call(engine)
+                    return
+                # Released before the next one is fetched: two batches never lie in memory together.
+                state.batch = None
+            if number < last - 1:  # an iterator that has ended is not asked again
+                break
+        self._data_ended(state)
 
     def _follow(self, event: Events, state: State[Any, Any]) -> None:
         """Fire the event behind a fetch or a step that has changed something: handlers, the state, a stop."""
@@ -269,8 +285,9 @@ class Loop(Firing):
         epoch_end = NEVER if length is None else self.cursor.epoch_start + length
         return epoch_end, epoch_end if max_iters is None else min(epoch_end, max_iters)
 
-    def _data_ended(self) -> None:
+    def _data_ended(self, state: State[Any, Any]) -> None:
         """Let the data start again; or end the epoch, where its length is found or nothing more comes."""
+        state.batch = None
         if self._feed.end():
             self.cursor.stage = GET_BATCH_COMPLETED
             self._fire(Events.DATALOADER_STOP_ITERATION)
@@ -310,7 +327,8 @@ class Loop(Firing):
         This is done before a safe point, so that what is saved there goes on in the same way.
         """
         control, cursor, state = self.control, self.cursor, self.engine.state
-        if control.terminate_epoch and cursor.stage is not EPOCH_STARTED:  # there the epoch is over anyway
+        is_over = cursor.over or cursor.stage is EPOCH_STARTED  # the epoch, if not the run
+        if control.terminate_epoch and not is_over:
             cursor.end_epoch(control.skip_epoch_completed)
             state.iteration = cursor.done
             self._feed.iterator = None
@@ -347,7 +365,7 @@ class Loop(Firing):
         if suspended is not None and suspended.has_batch:
             state.batch = suspended.batch
         elif (batch := self._feed.fetch()) is END:
-            self._data_ended()
+            self._data_ended(state)
             return
         else:
             state.batch = batch

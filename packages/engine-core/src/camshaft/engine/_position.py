@@ -56,9 +56,7 @@ class Position(NamedTuple):
 
     def at_next_pass(self) -> Position:
         """Return the same place in the run, in front of other data."""
-        return self._replace(
-            data_pass=self.data_pass + 1, batch=0, pass_open=False, awaits_data=False, data_state=None
-        )
+        return self._replace(data_pass=self.data_pass + 1, batch=0, pass_open=False, awaits_data=False, data_state=None)
 
     def with_work_left(self) -> Position:
         """Return where a run goes on whose limit has been raised."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,11 @@ class Attachment:
         if event_filter is None or self.schedule is not None:
             self.call = call
         else:
-            # A filter of the user's own is asked when it is the handler's turn, not before.
-            def call_if_due(engine: Engine[Any, Any], *event_args: object) -> None:
+            # A filter of the user's own is asked when it is the handler's turn, not before. Events with
+            # arguments of their own have no counter, so none are passed on.
+            def call_if_due(engine: Engine[Any, Any]) -> None:
                 if event_filter(engine, getattr(engine.state, counter or "")):
-                    call(engine, *event_args)
+                    call(engine)
 
             self.call = call_if_due
 
@@ -101,10 +102,14 @@ class Agenda:
         coming = self._coming
         due: tuple[Schedule, ...] = ()
         while coming and coming[0][0] <= value:
-            planned, place, schedule = heappop(coming)
+            planned, place, schedule = coming[0]
             if planned == value or schedule.next_due(value) == value:
                 due += (schedule,)
-            self._plan(schedule, value + 1, place)
+            following = schedule.next_due(value + 1)
+            if following is None:
+                heappop(coming)
+            else:
+                heapreplace(coming, (following, place, schedule))
         self.next_due = coming[0][0] if coming else NEVER
         if not due:
             return self.ready
@@ -120,14 +125,11 @@ class Agenda:
     def _look_ahead(self, value: int) -> None:
         self._coming = []
         for place, schedule in enumerate(self._groups):
-            self._plan(schedule, value, place)
+            due = schedule.next_due(value)
+            if due is not None:
+                heappush(self._coming, (due, place, schedule))
         self._is_stale = False
         self.next_due = self._coming[0][0] if self._coming else NEVER
-
-    def _plan(self, schedule: Schedule, value: int, place: int) -> None:
-        due = schedule.next_due(value)
-        if due is not None:
-            heappush(self._coming, (due, place, schedule))
 
 
 def _compile(attachments: tuple[Attachment, ...]) -> Call | None:
@@ -135,12 +137,18 @@ def _compile(attachments: tuple[Attachment, ...]) -> Call | None:
     if len(attachments) < 2:
         return attachments[0].call if attachments else None
 
-    def call_each(engine: Engine[Any, Any], *event_args: object) -> None:
+    def call_each(engine: Engine[Any, Any]) -> None:
+        for each in attachments:
+            if each.is_attached:
+                each.call(engine)
+
+    def call_each_with(engine: Engine[Any, Any], *event_args: object) -> None:
         for each in attachments:
             if each.is_attached:
                 each.call(engine, *event_args)
 
-    return call_each
+    # Passing on arguments that are not there would take as long as the call.
+    return call_each_with if attachments[0].event in EVENT_ARGS else call_each
 
 
 def _by_order(attachment: Attachment) -> int:

@@ -11,6 +11,8 @@ from camshaft.engine._errors import ArgumentError, ArgumentTypeError, EngineWarn
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 
+_NO_BATCH: Any = object()
+
 
 def data_length(data: object) -> int | None:
     """Return how many batches `data` says it has, None when it does not know.
@@ -61,14 +63,14 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
     if data is None:
         return repeat(None)
     if not position.pass_open:
-        return iter(data)
+        return _iterate(data)
     if is_stateful(data) and position.data_state is not None:
         data.load_state_dict(position.data_state)
         _warn_of_lost_batch(position)
-        return iter(data)
+        return _iterate(data)
     if is_sequence(data):
         return _by_index(data, position.batch)
-    iterator: Iterator[Any] = iter(data)
+    iterator = _iterate(data)
     if iterator is data:
         _warn_of_lost_batch(position)
     elif position.batch:
@@ -79,6 +81,14 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
             stacklevel=2,
         )
     return iterator
+
+
+def _iterate(data: Any) -> Iterator[Any]:
+    """Return `iter(data)`; a bare `__next__` is made a complete iterator."""
+    iterator: Iterator[Any] = iter(data)
+    if hasattr(type(iterator), "__iter__"):
+        return iterator
+    return iter(iterator.__next__, _NO_BATCH)
 
 
 def _by_index(data: Any, start: int) -> Iterator[Any]:

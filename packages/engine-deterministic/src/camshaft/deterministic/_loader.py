@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -129,3 +130,17 @@ class SourceCache:
     def clear(self) -> None:
         """Let go of all workers."""
         self._sources.clear()
+
+
+def end_workers(iterator: Iterator[Any] | None) -> None:
+    """End the workers of a loader's iterator now, whoever still refers to it: a traceback, say.
+
+    Left to the garbage collector, torch waits five seconds for each of them.
+    """
+    if isinstance(iterator, Generator):  # the iteration of a subclass
+        iterator.close()
+    shut_down = getattr(iterator, "_shutdown_workers", None)  # torch has no public name for it
+    if callable(shut_down):
+        # Torch tells of a killed worker by raising anywhere; the run has been told, or has no need of it any more.
+        with suppress(RuntimeError):
+            shut_down()

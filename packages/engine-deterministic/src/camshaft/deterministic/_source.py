@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import is_stream
 from camshaft.deterministic._data import kind_of, restore_samplers, sampler_states, skip
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._loader import Share, SourceCache, choose_seeding
+from camshaft.deterministic._loader import Share, SourceCache, choose_seeding, end_workers
 from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._rng import seed_everything
+from camshaft.deterministic._rng_state import capture_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._stream import OpenedStream, SavingStream
 from camshaft.engine import EngineWarning, Events, Position
@@ -39,8 +40,10 @@ class DataSource:
         self._seeding = seeding
         self._cache = SourceCache()
         self._goes_on = False
+        self._workers: Iterator[Any] | None = None  # what has started workers
         self._stream: OpenedStream | None = None
         self._saving: SavingStream | None = None
+        self._replayed: _Replayed | None = None
         self._samplers: dict[str, Any] = {}  # as they were at the start of the pass
         self.has_ended = False
         self.is_open = False
@@ -60,8 +63,9 @@ class DataSource:
             self.has_ended = False
 
     def leave(self) -> None:
-        """Note that a run has ended, and let go of its data and of the workers that persist."""
-        self._stream = self._saving = None
+        """Note that a run has ended, and let go of its data and of all workers."""
+        end_workers(self._workers)
+        self._workers = self._stream = self._saving = self._replayed = None
         self._cache.clear()
 
     def data_state(self, data: Any, *, holds_batch: bool) -> Any:
@@ -78,6 +82,8 @@ class DataSource:
             return {"samplers": self._samplers}
         if kind == "stream" and self._stream is not None:
             return self._stream.state_dict(holds_batch=holds_batch)
+        if kind == "replayed" and self._replayed is not None:
+            return {"rng": self._replayed.rng}
         return None
 
     def open(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
@@ -93,22 +99,22 @@ class DataSource:
             open_core: how a plain engine opens data.
         """
         self.is_open = True
-        self._stream = self._saving = None
+        self._workers = self._stream = self._saving = self._replayed = None
         if not position.pass_open:
             self.has_ended = False
             seed_pass(data, seed, position.data_pass)
         kind = kind_of(data)
-        if kind == "indexed":
-            return self._open_indexed(data, seed, position)
         if kind == "sequence":
             return open_core(data, position)
-        if kind == "stateful":
+        if kind == "indexed":
+            iterator = self._open_indexed(data, seed, position)
+        elif kind == "stateful":
             iterator = self._open_stateful(data, seed, position, open_core)
         elif kind == "stream":
             iterator = self._open_stream(data, seed, position)
         else:
             iterator = self._open_replayed(data, seed, position, open_core)
-        return _Watched(iterator, self._note_end)
+        return _Watched(iterator, position, self._note_end)
 
     # ------------------------------------------------------------------ one way for each kind
 
@@ -119,7 +125,8 @@ class DataSource:
         else:
             self._samplers = sampler_states(loader)
         source = self._cache.get(loader, choose_seeding(loader.dataset, self._seeding))
-        return source.open(loader, seed, position.data_pass, position.batch)
+        self._workers = source.open(loader, seed, position.data_pass, position.batch)
+        return self._workers
 
     def _open_stateful(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if position.pass_open:
@@ -133,22 +140,30 @@ class DataSource:
             return open_core(data, position)
         state = position.data_state if position.pass_open else None
         self._saving = SavingStream(data, seed, position.data_pass, state)
+        self._workers = self._saving.iterator
         return self._saving
 
     def _open_stream(self, loader: DataLoader[Any], seed: int, position: Position) -> Iterator[Any]:
         state = _entries(position.data_state) if position.pass_open else {}
         self._stream = OpenedStream(loader, seed, position.data_pass, state, position.batch)
+        self._workers = self._stream.iterator
         if self.has_ended and position.pass_open:
             return iter(())
         return _draw_again(self._stream, position.batch - self._stream.number)
 
     def _open_replayed(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if not position.pass_open:
-            return iter(data)
+            self._replayed = _Replayed(iter(data))
+            return self._replayed
         if self.has_ended:
             return iter(())
+        rng = _entries(position.data_state).get("rng")
         if self._goes_on and iter(data) is data:
-            return open_core(data, position)  # it stands where the run left it
+            # It stands where the run left it.
+            self._replayed = _Replayed(
+                open_core(data, position), _entries(position.data_state).get("rng"), has_begun=True
+            )
+            return self._replayed
         if position.stage in HOLDING:
             warnings.warn(
                 f"the run was left with a batch fetched for iteration {position.iteration + 1}: it is drawn again, "
@@ -157,25 +172,57 @@ class DataSource:
                 stacklevel=2,
             )
         seed_pass(data, seed, position.data_pass)
-        return _draw_again(iter(data), position.batch)
+        self._replayed = _Replayed(iter(data), rng)
+        return _draw_again(self._replayed, position.batch)
 
     def _note_end(self) -> None:
         self.has_ended = True
 
 
 class _Watched(Iterator[Any]):
-    """An iterator that tells when it has ended."""
+    """An iterator that tells when it has ended, and where it was when it failed."""
 
-    def __init__(self, iterator: Iterator[Any], note_end: Callable[[], None]) -> None:
+    def __init__(self, iterator: Iterator[Any], position: Position, note_end: Callable[[], None]) -> None:
         self._iterator = iterator
+        self._data_pass = position.data_pass
+        self._batch = position.batch
         self._note_end = note_end
 
     def __next__(self) -> Any:
         try:
-            return next(self._iterator)
+            batch = next(self._iterator)
         except StopIteration:
             self._note_end()
             raise
+        except Exception as error:
+            error.add_note(f"while the run waited for batch {self._batch} of pass {self._data_pass}")
+            raise
+        self._batch += 1
+        return batch
+
+
+class _Replayed(Iterator[Any]):
+    """An iterator that knows where the generators stood when its first batch was drawn.
+
+    It may have drawn an order then, after handlers had drawn numbers of their own.
+
+    Attributes:
+        rng: that state of the generators; None before the first batch.
+    """
+
+    def __init__(self, iterator: Iterator[Any], rng: dict[str, Any] | None = None, *, has_begun: bool = False) -> None:
+        self.rng = rng
+        self._iterator = iterator
+        self._has_begun = has_begun
+
+    def __next__(self) -> Any:
+        if not self._has_begun:
+            self._has_begun = True
+            if self.rng is None:
+                self.rng = capture_rng()
+            else:
+                restore_rng(self.rng)
+        return next(self._iterator)
 
 
 def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:

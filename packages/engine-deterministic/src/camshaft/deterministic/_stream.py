@@ -53,6 +53,7 @@ class OpenedStream(Iterator[Any]):
 
     Attributes:
         number: number of the first batch that will come.
+        iterator: the loader's own.
 
     Args:
         loader: the user's loader; it is not changed.
@@ -78,12 +79,14 @@ class OpenedStream(Iterator[Any]):
             changes["dataset"] = self._watched = _Watched(loader.dataset)
         twin = copy_loader(loader, plain_kind(loader), **changes)
         stream_seed = derive_seed(seed, data_pass, "stream")
-        self._iterator = iter(twin) if loader.num_workers else IsolatedIterator(twin, stream_seed, self.number)
+        self.iterator: Iterator[Any] = (
+            iter(twin) if loader.num_workers else IsolatedIterator(twin, stream_seed, self.number)
+        )
 
     def __next__(self) -> Any:
         if self._is_over:
             raise StopIteration
-        return next(self._iterator)
+        return next(self.iterator)
 
     def state_dict(self, *, holds_batch: bool) -> dict[str, Any] | None:
         """Return the state of the data set at the pass's start and now; None when it saves none.
@@ -130,6 +133,9 @@ class SavingStream(Iterator[Any]):
 
     Such a loader does not save the generators of its workers, so each sample is seeded.
 
+    Attributes:
+        iterator: the loader's own.
+
     Args:
         loader: the user's loader; it is not changed.
         seed: base seed.
@@ -152,10 +158,10 @@ class SavingStream(Iterator[Any]):
         if state is not None:
             twin.load_state_dict(state)
         self._twin = twin
-        self._iterator = iter(twin)
+        self.iterator = iter(twin)
 
     def __next__(self) -> Any:
-        return next(self._iterator)
+        return next(self.iterator)
 
     def state_dict(self) -> Any:
         """Return what the loader saves."""

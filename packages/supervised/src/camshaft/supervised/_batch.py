@@ -11,6 +11,7 @@ import torch
 from camshaft.engine import ArgumentError
 
 Device = str | torch.device | int | None
+PAIRS = (list, tuple)
 
 
 def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False) -> tuple[Any, Any]:
@@ -31,7 +32,7 @@ def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False)
         >>> prepare_batch((torch.tensor([1.0]), torch.tensor([0])))
         (tensor([1.]), tensor([0]))
     """
-    if not isinstance(batch, list | tuple) or len(batch) != 2:
+    if not isinstance(batch, PAIRS) or len(batch) != 2:
         raise ArgumentError(
             f"`batch` must be a pair (x, y), got {_describe(batch)}; give the step a `prepare_batch` of your own"
         )

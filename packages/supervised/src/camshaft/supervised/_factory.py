@@ -43,7 +43,8 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     Accumulation: an epoch is cut into windows of `gradient_accumulation_steps` iterations from its
     start. Each window counts as one large batch: its losses are divided by its length, and one
     optimizer step ends it. So is the last one of an epoch, however short. While a window is open
-    no checkpoint is taken, and replicas (`DistributedDataParallel`) exchange no gradients.
+    no checkpoint is taken, and replicas (`DistributedDataParallel`) exchange no gradients. A run that
+    ends inside a window (`terminate()`, `max_iters`) leaves it open for the run that continues it.
 
     Args:
         model: it stays on the device where it is, and so do its frozen layers in their mode.

@@ -168,14 +168,17 @@ class AttachedMetric:
         state = state_dict["metric"]
         if isinstance(self.metric, torch.nn.Module):
             self._require_own_entries(state)
-            # torchmetrics remembers its last result until it is reset. It takes entries out of what it loads, and
-            # keeps them as they are: hence a copy.
-            self.metric.reset()
-            self.metric.load_state_dict(_copied(state))
-            _return_to_device(self.metric)
+            self._load_into_module(state)
         else:
             self.metric.load_state_dict(state)
         self._updated = bool(state_dict["updated"])
+
+    def _load_into_module(self, state: Mapping[str, Any]) -> None:
+        # torchmetrics remembers its last result until it is reset. It takes entries out of what it loads, and keeps
+        # them as they are: hence a copy.
+        self.metric.reset()
+        self.metric.load_state_dict(_copied(state))
+        _return_to_device(self.metric)
 
     def _require_own_entries(self, state: Any) -> None:
         own = self.metric.state_dict()

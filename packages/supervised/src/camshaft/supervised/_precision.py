@@ -113,7 +113,9 @@ def autocast(device: torch.device, dtype: torch.dtype | None = None, *, scaled: 
 
 def _supports(device: torch.device, dtype: torch.dtype) -> bool:
     """Tell whether `device` computes in `dtype`, rather than declining or emulating it."""
-    if device.type == "cuda" and dtype is torch.bfloat16 and torch.cuda.is_available():
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return False
+    if device.type == "cuda" and dtype is torch.bfloat16:
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     with warnings.catch_warnings():

@@ -59,9 +59,14 @@ class Update:
             if limit is not None and not limit > 0:
                 raise ArgumentError(f"`{name}` must be above 0, got {limit!r}; None clips nothing")
 
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are clipped."""
+        return self.clip_norm is not None or self.clip_value is not None
+
     def __call__(self, factor: float = 1.0) -> None:
         """Let the optimizer use the gradients, multiplied with `factor` and clipped."""
-        if factor != 1.0 or self.clip_norm is not None or self.clip_value is not None:
+        if factor != 1.0 or self.clips:
             self.passes.unscale()
             self._adjust(factor)
         self.passes.step()
@@ -97,7 +102,7 @@ class Accumulation:
         self._update = update
         self._engines: weakref.WeakSet[AnyEngine] = weakref.WeakSet()
         self._epoch_start = 0  # iterations of the run before the current epoch
-        self.without_exchange: Callable[[], AbstractContextManager[Any]] = getattr(model, "no_sync", nullcontext)
+        self._without_exchange: Callable[[], AbstractContextManager[Any]] = getattr(model, "no_sync", nullcontext)
 
     def attach(self, engine: AnyEngine) -> None:
         """Step at the end of each epoch what its last window holds, and keep safe points out of windows."""
@@ -108,17 +113,24 @@ class Accumulation:
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, self._step_early)
 
-    def enter(self, engine: AnyEngine) -> Share:
-        """Return what the iteration that starts now does for its window."""
+    def wrap(self, training_step: Callable[[AnyEngine, Any, Share], Any]) -> Step:
+        """Return the step that does its share of a window."""
+
+        def accumulating_step(engine: AnyEngine, batch: Any) -> Any:
+            share = self._enter(engine)
+            with nullcontext() if share.closes else self._without_exchange():
+                output = training_step(engine, batch, share)
+            self._window.leave()
+            return output
+
+        return accumulating_step
+
+    def _enter(self, engine: AnyEngine) -> Share:
         if engine not in self._engines:
             self.attach(engine)
         state = engine.state
         done = state.iteration - 1
         return self._window.enter(done, done - self._epoch_start, state.epoch_length)
-
-    def leave(self) -> None:
-        """Count the iteration whose gradients are complete now."""
-        self._window.leave()
 
     def _locate(self, engine: AnyEngine) -> None:
         position = engine.position
@@ -182,25 +194,21 @@ def make_training_step(
     model, model_fn, model_transform = prediction.model, prediction.model_fn, prediction.model_transform
     prepare_batch, device, non_blocking = prediction.prepare_batch, prediction.device, prediction.non_blocking
     optimizer, backward = update.optimizer, update.passes.backward
-    with_exchange = nullcontext()
+    use_gradients = update if update.clips else update.passes.step
 
-    def training_step(engine: AnyEngine, batch: Any) -> Any:
-        share = WHOLE if accumulation is None else accumulation.enter(engine)
+    def training_step(engine: AnyEngine, batch: Any, share: Share = WHOLE) -> Any:
         if share.opens:
             optimizer.zero_grad()
         # Only when needed: it walks over all submodules, and frozen ones are meant to stay frozen.
         if not model.training:
             model.train()
         x, y = prepare_batch(batch, device=device, non_blocking=non_blocking)
-        with with_exchange if accumulation is None or share.closes else accumulation.without_exchange():
-            with forward:
-                y_pred = model_transform(model_fn(model, x))
-                loss = loss_fn(y_pred, y)
-            backward(loss if share.length == 1 else loss / share.length)
-        if accumulation is not None:
-            accumulation.leave()
+        with forward:
+            y_pred = model_transform(model_fn(model, x))
+            loss = loss_fn(y_pred, y)
+        backward(loss if share.length == 1 else loss / share.length)
         if share.closes:
-            update()
+            use_gradients()
         return output_transform(x, y, y_pred, loss)
 
-    return training_step
+    return training_step if accumulation is None else accumulation.wrap(training_step)
