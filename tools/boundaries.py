@@ -94,7 +94,7 @@ def sideways_imports(source: str, module: str, *, is_package: bool = False) -> l
     findings = []
     for item in imports(source, module, is_package=is_package):
         other = portion_of(item.name)
-        if item.name.split(".")[0] != NAMESPACE or other in {own, f"{NAMESPACE}.engine"}:
+        if other in {None, own, f"{NAMESPACE}.engine"}:
             continue
         if (module, other) in OPTIONAL_IMPORTS and not item.at_module_level:
             continue

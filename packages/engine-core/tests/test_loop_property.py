@@ -21,6 +21,24 @@ def many(examples: int) -> settings:
 @many(700)
 @given(programmes(), st.booleans())
 @example(Programme(lengths=(1,), max_epochs=2, stops=(Stop("ITERATION_STARTED", 1, "terminate_epoch"),)), False)
+@example(
+    Programme(
+        lengths=(1,),
+        max_epochs=2,
+        stops=(Stop("STARTED", 2, "interrupt"), Stop("GET_BATCH_COMPLETED", 1, "terminate")),
+    ),
+    False,
+)
+@example(
+    Programme(
+        kind="iterable",
+        lengths=(1,),
+        sized=False,
+        max_epochs=2,
+        stops=(Stop("STARTED", 2, "interrupt"), Stop("EPOCH_STARTED", 2, "terminate")),
+    ),
+    False,
+)
 def test_engine_fires_what_the_oracle_says_however_often_it_is_left(programme: Programme, repeat_data: bool) -> None:
     oracle, runner = Oracle(programme), Runner(programme, observed=True)
     while not oracle.is_finished and not oracle.is_spent:

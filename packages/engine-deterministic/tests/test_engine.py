@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, RandomSampler, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import DeterministicEngine, KeyedSampler, ResumeMismatch, keep_random_state, manual_seed
@@ -157,8 +157,11 @@ def test_passes_differ_in_order_and_neighbouring_seeds_share_none():
 
 
 class Noisy(Dataset):
+    def __init__(self, size=10):
+        self.size = size
+
     def __len__(self):
-        return 10
+        return self.size
 
     def __getitem__(self, index):
         return torch.tensor([index, random.random(), np.random.rand(), torch.rand(1).item()], dtype=torch.float64)
@@ -191,6 +194,14 @@ def test_an_augmentation_depends_on_the_index_and_not_on_the_batch():
         samples.append({sample[0]: sample[1:] for batch in seen for sample in batch})
     assert samples[0] == samples[1]
     assert len({tuple(noise) for noise in samples[0].values()}) == 10
+
+
+def test_an_index_that_comes_twice_is_augmented_twice():
+    engine, seen = recorder()
+    engine.run(DataLoader(Noisy(), 4, sampler=RandomSampler(Noisy(), replacement=True, num_samples=40)), seed=3)
+    samples = [tuple(sample) for sample in flat(seen)]
+    assert len({sample[0] for sample in samples}) <= 10
+    assert len(set(samples)) == 40
 
 
 def test_each_pass_augments_anew():
@@ -284,14 +295,20 @@ def test_after_a_worker_was_killed_the_run_goes_on_with_new_ones():
     assert run.returncode == 0, run.stderr
 
 
-def test_ranks_see_the_same_samples_in_each_step_whatever_their_number():
-    runs = []
-    for world_size in (1, 2):
-        run = run_program("ranks.py", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world_size}")
-        assert run.returncode == 0, run.stderr
-        runs.append(json.loads(run.stdout))
-    assert runs[0]["steps"] == runs[1]["steps"]
-    assert [run["distinct"] for run in runs] == [6, 12]  # each rank drops out on a stream of its own
+def test_two_ranks_see_together_what_one_sees_alone():
+    steps, distinct = [], set()
+
+    def step(engine, batch):
+        steps.append(sorted(batch.tolist()))
+        distinct.add(torch.rand(1).item())
+
+    sampler = DistributedSampler(Noisy(24), num_replicas=1, rank=0)
+    DeterministicEngine(step).run(DataLoader(Noisy(24), 8, sampler=sampler), max_epochs=2, seed=5)
+    run = run_program("ranks.py", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    assert run.returncode == 0, run.stderr
+    together = json.loads(run.stdout)
+    assert steps == together["steps"]
+    assert together["distinct"] == 2 * len(distinct) == 12  # each rank drops out on a stream of its own
 
 
 def test_data_put_in_during_a_run_starts_from_its_beginning():

@@ -84,6 +84,7 @@ LOADERS = {
     "weighted": lambda: DataLoader(DATA, 4, sampler=WeightedRandomSampler([1.0, 2.0] * 11, 30)),
     "distributed": lambda: DataLoader(DATA, 4, sampler=DistributedSampler(DATA, num_replicas=2, rank=1)),
     "keyed": lambda: DataLoader(DATA, 4, sampler=KeyedSampler(DATA)),
+    "indices": lambda: DataLoader(DATA, 4, sampler=[3, 1, 4, 1, 5, 9]),
     "single": lambda: DataLoader(DATA, batch_size=None, shuffle=True),
     "single unknown": lambda: DataLoader(DATA, batch_size=None, sampler=Shuffler()),
     "unknown": lambda: DataLoader(DATA, 4, sampler=Shuffler()),
@@ -94,7 +95,7 @@ LOADERS = {
 }
 KNOWN = {
     "sequential", "random", "drop last", "own generator", "replacement", "several rounds", "fewer", "subset",
-    "weighted", "distributed", "keyed", "single",
+    "weighted", "distributed", "keyed", "indices", "single",
 }  # fmt: skip
 
 
@@ -116,12 +117,12 @@ def test_an_order_is_a_function_of_seed_and_pass(name):
     assert expected == batches(loader, data_pass=2)
 
 
-@pytest.mark.parametrize("name", LOADERS.keys() - {"sequential", "list of lists"})
+@pytest.mark.parametrize("name", LOADERS.keys() - {"sequential", "indices", "list of lists"})
 def test_passes_differ(name):
     assert batches(LOADERS[name](), data_pass=0) != batches(LOADERS[name](), data_pass=1)
 
 
-@pytest.mark.parametrize("name", LOADERS.keys() - {"sequential", "list of lists", "distributed"})
+@pytest.mark.parametrize("name", LOADERS.keys() - {"sequential", "indices", "list of lists", "distributed"})
 def test_seeds_differ(name):
     assert batches(LOADERS[name](), seed=0) != batches(LOADERS[name](), seed=1)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from camshaft.deterministic import manual_seed
 from camshaft.deterministic._loader import end_workers
 from camshaft.deterministic._stream import OpenedStream, SavingStream
+from camshaft.engine import Position
 
 
 def sample(index):
@@ -51,6 +53,11 @@ def loader(dataset, **options):
     return DataLoader(dataset, batch_size=4, **options)
 
 
+def opened(loader, seed=1, data_pass=0, *, kind=OpenedStream, batch=0, state=None):
+    position = Position(data_pass=data_pass, batch=batch, pass_open=state is not None or batch > 0, data_state=state)
+    return kind(loader, seed, position)
+
+
 def batches(stream):
     return [batch.tolist() for batch in stream]
 
@@ -58,7 +65,7 @@ def batches(stream):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_pass_is_a_function_of_seed_and_pass(workers):
     def run(seed, data_pass):
-        stream = OpenedStream(loader(Stream(), num_workers=workers), seed, data_pass, {}, 0)
+        stream = opened(loader(Stream(), num_workers=workers), seed, data_pass)
         return batches(stream)
 
     manual_seed(1)
@@ -72,54 +79,55 @@ def test_the_generators_of_the_process_are_left_alone():
     manual_seed(1)
     expected = random.random(), torch.rand(1)
     manual_seed(1)
-    batches(OpenedStream(loader(Stream()), 1, 0, {}, 0))
+    batches(opened(loader(Stream())))
     assert expected == (random.random(), torch.rand(1))
 
 
 def test_a_data_set_is_told_its_pass():
     dataset = Stream()
-    OpenedStream(loader(dataset), 1, 3, {}, 0)
+    opened(loader(dataset), data_pass=3)
     assert dataset.epoch == 3
 
 
 @pytest.mark.parametrize("taken", range(4))
 def test_a_data_set_that_saves_goes_on_where_it_stood(taken):
-    whole = batches(OpenedStream(loader(Saving()), 1, 0, {}, 0))
-    stream = OpenedStream(loader(Saving()), 1, 0, {}, 0)
+    whole = batches(opened(loader(Saving())))
+    stream = opened(loader(Saving()))
     for _ in range(taken):
         next(stream)
     state = stream.state_dict(holds_batch=False)
-    opened = OpenedStream(loader(Saving()), 1, 0, state, taken)
-    assert opened.number == taken
-    assert whole[taken:] == batches(opened)
-    assert opened.state_dict(holds_batch=False)["start"] == {"index": [0]}
+    again = opened(loader(Saving()), state=state, batch=taken)
+    assert again.number == taken
+    assert whole[taken:] == batches(again)
+    assert again.state_dict(holds_batch=False)["start"] == {"index": [0]}
 
 
 def test_with_a_batch_in_hand_the_pass_is_drawn_again_from_its_start():
     dataset = Saving()
     dataset.index = 1
-    whole = OpenedStream(loader(dataset), 1, 0, {}, 0)
+    whole = opened(loader(dataset))
     next(whole)
     state = whole.state_dict(holds_batch=True)
     assert state == {"start": {"index": [1]}}
     rest = batches(whole)
-    again = OpenedStream(loader(Saving()), 1, 0, state, 1)
+    again = opened(loader(Saving()), state=state, batch=1)
     assert again.number == 0
     assert rest == batches(again)[1:]
 
 
 @pytest.mark.parametrize("make", [Stream, Saving])
 def test_nothing_is_saved_where_nothing_can_be(make):
-    stream = OpenedStream(loader(make(), num_workers=1), 1, 0, {}, 0)
+    stream = opened(loader(make(), num_workers=1))
     assert (stream.number, stream.state_dict(holds_batch=False)) == (0, None)
     end_workers(stream.iterator)
 
 
 def test_workers_do_not_bring_their_past_along():
     persistent = loader(Stream(), num_workers=2, persistent_workers=True)
-    first = batches(OpenedStream(persistent, 1, 0, {}, 0))
-    batches(OpenedStream(persistent, 1, 1, {}, 0))
-    assert first == batches(OpenedStream(persistent, 1, 0, {}, 0))
+    passes = [opened(persistent), opened(persistent, data_pass=1), opened(persistent)]
+    first, _, again = map(batches, passes)
+    assert first == again
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
@@ -127,14 +135,15 @@ def test_workers_do_not_bring_their_past_along():
 def test_a_loader_whose_workers_save_goes_on_with_the_same_noise(make):
     stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
-    def stream(state):
-        return SavingStream(stateful.StatefulDataLoader(make(), batch_size=4, num_workers=2), 1, 0, state)
+    def stream(**where):
+        saving = stateful.StatefulDataLoader(make(), batch_size=4, num_workers=2)
+        return opened(saving, kind=SavingStream, **where)
 
-    whole = batches(stream(None))
+    whole = batches(stream())
     for taken in range(1, len(whole)):
-        opened = stream(None)
+        first = stream()
         for _ in range(taken):
-            next(opened)
-        state = opened.state_dict()
-        end_workers(opened.iterator)
-        assert whole[taken:] == batches(stream(state))
+            next(first)
+        state = first.state_dict(holds_batch=False)
+        end_workers(first.iterator)
+        assert whole[taken:] == batches(stream(batch=taken, state=state))

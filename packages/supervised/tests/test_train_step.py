@@ -283,18 +283,12 @@ REPLICA = """
         torch.manual_seed(0)
         model = torch.nn.Linear(3, 1)
         replica = DistributedDataParallel(model)
-        exchanges = []
-
-        def exchange(_, bucket):
-            exchanges.append(bucket)
-            work = torch.distributed.all_reduce(bucket.buffer().div_(2), async_op=True)
-            return work.get_future().then(lambda future: future.value()[0])
-
-        replica.register_comm_hook(None, exchange)
+        quiet, no_sync = [], replica.no_sync
+        replica.no_sync = lambda: (quiet.append(1), no_sync())[1]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         loss_fn = torch.nn.functional.mse_loss
         create_supervised_trainer(replica, optimizer, loss_fn, gradient_accumulation_steps=2).run(data)
-        return len(exchanges), model.state_dict()
+        return len(quiet), model.state_dict()
 
     torch.save({"known": train(mine), "unknown": train(batch for batch in mine)}, f"{sys.argv[1]}/{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -316,8 +310,8 @@ def test_replicas_exchange_gradients_once_per_window_and_agree(tmp_path):
 
     for rank in (0, 1):
         replica = torch.load(tmp_path / f"{rank}.pt")
-        # The last window of an epoch of unknown length is exchanged when the epoch turns out to be over.
-        assert [replica[length][0] for length in ("known", "unknown")] == [3, 2]
+        # Quiet: iterations 1 and 3; also 5, the last, when it is not known to be the last.
+        assert [replica[length][0] for length in ("known", "unknown")] == [2, 3]
         for length in ("known", "unknown"):
             torch.testing.assert_close(replica[length][1], alone.state_dict())
 

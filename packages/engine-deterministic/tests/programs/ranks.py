@@ -6,6 +6,7 @@ import json
 import random
 import sys
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
@@ -18,7 +19,7 @@ class Noisy(Dataset):
         return 24
 
     def __getitem__(self, index):
-        return torch.tensor([index, random.random(), torch.rand(1).item()], dtype=torch.float64)
+        return torch.tensor([index, random.random(), np.random.rand(), torch.rand(1).item()], dtype=torch.float64)
 
 
 def main():

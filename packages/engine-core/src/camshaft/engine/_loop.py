@@ -184,9 +184,7 @@ class Loop(Firing):
         )
         return (None,) * fired + calls[fired:] if fired else calls
 
-    def _iterate_span(  # noqa: PLR0911  # each way out is a place where the run can be left
-        self, last: int, calls: Calls, then: Events
-    ) -> None:
+    def _iterate_span(self, last: int, calls: Calls, then: Events) -> None:
         """Do the iterations up to `last`, or to a signal, or to the end of the data.
 
         Args:
@@ -206,13 +204,11 @@ class Loop(Firing):
                     on_fetch(engine)
                     if control.signal:
                         return
-                # Released before the next one is fetched: two batches never lie in memory together.
-                state.batch = None
+                state.batch = None  # released before the next one is fetched: two never lie in memory together
                 state.batch = next(iterator, END)  # type: ignore[arg-type]  # opened by the caller
-                if state.batch is END:
-                    return self._data_ended(state)
-                if control.signal:
-                    return self._follow(GET_BATCH_COMPLETED, state)
+                if state.batch is END or control.signal:
+                    self._follow(GET_BATCH_COMPLETED, state)
+                    return
                 cursor.stage = ITERATION_STARTED
                 if on_fetched is not None:
                     engine.last_event_name = GET_BATCH_COMPLETED
@@ -229,7 +225,8 @@ class Loop(Firing):
             state.output = step(engine, state.batch)
             cursor.done, cursor.stage = number, then
             if control.signal:
-                return self._follow(ITERATION_COMPLETED, state)
+                self._follow(ITERATION_COMPLETED, state)
+                return
             if on_end is not None:
                 engine.last_event_name = ITERATION_COMPLETED
                 on_end(engine)
@@ -267,8 +264,11 @@ class Loop(Firing):
         self._data_ended(state)
 
     def _follow(self, event: Events, state: State[Any, Any]) -> None:
-        """Fire the event behind a fetch or a step that has changed something: handlers, the state, a stop."""
+        """Follow a fetch or a step that has changed something: the end of the data, handlers, the state, a stop."""
         cursor, engine = self.cursor, self.engine
+        if state.batch is END:
+            self._data_ended(state)
+            return
         if engine.state is not state:
             engine.state.batch, engine.state.output = state.batch, state.output
         if event is GET_BATCH_COMPLETED:
@@ -343,7 +343,8 @@ class Loop(Firing):
         self._fire_last(Events.INTERRUPT)
         self._epoch_watch.pause()
         self._run_watch.pause()
-        has_batch = self.cursor.stage in (ITERATION_STARTED, ITERATION_COMPLETED)
+        # Interrupted at STARTED, a continued run has not taken up its batch yet.
+        has_batch = self._feed.iterator is not None and self.cursor.stage in (ITERATION_STARTED, ITERATION_COMPLETED)
         batch = self.engine.state.batch if has_batch else None
         self.control.terminate = False  # asked for by a handler of INTERRUPT, the last event
         self.suspended = Suspended(

@@ -165,6 +165,7 @@ class Oracle:
         self._passes = 0  # how many were begun
         self._place = 0  # how many batches of the current one were used or fetched
         self._is_open = self._has_batch = self._is_dry = self._skips = False
+        self._must_reopen = False  # a continued run has not opened its data yet
         self._seen: Counter[str] = Counter()
         self._log: list[Entry] = []
         self._last = ""
@@ -187,9 +188,11 @@ class Oracle:
         started, self._iteration = self._iteration, self.done
         is_left = False
         if not was_interrupted:
+            self._must_reopen = self._is_open
             is_left = self._heed(self._fire(Events.STARTED.name))
-            if not is_left and self._is_open:
-                self._reopen()
+        if self._must_reopen and not is_left:
+            self._must_reopen = False
+            self._reopen()
         self._iteration = started
         while not is_left and not self.is_finished:
             is_left = self._go_on()

@@ -205,6 +205,7 @@ class DeterministicEngine(Engine[Batch, Output]):
             raise StateDictError(f"`{RUN_KEY}` must be a mapping, got {description!r}; the engine is unchanged")
         super().load_state_dict({key: state_dict[key] for key in state_dict if key not in (RNG_KEY, RUN_KEY)})
         description = dict(description or {})
+        self._source.leave()
         self._source.has_ended = bool(description.pop("has_ended", False))
         self._description = description
         self._rng = rng

@@ -190,6 +190,8 @@ def _known_order(sampler: Any, seed: int, batch_size: int, drop_last: bool) -> I
     positions: Any
     if kind is SequentialSampler:
         positions = range(len(sampler.data_source))
+    elif kind in (range, list, tuple):
+        positions = sampler
     elif kind is RandomSampler:
         positions = _shuffled(sampler, generator)
     elif kind is SubsetRandomSampler:

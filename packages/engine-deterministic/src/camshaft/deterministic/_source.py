@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
 
 from torch.utils.data import DataLoader
 
@@ -16,7 +16,7 @@ from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._rng import seed_everything
 from camshaft.deterministic._rng_state import capture_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._stream import OpenedStream, SavingStream
+from camshaft.deterministic._stream import OpenedStream, SavingStream, entries_of
 from camshaft.engine import EngineWarning, Events, Position
 
 Open: TypeAlias = Callable[[Any, Position], Iterator[Any]]
@@ -30,7 +30,7 @@ class DataSource:
 
     Attributes:
         has_ended: whether the present pass has given its last batch, as far as somebody has asked for more.
-        is_open: whether data was opened in this run.
+        is_open: whether data was opened in this run, or in the suspended one that it goes on with.
 
     Args:
         seeding: how fetches from data sets with indices are seeded, None to choose by the data set.
@@ -41,9 +41,7 @@ class DataSource:
         self._cache = SourceCache()
         self._goes_on = False
         self._workers: Iterator[Any] | None = None  # what has started workers
-        self._stream: OpenedStream | None = None
-        self._saving: SavingStream | None = None
-        self._replayed: _Replayed | None = None
+        self._opened: Opened | None = None  # what has more to save than a position
         self._samplers: dict[str, Any] = {}  # as they were at the start of the pass
         self.has_ended = False
         self.is_open = False
@@ -58,15 +56,16 @@ class DataSource:
             goes_on: it continues in this process, with the same object as its data.
         """
         self._goes_on = goes_on
-        self.is_open = False
         if is_new:
+            self.leave()
             self.has_ended = False
 
     def leave(self) -> None:
         """Note that a run has ended, and let go of its data and of all workers."""
         end_workers(self._workers)
-        self._workers = self._stream = self._saving = self._replayed = None
+        self._workers = self._opened = None
         self._cache.clear()
+        self.is_open = False
 
     def data_state(self, data: Any, *, holds_batch: bool) -> Any:
         """Return what is needed to open the pass again beside its position; None for nothing.
@@ -75,16 +74,12 @@ class DataSource:
             data: the user's data.
             holds_batch: whether a batch was fetched that the position does not count yet.
         """
+        if self._opened is not None:
+            return self._opened.state_dict(holds_batch=holds_batch)
         kind = kind_of(data)
-        if kind == "stateful":
-            return data.state_dict() if self._saving is None else self._saving.state_dict()
         if kind == "indexed" and self._samplers:
             return {"samplers": self._samplers}
-        if kind == "stream" and self._stream is not None:
-            return self._stream.state_dict(holds_batch=holds_batch)
-        if kind == "replayed" and self._replayed is not None:
-            return {"rng": self._replayed.rng}
-        return None
+        return data.state_dict() if kind == "stateful" else None
 
     def open(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         """Return an iterator over the batches still to come.
@@ -99,7 +94,7 @@ class DataSource:
             open_core: how a plain engine opens data.
         """
         self.is_open = True
-        self._workers = self._stream = self._saving = self._replayed = None
+        self._workers = self._opened = None
         if not position.pass_open:
             self.has_ended = False
             seed_pass(data, seed, position.data_pass)
@@ -120,7 +115,7 @@ class DataSource:
 
     def _open_indexed(self, loader: DataLoader[Any], seed: int, position: Position) -> Iterator[Any]:
         if position.pass_open:
-            self._samplers = _entries(position.data_state).get("samplers", {})
+            self._samplers = entries_of(position.data_state).get("samplers", {})
             restore_samplers(loader, self._samplers)
         else:
             self._samplers = sampler_states(loader)
@@ -129,41 +124,36 @@ class DataSource:
         return self._workers
 
     def _open_stateful(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
-        if position.pass_open:
-            if position.data_state is None:
-                return self._open_replayed(data, seed, position, open_core)
-            if self.has_ended:  # some data would begin again at once
-                if not is_stream(data):
-                    data.load_state_dict(position.data_state)
+        if is_stream(data):
+            if position.pass_open and self.has_ended:
                 return iter(())
-        if not is_stream(data):
-            return open_core(data, position)
-        state = position.data_state if position.pass_open else None
-        self._saving = SavingStream(data, seed, position.data_pass, state)
-        self._workers = self._saving.iterator
-        return self._saving
+            self._opened = stream = SavingStream(data, seed, position)
+            self._workers = stream.iterator
+            return _draw_again(stream, position.batch - stream.number)
+        if position.pass_open and position.data_state is None:
+            return self._open_replayed(data, seed, position, open_core)
+        if position.pass_open and self.has_ended:
+            data.load_state_dict(position.data_state)
+            return iter(())  # some data would begin again at once
+        return open_core(data, position)
 
     def _open_stream(self, loader: DataLoader[Any], seed: int, position: Position) -> Iterator[Any]:
-        state = _entries(position.data_state) if position.pass_open else {}
-        self._stream = OpenedStream(loader, seed, position.data_pass, state, position.batch)
-        self._workers = self._stream.iterator
-        if self.has_ended and position.pass_open:
+        if position.pass_open and self.has_ended and position.data_state is None:
             return iter(())
-        return _draw_again(self._stream, position.batch - self._stream.number)
+        self._opened = stream = OpenedStream(loader, seed, position)
+        self._workers = stream.iterator
+        return _draw_again(stream, position.batch - stream.number)
 
     def _open_replayed(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if not position.pass_open:
-            self._replayed = _Replayed(iter(data))
-            return self._replayed
+            self._opened = fresh = _Replayed(iter(data))
+            return fresh
         if self.has_ended:
             return iter(())
-        rng = _entries(position.data_state).get("rng")
-        if self._goes_on and iter(data) is data:
-            # It stands where the run left it.
-            self._replayed = _Replayed(
-                open_core(data, position), _entries(position.data_state).get("rng"), has_begun=True
-            )
-            return self._replayed
+        rng = entries_of(position.data_state).get("rng")
+        if self._goes_on and iter(data) is data:  # it stands where the run left it
+            self._opened = same = _Replayed(open_core(data, position), rng, has_begun=True)
+            return same
         if position.stage in HOLDING:
             warnings.warn(
                 f"the run was left with a batch fetched for iteration {position.iteration + 1}: it is drawn again, "
@@ -172,11 +162,22 @@ class DataSource:
                 stacklevel=2,
             )
         seed_pass(data, seed, position.data_pass)
-        self._replayed = _Replayed(iter(data), rng)
-        return _draw_again(self._replayed, position.batch)
+        self._opened = again = _Replayed(iter(data), rng)
+        return _draw_again(again, position.batch)
 
     def _note_end(self) -> None:
         self.has_ended = True
+
+
+class Opened(Protocol):
+    """Opened data that has something to save."""
+
+    def state_dict(self, *, holds_batch: bool) -> Any:
+        """Return it.
+
+        Args:
+            holds_batch: whether the last batch does not count yet.
+        """
 
 
 class _Watched(Iterator[Any]):
@@ -224,6 +225,10 @@ class _Replayed(Iterator[Any]):
                 restore_rng(self.rng)
         return next(self._iterator)
 
+    def state_dict(self, *, holds_batch: bool) -> dict[str, Any]:  # the same either way
+        """Return the state of the generators; it loads safely."""
+        return {"rng": self.rng}
+
 
 def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:
     """Seed the generators that the step draws from.
@@ -232,10 +237,6 @@ def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:
     generators, they do not begin again with the first numbers of the pass.
     """
     seed_everything(derive_seed(seed, data_pass, "main", Share(data).rank, batch))
-
-
-def _entries(state: object) -> Mapping[str, Any]:
-    return state if isinstance(state, Mapping) else {}
 
 
 def _draw_again(iterator: Iterator[Any], count: int) -> Iterator[Any]:

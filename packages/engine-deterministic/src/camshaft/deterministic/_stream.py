@@ -15,6 +15,12 @@ from camshaft.deterministic._fetch import WorkerSetup
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._rng import isolated, seed_generators
 from camshaft.deterministic._seeds import ChildSeeds, derive_seed
+from camshaft.engine import Position
+
+
+def entries_of(state: object) -> Mapping[str, Any]:
+    """Return a saved state as a mapping, an empty one when it is none."""
+    return state if isinstance(state, Mapping) else {}
 
 
 class IsolatedIterator(Iterator[Any]):
@@ -58,21 +64,19 @@ class OpenedStream(Iterator[Any]):
     Args:
         loader: the user's loader; it is not changed.
         seed: base seed.
-        data_pass: number of the pass.
-        state: what `state_dict` returned in the same pass; empty at its start.
-        batch: how many batches `state` stands behind.
+        position: where to open it; its data state is what `state_dict` returned in the same pass.
     """
 
-    def __init__(
-        self, loader: DataLoader[Any], seed: int, data_pass: int, state: Mapping[str, Any], batch: int
-    ) -> None:
+    def __init__(self, loader: DataLoader[Any], seed: int, position: Position) -> None:
+        state = entries_of(position.data_state) if position.pass_open else {}
+        data_pass = position.data_pass
         self._dataset: Any = loader.dataset
         self._saves = loader.num_workers == 0 and has_state(loader.dataset)
         self._start = state.get("start")
         self._is_over = bool(state.get("has_ended", False))
         self._watched: _Watched | None = None
         tell_pass(loader, data_pass)
-        self.number = self._restore(state, batch) if self._saves else 0
+        self.number = self._restore(state, position.batch) if self._saves else 0
         changes: dict[str, Any] = {"persistent_workers": False, "in_order": True}
         changes["generator"] = torch.Generator().manual_seed(derive_seed(seed, data_pass, "workers"))
         if self._saves and not isinstance(loader.dataset, IterDataPipe):
@@ -134,16 +138,17 @@ class SavingStream(Iterator[Any]):
     Such a loader does not save the generators of its workers, so each sample is seeded.
 
     Attributes:
+        number: number of the first batch that will come.
         iterator: the loader's own.
 
     Args:
         loader: the user's loader; it is not changed.
         seed: base seed.
-        data_pass: number of the pass.
-        state: what `state_dict` returned in the same pass; None at its start.
+        position: where to open it; its data state is what `state_dict` returned in the same pass.
     """
 
-    def __init__(self, loader: DataLoader[Any], seed: int, data_pass: int, state: Any) -> None:
+    def __init__(self, loader: DataLoader[Any], seed: int, position: Position) -> None:
+        data_pass = position.data_pass
         tell_pass(loader, data_pass)
         kind = _SeededStatefulStream if has_state(loader.dataset) else _SeededStream
         twin: Any = copy_loader(
@@ -155,15 +160,17 @@ class SavingStream(Iterator[Any]):
             persistent_workers=False,
             in_order=True,
         )
-        if state is not None:
-            twin.load_state_dict(state)
+        self.number = 0
+        if position.pass_open and position.data_state is not None:
+            twin.load_state_dict(position.data_state)
+            self.number = position.batch
         self._twin = twin
         self.iterator = iter(twin)
 
     def __next__(self) -> Any:
         return next(self.iterator)
 
-    def state_dict(self) -> Any:
+    def state_dict(self, *, holds_batch: bool) -> Any:  # the loader knows what it has given out
         """Return what the loader saves."""
         return self._twin.state_dict()
 
