@@ -90,8 +90,8 @@ def time_saving(megabytes: int, rounds: int = 7) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         model = torch.nn.ParameterList([torch.randn(1 << 20) for _ in range(max(1, megabytes // 4))])
-        data = memoryview(torch.cat([parameter.detach() for parameter in model]).numpy()).cast("B")
-        engine = Engine(lambda engine, batch: None)
+        data = memoryview(torch.cat([parameter.detach() for parameter in model]).numpy().tobytes())
+        engine: Engine[None, None] = Engine(lambda engine, batch: None)
         handler = Checkpoint({"model": model}, directory / "safe")
 
         def save() -> None:
@@ -103,7 +103,7 @@ def time_saving(megabytes: int, rounds: int = 7) -> dict[str, float]:
             "crc32 on one core": lambda: zlib.crc32(data),
             "torch.save, not synced": lambda: torch.save(model.state_dict(), directory / "plain.pt"),
             "Checkpoint": save,
-            "verify": lambda: verify_checkpoint(handler.last_checkpoint),
+            "verify": lambda: verify_checkpoint(str(handler.last_checkpoint)),
         }
         for way in ways.values():
             way()

@@ -53,7 +53,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
         self.engine = engine_class(self.step)
 
-    def step(self, _engine: Any, batch: torch.Tensor) -> torch.Tensor:
+    def step(self, _engine: Any, batch: Any) -> Any:
         """Train on one batch; the target is the mean of its vectors."""
         self.optimizer.zero_grad()
         loss = (self.model(batch) - batch.mean(1, keepdim=True)).square().mean()
@@ -120,7 +120,7 @@ def time_skip() -> tuple[float, int]:
     """Return the seconds to the first batch of a run resumed at an epoch's last batch, and the samples fetched."""
     data = Noisy(SKIP_SAMPLES)
     batches = DataLoader(data, batch_size=32, shuffle=True)
-    engine = DeterministicEngine(lambda engine, batch: None)
+    engine: DeterministicEngine[torch.Tensor, None] = DeterministicEngine(lambda engine, batch: None)
     engine.load_state_dict(
         {"iteration": len(batches) - 1, "epoch_length": len(batches), "max_epochs": 1, "seed": 1, "rng_states": None}
     )

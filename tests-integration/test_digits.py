@@ -17,7 +17,7 @@ SHORT = ("--epochs", "3")
 
 
 def run(run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, DIGITS, "--run-dir", run_dir, *options]
+    command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -93,7 +93,7 @@ def test_hard_stop_and_resume_ends_with_the_same_parameters(
 def test_sigkill_inside_an_epoch_and_resume_ends_with_the_same_parameters(
     epoch: int, workers: tuple[str, str], whole: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    command = [sys.executable, DIGITS, "--run-dir", tmp_path, *SHORT, *workers]
+    command = [sys.executable, str(DIGITS), "--run-dir", str(tmp_path), *SHORT, *workers]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not (
             tmp_path.exists() and any(tmp_path.iterdir()) and _lines(tmp_path) >= epoch

@@ -71,8 +71,9 @@ class State(Generic[Batch, Output]):
             setattr(self, name, value)
 
     if TYPE_CHECKING:
-        # Any user attribute may be there. Only said to type checkers: at run time it would slow every read.
+        # Any user attribute may be there. Only said to type checkers: at run time it would slow every access.
         def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def get_event_attrib_value(self, event: str | CallableEventWithFilter) -> int:
         """Return the counter of an event.

@@ -101,7 +101,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     if training.accumulation is not None:
         training.accumulation.attach(trainer)
     if training.scaler is not None:
-        trainer.state.scaler = training.scaler  # type: ignore[attr-defined]  # any attribute may be added
+        trainer.state.scaler = training.scaler
         trainer.stateful["scaler"] = training.scaler
     return trainer
 
