@@ -34,8 +34,8 @@ class DeterministicEngine(Engine[Batch, Output]):
 
     Works with loaders of data sets with indices (nothing is fetched to be skipped), with data that saves
     its own position, with lists, and by drawing again with loaders of an `IterableDataset`, generators and
-    other iterables. During a run cuDNN is deterministic and, where there is an accelerator, torch
-    uses deterministic algorithms; both are put back afterwards.
+    other iterables. Workers, persistent ones too, end with the run. During a run cuDNN is deterministic
+    and, where there is an accelerator, torch uses deterministic algorithms; both are put back afterwards.
 
     Args:
         process_function: called as `process_function(engine, batch)`.
