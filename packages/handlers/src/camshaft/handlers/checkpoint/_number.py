@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from contextlib import suppress
 from typing import Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
@@ -64,11 +65,9 @@ def as_limit(value: Any) -> int | None:
 
 def _as_number(value: Any) -> float | None:
     """Return a plain int or float, None if there is no such number."""
-    try:
+    with suppress(TypeError, ValueError, RuntimeError):  # tensors raise any of them
         number = operator.index(value)
         return number if abs(number) < _LARGEST else math.inf if number > 0 else -math.inf
-    except (TypeError, ValueError, RuntimeError):  # tensors raise any of them
-        pass
     if isinstance(value, str | bytes) or value is None:
         return None
     item = getattr(value, "item", None)
