@@ -117,7 +117,7 @@ def time_saving(megabytes: int, rounds: int = 7) -> dict[str, float]:
 
 def main() -> None:
     """Print both tables."""
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     megabytes = int(sys.argv[2]) if len(sys.argv) > 2 else 256
     print(f"SIGKILL while saving with n_saved=1: runs without a loadable checkpoint, of {kills}")
     print(f"  camshaft   {count_losses(kills, 'camshaft.engine', 'camshaft.handlers')}")
