@@ -11,6 +11,7 @@ Run: hatch run bench:resume
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import time
@@ -64,7 +65,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint would hold, copied."""
         parts = {"model": self.model, "optimizer": self.optimizer, "engine": self.engine}
-        return {name: _copied(part.state_dict()) for name, part in parts.items()}
+        return {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
@@ -76,14 +77,6 @@ class Training:
         """Return a hash of the parameters."""
         flat = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
         return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def loader(workers: int) -> DataLoader[torch.Tensor]:
