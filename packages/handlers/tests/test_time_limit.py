@@ -40,7 +40,10 @@ def test_the_time_counts_from_the_construction():
 def test_it_sits_on_any_event():
     for event in Events:
         engine = Engine(lambda engine, batch: None)
-        engine.add_event_handler(event, TimeLimit(5, clock=Clock()))
+        limit = TimeLimit(5, clock=Clock())
+        engine.add_event_handler(event, limit)
+
+        assert engine.has_event_handler(limit, event)
 
 
 def test_the_default_is_eight_hours():
