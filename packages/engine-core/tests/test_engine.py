@@ -270,20 +270,62 @@ def test_a_suspended_run_over_stateful_data_can_be_saved() -> None:
     assert engine.state_dict()["position"]["data_state"] == {"place": 3}
 
 
+class Counter:
+    """Data that keeps its place across `iter`, and counts how often it is asked for it."""
+
+    def __init__(self, length: int = 5) -> None:
+        self.length, self.place, self.asked = length, 0, 0
+
+    def __iter__(self) -> Iterator[int]:
+        while self.place < self.length:
+            self.place += 1
+            yield self.place
+        self.place = 0
+
+    def state_dict(self) -> dict[str, int]:
+        self.asked += 1
+        return {"place": self.place}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.place = state["place"]
+
+
 def test_reading_the_position_never_asks_the_data() -> None:
-    class Costly(list[int]):
-        def state_dict(self) -> None:
-            raise AssertionError
+    data, engine = Counter(), make()
+    asked: list[int] = []
 
-        def load_state_dict(self, state: object) -> None:
-            raise AssertionError
+    @engine.on(Events.ITERATION_COMPLETED)
+    def read() -> None:
+        asked.append(engine.position.batch and data.asked)
 
+    engine.run(data, epoch_length=5)
+
+    assert asked == [0] * 5
+
+
+def test_what_is_saved_at_started_of_a_continued_run_is_where_it_stands_not_where_untouched_data_does() -> None:
     engine = make()
-    positions: list[int] = []
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: positions.append(engine.position.batch))
-    engine.run(Costly([1, 2]))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
+    engine.run(Counter(), epoch_length=5, max_epochs=2)
+    other = make()
+    other.load_state_dict(engine.state_dict())
+    saved: list[Any] = []
+    other.add_event_handler(Events.STARTED, lambda: saved.append(other.state_dict()["position"]["data_state"]))
+    other.add_event_handler(Events.STARTED, other.terminate)
+    other.run(Counter())
 
-    assert positions == [1, 2]
+    assert [*saved, other.state_dict()["position"]["data_state"]] == [{"place": 3}, {"place": 3}]
+
+
+def test_a_finished_run_over_stateful_data_goes_on_inside_its_pass_when_its_limit_is_raised() -> None:
+    engine = make()
+    engine.run(Counter(), epoch_length=2)
+    used: list[Any] = []
+    other = make(used)
+    other.load_state_dict(engine.state_dict())
+    other.run(Counter(), max_epochs=2)
+
+    assert used == [3, 4]
 
 
 # ---------------------------------------------------------------------- running, re-entering

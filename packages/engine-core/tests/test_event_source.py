@@ -275,3 +275,92 @@ def test_built_in_events_are_registered_from_the_start() -> None:
 def test_the_counters_of_built_in_events_are_fixed() -> None:
     with pytest.raises(ArgumentError, match="built-in"):
         make().register_events(Events.STARTED, event_to_attr={Events.STARTED: "starts"})
+
+
+# ---------------------------------------------------------------------- wrapping
+
+
+class Wrapping:
+    """Notes which handler was called on which event."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.seen: list[Any] = []
+
+    def __call__(self, event: Any, handler: Any, call: Any) -> Any:
+        def noted(*args: Any) -> None:
+            self.seen.append((self.name, event.name, handler))
+            call(*args)
+
+        return noted
+
+
+def test_a_wrap_stands_around_handlers_there_already_and_attached_later_when_they_are_due() -> None:
+    engine, wrap, called = make(), Wrapping(), []
+
+    def early(engine: Any) -> None:
+        called.append("early")
+
+    def late() -> None:
+        called.append("late")
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED(every=2), early)
+    engine.wrap_handlers(wrap)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(event_filter=lambda _, number: number == 3), late)
+    engine.run([1, 2, 3])
+
+    assert wrap.seen == [("", "ITERATION_COMPLETED", early), ("", "ITERATION_COMPLETED", late)]
+    assert called == ["early", "late"]
+
+
+def test_what_an_event_brings_along_goes_through_a_wrap() -> None:
+    engine, counts = make(), []
+    engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, lambda engine, count: counts.append(count))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate_epoch)
+    engine.wrap_handlers(Wrapping())
+    engine.run([1, 2, 3])
+
+    assert counts == [2]
+
+
+def test_a_later_wrap_is_the_outer_one_and_taking_one_off_leaves_the_other() -> None:
+    engine, inner, outer = make(), Wrapping("inner"), Wrapping("outer")
+    outer.seen = inner.seen
+    engine.add_event_handler(Events.STARTED, id)
+    engine.wrap_handlers(inner)
+    engine.wrap_handlers(outer)
+    engine.run([1])
+    engine.unwrap_handlers(inner)
+    engine.unwrap_handlers(inner)
+    engine.run([1])
+
+    assert [name for name, _, _ in inner.seen] == ["outer", "inner", "outer"]
+
+
+@pytest.mark.parametrize("others", [[], [Events.ITERATION_COMPLETED], list(Events)])
+def test_a_handler_may_wrap_and_unwrap_in_the_middle_of_a_run(others: list[Events]) -> None:
+    engine, wrap = make(), Wrapping()
+    for event in others:
+        engine.add_event_handler(event, lambda: None)
+
+    @engine.on(Events.ITERATION_STARTED)
+    def look(engine: Any) -> None:
+        if engine.state.iteration == 2:
+            engine.wrap_handlers(wrap)
+        if engine.state.iteration == 4:
+            engine.unwrap_handlers(wrap)
+
+    engine.run(range(6))
+
+    assert [handler for _, name, handler in wrap.seen if name == "ITERATION_STARTED" and handler is look] == [look] * 2
+
+
+def test_a_wrapped_handler_is_found_and_removed_by_its_own_name() -> None:
+    engine, wrap = make(), Wrapping()
+    engine.wrap_handlers(wrap)
+    engine.add_event_handler(Events.STARTED, print)
+
+    assert engine.has_event_handler(print)
+    engine.remove_event_handler(print, Events.STARTED)
+    engine.run([1])
+    assert wrap.seen == []

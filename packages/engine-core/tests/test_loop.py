@@ -275,6 +275,30 @@ def test_data_that_raises_ends_the_run_with_its_error_behind_the_iterations_befo
     assert log.names[-2:] == ["GET_BATCH_STARTED", "EXCEPTION_RAISED"]
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_data_that_is_its_own_iterator_and_begins_again_at_iter_is_not_begun_again_inside_a_pass(every: int) -> None:
+    class Loader:
+        def __len__(self) -> int:
+            return 5
+
+        def __iter__(self) -> Iterator[int]:
+            self.given = 0
+            return self
+
+        def __next__(self) -> int:
+            if self.given == 5:
+                raise StopIteration
+            self.given += 1
+            return self.given
+
+    used: list[int] = []
+    engine: Engine[int, None] = Engine(lambda engine, batch: used.append(batch))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(every=every), lambda: None)
+    engine.run(Loader(), max_epochs=2)
+
+    assert used == [1, 2, 3, 4, 5] * 2
+
+
 def test_set_data_takes_effect_at_the_next_batch_and_keeps_the_epoch_length() -> None:
     seen: list[Any] = []
     engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append(batch))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, Position
-from camshaft.engine._source import data_length, is_sequence, is_stateful, open_data, require_data
+from camshaft.engine._source import as_lasting, data_length, is_sequence, is_stateful, open_data, require_data
 
 INSIDE = Position(epoch=1, epoch_iteration=2, iteration=2, batch=2, pass_open=True, stage="GET_BATCH_STARTED")
 
@@ -117,3 +117,43 @@ def test_stateful_data_is_opened_through_its_own_state() -> None:
     assert list(open_data(data, INSIDE._replace(data_state=3))) == ["d"]
     with pytest.warns(EngineWarning, match="starts again"):
         open_data(Saving(), INSIDE)
+
+
+class OwnIterator:
+    """Data that is its own iterator, and begins again whenever `iter` is called."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.left = list(self.batches)
+        return self
+
+    def __next__(self) -> Any:
+        if not self.left:
+            raise StopIteration
+        return self.left.pop(0)
+
+
+def test_a_lasting_iterator_is_not_begun_again_by_iter() -> None:
+    lasting = as_lasting(iter(OwnIterator(["a", "b", "c"])))
+
+    assert [next(lasting), *list(lasting)] == ["a", "b", "c"]
+
+
+def test_a_lasting_iterator_compares_no_batches() -> None:
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth value of an array is ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]  # as arrays have none
+
+    assert len(list(as_lasting(iter(OwnIterator([Incomparable(), Incomparable()]))))) == 2
+
+
+def test_an_iterator_of_the_standard_library_is_used_as_it_is() -> None:
+    for iterator in (iter([1]), iter({}), map(str, "a"), (each for each in "a")):
+        assert as_lasting(iterator) is iterator

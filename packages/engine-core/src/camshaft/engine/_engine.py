@@ -302,11 +302,14 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         return position
 
     def _saved_position(self) -> Position:
-        """Return `position` together with what the data saves, which may be costly to ask."""
+        """Return `position` together with what the data saves, which may be costly to ask.
+
+        What was saved before counts until the run has opened the data.
+        """
         position = self.position
-        if position.pass_open and not position.over and (self.is_running or self._suspended is not None):
-            return position._replace(data_state=self.data_state(self.state.dataloader))
-        return position
+        if self._cursor is None or not position.pass_open or position.data_state is not None:
+            return position
+        return position._replace(data_state=self.data_state(self.state.dataloader))
 
     def note_length(self, length: int) -> None:
         """Remember how many iterations an epoch of `state.dataloader` turned out to have."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from camshaft.engine._errors import ArgumentError
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
-from camshaft.engine._registry import Registry
+from camshaft.engine._registry import Registry, Wrap
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -178,3 +178,35 @@ class EventSource:
             call = agenda.at(self.state.get_event_attrib_value(event))
         if call is not None:
             call(self)
+
+    def wrap_handlers(self, wrap: Wrap) -> None:
+        """Call every handler through another callable, until `unwrap_handlers`; to time them, say.
+
+        Holds for handlers that are there and for those attached later, from the next firing on. A handler
+        that is not due is not called, wrapped or not. What is wrapped later is the outer one.
+
+        Args:
+            wrap: called once per handler and event as `wrap(event, handler, call)`, with the event without its filter,
+                the handler as it was attached and what calls it as `call(engine, *event_args)`; returns what to
+                call in its place.
+
+        Examples:
+            >>> from camshaft.engine import Engine, Events
+            >>> engine = Engine(lambda engine, batch: batch)
+            >>> handle = engine.add_event_handler(Events.COMPLETED, lambda: print("completed"))
+            >>> def told(event, handler, call):
+            ...     def tell(*args):
+            ...         print("calling a handler of", event)
+            ...         call(*args)
+            ...     return tell
+            >>> engine.wrap_handlers(told)
+            >>> state = engine.run([1])
+            calling a handler of Events.COMPLETED
+            completed
+            >>> engine.unwrap_handlers(told)
+        """
+        self._registry.wrap(wrap)
+
+    def unwrap_handlers(self, wrap: Wrap) -> None:
+        """Call the handlers as before `wrap_handlers(wrap)`; nothing happens when it is off already."""
+        self._registry.unwrap(wrap)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._position import Cursor
-from camshaft.engine._source import data_length
+from camshaft.engine._source import as_lasting, data_length
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -33,11 +33,17 @@ class Feed:
 
     def open(self) -> Iterator[Any]:
         """Open the data where the cursor stands."""
-        cursor = self._cursor
-        self._data = self._engine.state.dataloader
-        self.iterator = self._engine.open_data(self._data, cursor.snapshot(cursor.done))
-        cursor.pass_open = True
+        cursor, self._data = self._cursor, self._engine.state.dataloader
+        self.iterator = as_lasting(self._engine.open_data(self._data, cursor.snapshot(cursor.done)))
+        cursor.pass_open, cursor.data_state = True, None
         return self.iterator
+
+    def resume(self) -> None:
+        """Let a continued run re-create what it needs; the data is opened if it stands inside a pass."""
+        cursor, self._data = self._cursor, self._engine.state.dataloader
+        opened = self._engine.resume(self._data, cursor.snapshot(cursor.done))
+        if opened is not None:
+            self.iterator, cursor.data_state = as_lasting(opened), None
 
     def fetch(self) -> Any:
         """Return the next batch, END when there is none."""

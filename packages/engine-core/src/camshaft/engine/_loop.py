@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._calling import Call
@@ -87,10 +86,10 @@ class Loop(Firing):
         state.iteration = cursor.done
         state.batch = None
         try:
-            if self.suspended is None and not cursor.over:
+            if self.suspended is None:
                 if control.new_data:
                     cursor.next_pass()
-                if cursor.pass_open:
+                if cursor.pass_open and cursor.data_state is None:  # else it was not opened
                     cursor.data_state = self.engine.data_state(state.dataloader)
         finally:
             self._feed.iterator = None
@@ -235,32 +234,28 @@ class Loop(Firing):
 
     def _iterate_quietly(self, last: int, on_end: Agenda, then: Events) -> None:
         """The same for iterations that nobody listens to, but perhaps to the end of the last one."""
-        engine, cursor, control, iterator = self.engine, self.cursor, self.control, self._feed.iterator
+        engine, cursor, control = self.engine, self.cursor, self.control
         state, step, number = engine.state, engine.process_function, cursor.done
         state.batch = None
         cursor.stage = GET_BATCH_COMPLETED  # until the last one is done: see `Cursor.stage_at`
-        for count, is_last in ((last - number - 1, False), (1, True)):
-            for state.batch in islice(iterator, count):  # type: ignore[arg-type]  # opened by the caller
-                if control.signal:
-                    self._follow(GET_BATCH_COMPLETED, state)
-                    return
-                state.iteration = number = number + 1
-                state.output = step(engine, state.batch)
-                cursor.done = number
-                if control.signal:
-                    cursor.stage = then if is_last else GET_BATCH_STARTED
-                    self._follow(ITERATION_COMPLETED, state)
-                    return
-                if is_last:
-                    cursor.stage = then
-                    if number >= on_end.next_due and (call := on_end.at(number)) is not None:
-                        engine.last_event_name = ITERATION_COMPLETED
-                        call(engine)
-                    return
-                # Released before the next one is fetched: two batches never lie in memory together.
-                state.batch = None
-            if number < last - 1:  # an iterator that has ended is not asked again
-                break
+        for state.batch in self._feed.iterator:  # type: ignore[union-attr]  # opened by the caller
+            if control.signal:
+                self._follow(GET_BATCH_COMPLETED, state)
+                return
+            state.iteration = number = number + 1
+            state.output = step(engine, state.batch)
+            cursor.done = number
+            if control.signal:
+                cursor.stage = then if number == last else GET_BATCH_STARTED
+                self._follow(ITERATION_COMPLETED, state)
+                return
+            if number == last:
+                cursor.stage = then
+                if number >= on_end.next_due and (call := on_end.at(number)) is not None:
+                    engine.last_event_name = ITERATION_COMPLETED
+                    call(engine)
+                return
+            state.batch = None  # released before the next one is fetched: two never lie in memory together
         self._data_ended(state)
 
     def _follow(self, event: Events, state: State[Any, Any]) -> None:
@@ -360,7 +355,7 @@ class Loop(Firing):
             if suspended.new_data:
                 self.control.new_data = self.control.signal = True
         if self.plan.resumed and self._feed.iterator is None:
-            self._feed.iterator = self.engine.resume(state.dataloader, cursor.snapshot(cursor.done))
+            self._feed.resume()
         if cursor.stage not in (ITERATION_STARTED, ITERATION_COMPLETED):
             return
         if suspended is not None and suspended.has_batch:

@@ -109,8 +109,8 @@ class Cursor:
         done: iterations done in all.
         epoch_start, pass_start: what `done` was when the epoch and the pass began.
         stage: the event with which the run goes on; see `stage_at`.
-        data_pass, pass_open, over, skips_epoch_completed, data_state: as in `Position`.
-        epoch: as in `Position`.
+        epoch, data_pass, pass_open, over, skips_epoch_completed: as in `Position`.
+        data_state: as in `Position`; None while the run has the data open, which is asked then.
         has_ended: whether the data has ended in this epoch and was, or is to be, started again.
     """
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
 
 EventKey = EventEnum | str
+Wrap = Callable[[EventKey, Call, Call], Call]
 NEVER = maxsize
 
 COUNTERS: Mapping[EventKey, str] = {
@@ -32,7 +33,7 @@ EVENT_ARGS: Mapping[EventKey, int] = {Events.EXCEPTION_RAISED: 1, Events.TERMINA
 class Attachment:
     """One handler on one event: how to call it, when it is due, whether it still sits there."""
 
-    __slots__ = ("__weakref__", "call", "event", "filter", "handler", "is_attached", "order", "schedule")
+    __slots__ = ("__weakref__", "_counter", "_settled", "call", "event", "filter", "handler", "is_attached", "order")
 
     def __init__(
         self, order: int, event: EventKey, handler: Call, call: Call, event_filter: Call | None, counter: str | None
@@ -42,17 +43,33 @@ class Attachment:
         self.handler = handler
         self.filter = event_filter
         self.is_attached = True
-        self.schedule: Schedule | None = event_filter if isinstance(event_filter, Periodic | Once) else None
-        if event_filter is None or self.schedule is not None:
-            self.call = call
-        else:
-            # A filter of the user's own is asked when it is the handler's turn, not before. Events with
-            # arguments of their own have no counter, so none are passed on.
-            def call_if_due(engine: Engine[Any, Any]) -> None:
-                if event_filter(engine, getattr(engine.state, counter or "")):
-                    call(engine)
+        self._settled = call
+        self._counter = counter or ""
+        self.wire(())
 
-            self.call = call_if_due
+    @property
+    def schedule(self) -> Schedule | None:
+        """When the handler is due; None at every value, or whenever a filter of the user's own says so."""
+        return self.filter if isinstance(self.filter, Periodic | Once) else None
+
+    def wire(self, wraps: Sequence[Wrap]) -> None:
+        """Make `call` anew, each of `wraps` around the one before it."""
+        self.call = self._settled
+        for wrap in wraps:
+            self.call = wrap(self.event, self.handler, self.call)
+        if self.filter is not None and self.schedule is None:
+            self.call = self._filtered(self.filter, self.call)
+
+    def _filtered(self, event_filter: Call, call: Call) -> Call:
+        # A filter of the user's own is asked when it is the handler's turn, not before. Events with
+        # arguments of their own have no counter, so none are passed on.
+        counter = self._counter
+
+        def call_if_due(engine: Engine[Any, Any]) -> None:
+            if event_filter(engine, getattr(engine.state, counter)):
+                call(engine)
+
+        return call_if_due
 
 
 class Agenda:
@@ -167,6 +184,7 @@ class Registry:
         self._attachments: dict[EventKey, list[Attachment]] = {event: [] for event in Events}
         self._agendas: dict[EventKey, Agenda] = {event: Agenda(event) for event in self._attachments}
         self.counters: dict[EventKey, str] = dict(COUNTERS)
+        self._wraps: tuple[Wrap, ...] = ()
         self._count = 0
 
     @staticmethod
@@ -255,7 +273,9 @@ class Registry:
                 f"then args={tuple(args)!r}, kwargs={dict(kwargs)!r}), got {handler!r}"
             )
         self._count += 1
-        return Attachment(self._count, key, handler, call, event_filter, counter)
+        attachment = Attachment(self._count, key, handler, call, event_filter, counter)
+        attachment.wire(self._wraps)
+        return attachment
 
     def remove(self, attachment: Attachment) -> None:
         """Take a handler off; nothing happens when it is off already."""
@@ -263,6 +283,21 @@ class Registry:
             attachment.is_attached = False
             self._attachments[attachment.event].remove(attachment)
             self._changed(attachment.event)
+
+    def wrap(self, wrap: Wrap) -> None:
+        """Call each handler through `wrap`, around what is there already."""
+        self._rewire((*self._wraps, wrap))
+
+    def unwrap(self, wrap: Wrap) -> None:
+        """Take a wrap off again; nothing happens when it is off already."""
+        self._rewire(tuple(each for each in self._wraps if each != wrap))
+
+    def _rewire(self, wraps: tuple[Wrap, ...]) -> None:
+        self._wraps = wraps
+        for event, attachments in self._attachments.items():
+            for each in attachments:
+                each.wire(wraps)
+            self._changed(event)
 
     def find(self, handler: object, event: object = None) -> list[Attachment]:
         """Return where `handler` sits, on one event or (None) on any."""

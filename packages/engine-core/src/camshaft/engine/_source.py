@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import repeat
+from itertools import repeat, starmap
+from types import WrapperDescriptorType
 from typing import Any
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position
-
-_NO_BATCH: Any = object()
 
 
 def data_length(data: object) -> int | None:
@@ -63,14 +62,14 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
     if data is None:
         return repeat(None)
     if not position.pass_open:
-        return _iterate(data)
+        return iter(data)
     if is_stateful(data) and position.data_state is not None:
         data.load_state_dict(position.data_state)
         _warn_of_lost_batch(position)
-        return _iterate(data)
+        return iter(data)
     if is_sequence(data):
         return _by_index(data, position.batch)
-    iterator = _iterate(data)
+    iterator: Iterator[Any] = iter(data)
     if iterator is data:
         _warn_of_lost_batch(position)
     elif position.batch:
@@ -83,12 +82,14 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
     return iterator
 
 
-def _iterate(data: Any) -> Iterator[Any]:
-    """Return `iter(data)`; a bare `__next__` is made a complete iterator."""
-    iterator: Iterator[Any] = iter(data)
-    if hasattr(type(iterator), "__iter__"):
+def as_lasting(iterator: Iterator[Any]) -> Iterator[Any]:
+    """Return an iterator that `iter` returns as it is, so that several loops in turn go on with it.
+
+    An `__iter__` written in Python may be missing, or start the data anew (a loader that is its own iterator).
+    """
+    if isinstance(getattr(type(iterator), "__iter__", None), WrapperDescriptorType):
         return iterator
-    return iter(iterator.__next__, _NO_BATCH)
+    return starmap(iterator.__next__, repeat(()))
 
 
 def _by_index(data: Any, start: int) -> Iterator[Any]:
