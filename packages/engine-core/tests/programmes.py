@@ -53,7 +53,7 @@ class Passes:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         self.begun += 1
         length = self.lengths[min(self.begun, len(self.lengths)) - 1]
-        return PassIterator(self.begun, length, self._on_fetch)
+        return BeginningAgain(self.begun, length, self._on_fetch)
 
 
 class SizedPasses(Passes):
@@ -79,6 +79,14 @@ class PassIterator:
         self._on_fetch()
         self._left -= 1
         return self._number, self._length - self._left
+
+
+class BeginningAgain(PassIterator):
+    """An iterator that `iter` turns back to its beginning, as loaders do that are their own iterators."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        self._left = self._length
+        return self
 
 
 class Runner:
