@@ -208,69 +208,7 @@ def test_a_seed_is_kept_in_the_state_of_the_run_and_of_its_continuation() -> Non
     assert engine.run([1]).seed is None
 
 
-def test_stateful_data_is_opened_through_its_own_state() -> None:
-    class Saving:
-        def __init__(self) -> None:
-            self.place = 0
-
-        def __iter__(self) -> Iterator[int]:
-            while self.place < 5:
-                self.place += 1
-                yield self.place
-            self.place = 0
-
-        def state_dict(self) -> dict[str, int]:
-            return {"place": self.place}
-
-        def load_state_dict(self, state: dict[str, int]) -> None:
-            self.place = state["place"]
-
-    seen: list[Any] = []
-    engine = make(seen)
-    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
-    engine.run(Saving(), max_epochs=2, epoch_length=5)
-    saved = engine.state_dict()
-    assert saved["position"]["data_state"] == {"place": 2}
-    engine.run()
-    assert seen == [1, 2, 3, 4, 5] * 2
-
-    del seen[:]
-    other = make(seen)
-    other.load_state_dict(saved)
-    other.run(Saving())
-    assert seen == [3, 4, 5, 1, 2, 3, 4, 5]
-
-    lost = make(seen)
-    lost.add_event_handler(Events.ITERATION_STARTED(once=2), lost.terminate)
-    lost.run(Saving(), max_epochs=2, epoch_length=5)
-    with pytest.warns(EngineWarning, match="fetched for iteration 2"):
-        lost.run()
-
-
-def test_a_suspended_run_over_stateful_data_can_be_saved() -> None:
-    class Saving:
-        def __init__(self) -> None:
-            self.place = 0
-
-        def __iter__(self) -> Iterator[int]:
-            while self.place < 5:
-                self.place += 1
-                yield self.place
-
-        def state_dict(self) -> dict[str, int]:
-            return {"place": self.place}
-
-        def load_state_dict(self, state: dict[str, int]) -> None:
-            self.place = state["place"]
-
-    engine = make()
-    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.interrupt)
-    engine.run(Saving(), epoch_length=5)
-
-    assert engine.state_dict()["position"]["data_state"] == {"place": 3}
-
-
-class Counter:
+class Counting:
     """Data that keeps its place across `iter`, and counts how often it is asked for it."""
 
     def __init__(self, length: int = 5) -> None:
@@ -290,8 +228,39 @@ class Counter:
         self.place = state["place"]
 
 
+def test_stateful_data_is_opened_through_its_own_state() -> None:
+    seen: list[Any] = []
+    engine = make(seen)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
+    engine.run(Counting(), max_epochs=2, epoch_length=5)
+    saved = engine.state_dict()
+    assert saved["position"]["data_state"] == {"place": 2}
+    engine.run()
+    assert seen == [1, 2, 3, 4, 5] * 2
+
+    del seen[:]
+    other = make(seen)
+    other.load_state_dict(saved)
+    other.run(Counting())
+    assert seen == [3, 4, 5, 1, 2, 3, 4, 5]
+
+    lost = make(seen)
+    lost.add_event_handler(Events.ITERATION_STARTED(once=2), lost.terminate)
+    lost.run(Counting(), max_epochs=2, epoch_length=5)
+    with pytest.warns(EngineWarning, match="fetched for iteration 2"):
+        lost.run()
+
+
+def test_a_suspended_run_over_stateful_data_can_be_saved() -> None:
+    engine = make()
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.interrupt)
+    engine.run(Counting(), epoch_length=5)
+
+    assert engine.state_dict()["position"]["data_state"] == {"place": 3}
+
+
 def test_reading_the_position_never_asks_the_data() -> None:
-    data, engine = Counter(), make()
+    data, engine = Counting(), make()
     asked: list[int] = []
 
     @engine.on(Events.ITERATION_COMPLETED)
@@ -306,24 +275,24 @@ def test_reading_the_position_never_asks_the_data() -> None:
 def test_what_is_saved_at_started_of_a_continued_run_is_where_it_stands_not_where_untouched_data_does() -> None:
     engine = make()
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
-    engine.run(Counter(), epoch_length=5, max_epochs=2)
+    engine.run(Counting(), epoch_length=5, max_epochs=2)
     other = make()
     other.load_state_dict(engine.state_dict())
     saved: list[Any] = []
     other.add_event_handler(Events.STARTED, lambda: saved.append(other.state_dict()["position"]["data_state"]))
     other.add_event_handler(Events.STARTED, other.terminate)
-    other.run(Counter())
+    other.run(Counting())
 
     assert [*saved, other.state_dict()["position"]["data_state"]] == [{"place": 3}, {"place": 3}]
 
 
 def test_a_finished_run_over_stateful_data_goes_on_inside_its_pass_when_its_limit_is_raised() -> None:
     engine = make()
-    engine.run(Counter(), epoch_length=2)
+    engine.run(Counting(), epoch_length=2)
     used: list[Any] = []
     other = make(used)
     other.load_state_dict(engine.state_dict())
-    other.run(Counter(), max_epochs=2)
+    other.run(Counting(), max_epochs=2)
 
     assert used == [3, 4]
 

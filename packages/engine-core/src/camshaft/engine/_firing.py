@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from camshaft.engine._control import Control
 from camshaft.engine._events import Events
+from camshaft.engine._feed import Feed
 from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Cursor
 from camshaft.engine._registry import Registry
@@ -50,6 +51,8 @@ class Firing:
         self.control = control
         self.suspended: Suspended | None = None
         self._registry = registry
+        self._continues = suspended
+        self._feed = Feed(engine, cursor, None if suspended is None else suspended.iterator)
         self._epoch_watch = Stopwatch() if suspended is None else suspended.epoch_watch
         self._run_watch = Stopwatch() if suspended is None else suspended.run_watch
 

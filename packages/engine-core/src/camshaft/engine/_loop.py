@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._calling import Call
-from camshaft.engine._control import Control
 from camshaft.engine._events import Events
-from camshaft.engine._feed import END, Feed
+from camshaft.engine._feed import END
 from camshaft.engine._firing import Firing, Suspended
-from camshaft.engine._plan import RunPlan
-from camshaft.engine._position import Cursor
-from camshaft.engine._registry import NEVER, Agenda, Registry
+from camshaft.engine._registry import NEVER, Agenda
 
 if TYPE_CHECKING:
-    from camshaft.engine._engine import Engine
     from camshaft.engine._state import State
 
 # Read as globals in the loop: an attribute of an enum is a slow thing to look up.
@@ -27,6 +23,7 @@ EPOCH_COMPLETED = Events.EPOCH_COMPLETED
 ITERATION_ORDER = (GET_BATCH_STARTED, GET_BATCH_COMPLETED, ITERATION_STARTED, ITERATION_COMPLETED)
 Calls = tuple[Call | None, ...]
 PLACES = {event: place for place, event in enumerate(ITERATION_ORDER)}
+NOTHING = Agenda()
 
 
 class Loop(Firing):
@@ -36,22 +33,6 @@ class Loop(Firing):
     does the work in front of an event, moves the cursor on and fires it. So a run can be entered
     and left at any event, and there is one place, `_heed`, where a stop takes effect.
     """
-
-    def __init__(
-        self,
-        engine: Engine[Any, Any],
-        plan: RunPlan,
-        cursor: Cursor,
-        registry: Registry,
-        control: Control,
-        suspended: Suspended | None,
-    ) -> None:
-        super().__init__(engine, plan, cursor, registry, control, suspended)
-        with_data = tuple(registry.agenda(event) for event in ITERATION_ORDER)
-        # Batches that are None are not fetched, so nothing is fired about it.
-        self._agendas = {True: with_data, False: (Agenda(), Agenda(), *with_data[2:])}
-        self._continues = suspended
-        self._feed = Feed(engine, cursor, None if suspended is None else suspended.iterator)
 
     # ------------------------------------------------------------------ the way of a run
 
@@ -163,9 +144,14 @@ class Loop(Firing):
             if control.signal:
                 return
 
+    def _agendas(self) -> tuple[Agenda, ...]:
+        """Return the agendas of an iteration; batches that are None are not fetched, so nothing is fired about it."""
+        agendas = tuple(self._registry.agenda(event) for event in ITERATION_ORDER)
+        return (NOTHING, NOTHING, *agendas[2:]) if self.engine.state.dataloader is None else agendas
+
     def _look_at_handlers(self) -> tuple[tuple[Agenda, ...], Calls, bool]:
         """Return the agendas of an iteration, what they call when nothing is scheduled, and whether that is nothing."""
-        agendas = self._agendas[self.engine.state.dataloader is not None]
+        agendas = self._agendas()
         ready = tuple(agenda.ready for agenda in agendas)
         return agendas, ready, all(call is None for call in ready)
 
@@ -268,7 +254,7 @@ class Loop(Firing):
             engine.state.batch, engine.state.output = state.batch, state.output
         if event is GET_BATCH_COMPLETED:
             cursor.stage = ITERATION_STARTED
-        agenda = self._agendas[engine.state.dataloader is not None][PLACES[event]]
+        agenda = self._agendas()[PLACES[event]]
         agenda.rewind()
         if (call := agenda.at(cursor.done)) is not None:
             engine.last_event_name = event

@@ -160,28 +160,18 @@ def _continuation(request: Request, state: State[Any, Any], standing: Standing, 
 
 
 def _continued_limits(request: Request, state: State[Any, Any], position: Position) -> tuple[int | None, int | None]:
-    if request.max_epochs is not None:
-        if state.max_iters is not None:
+    for limit, other, counter in (("max_epochs", "max_iters", "epoch"), ("max_iters", "max_epochs", "iteration")):
+        asked, standing, done = getattr(request, limit), getattr(state, other), getattr(position, counter)
+        if asked is None:
+            continue
+        if standing is not None:
             raise ArgumentError(
-                f"`max_epochs` excludes the run's `max_iters` ({state.max_iters}), got {request.max_epochs}; "
-                "set `engine.state.max_iters = None` first"
+                f"`{limit}` excludes the run's `{other}` ({standing}), got {asked}; "
+                f"set `engine.state.{other} = None` first"
             )
-        if request.max_epochs < position.epoch:
+        if asked < done:
             raise ArgumentError(
-                f"`max_epochs` must be greater than or equal to the run's epoch ({position.epoch}), "
-                f"got {request.max_epochs}; {RESTART_HINT}"
+                f"`{limit}` must be greater than or equal to the run's {counter} ({done}), got {asked}; {RESTART_HINT}"
             )
-        return request.max_epochs, None
-    if request.max_iters is not None:
-        if state.max_epochs is not None:
-            raise ArgumentError(
-                f"`max_iters` excludes the run's `max_epochs` ({state.max_epochs}), got {request.max_iters}; "
-                "set `engine.state.max_epochs = None` first"
-            )
-        if request.max_iters < position.iteration:
-            raise ArgumentError(
-                f"`max_iters` must be greater than or equal to the run's iteration ({position.iteration}), "
-                f"got {request.max_iters}; {RESTART_HINT}"
-            )
-        return None, request.max_iters
+        return request.max_epochs, request.max_iters
     return state.max_epochs, state.max_iters
