@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import io
 import os
-import pty
 import re
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -244,10 +244,25 @@ def test_a_redirected_program_writes_plain_lines():
     assert b"loss=3" in ran.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
-def test_a_program_in_a_terminal_redraws_its_line():
+NESTED_RUN = """
+from camshaft.engine import Engine, Events
+from camshaft.handlers import ProgressBar
+trainer, evaluator = (Engine(lambda engine, batch: batch) for _ in range(2))
+ProgressBar("Train", mininterval=0, running_average=0.5).attach(trainer, output_transform=lambda loss: {"loss": loss})
+ProgressBar("Evaluate", mininterval=0).attach(evaluator)
+trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), lambda: evaluator.run(range(3)))
+trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(range(5)))
+trainer.load_state_dict({"iteration": 6, "max_epochs": 3, "epoch_length": 4})
+trainer.run(range(1, 5))
+"""
+
+
+def written_in_terminal(code: str) -> bytes:
+    """Return all that a program writes into its terminal."""
+    import pty  # there is none on Windows
+
     ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", REAL_RUN], stderr=theirs, stdout=theirs) as program:
+    with subprocess.Popen([sys.executable, "-c", code], stderr=theirs, stdout=theirs) as program:
         os.close(theirs)
         written = b""
         # The other end of a closed pseudo terminal reads as an error on Linux, as an end elsewhere.
@@ -257,9 +272,62 @@ def test_a_program_in_a_terminal_redraws_its_line():
         except OSError:
             assert program.wait() == 0
     os.close(ours)
+    return written
+
+
+def screen_of(written: bytes) -> list[str]:
+    """Return what a terminal shows in the end: it knows the beginning of the line, the next one and the one above."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\r|\n|\x1b\[A|[^\r\n\x1b]+", written.decode()):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[A":
+            row -= 1
+        else:
+            lines[row] = lines[row].ljust(column)[:column] + part + lines[row][column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_program_in_a_terminal_redraws_its_line():
+    written = written_in_terminal(REAL_RUN)
 
     assert written.count(b"\r") > 6
-    assert b"Epoch [2/2]: 100%" in written
+    assert [line.split("|")[0] for line in screen_of(written)] == ["Epoch [1/2]: 100%", "Epoch [2/2]: 100%"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_terminal_shows_a_continued_training_with_its_evaluations():
+    written = written_in_terminal(NESTED_RUN)
+    shown = [(line.split("|")[0], line.split()[-1].rstrip("]")) for line in screen_of(written)]
+
+    # The bars of the evaluations inside the epochs are gone, those between the epochs have stayed.
+    assert b"Evaluate: 100%|" in written
+    assert [(bar, end if "loss" in end else "") for bar, end in shown] == [
+        ("Train [2/3]: 100%", "loss=3.5"), ("Evaluate: 100%", ""),
+        ("Train [3/3]: 100%", "loss=3.28"), ("Evaluate: 100%", ""),
+    ]  # fmt: skip
+
+
+def test_a_notebook_shows_widgets():
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("ipywidgets")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NESTED_RUN)])
+
+    with warnings.catch_warnings():  # those of the notebook's own machinery
+        warnings.simplefilter("ignore")
+        nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+
+    states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
+    bars = [each["state"] for each in states if each["model_name"] == "FloatProgressModel"]
+    assert [bar["value"] for bar in bars if bar["bar_style"] == "success"] == [4, 5, 4, 5]
+    # Those of the evaluations inside the epochs are gone.
+    assert [bar["value"] for bar in bars if bar["bar_style"] == ""] == [3] * 3
 
 
 def test_no_thread_is_started():
@@ -310,6 +378,16 @@ def test_tensors_are_averaged_without_asking_the_device_each_time():
     engine.run(torch.tensor([0.0, 8.0, 4.0]))
 
     assert lines(file) == ["Epoch [1/1]: 3/3, output=4"]
+
+
+def test_a_loss_that_is_part_of_a_graph_can_be_shown():
+    torch = pytest.importorskip("torch")
+    engine, file = make_engine(), io.StringIO()
+    ProgressBar(file=file, bar_format=PLAIN).attach(engine, output_transform=lambda loss: {"loss": loss})
+
+    engine.run([torch.tensor(2.0, requires_grad=True) * 1])
+
+    assert lines(file) == ["Epoch [1/1]: 1/1, loss=2"]
 
 
 def test_restored_running_averages_go_on():

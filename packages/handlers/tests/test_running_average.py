@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camshaft.engine import ArgumentTypeError, StateDictError
-from camshaft.handlers._running_average import RunningAverages, named_numbers
+from camshaft.engine import StateDictError
+from camshaft.handlers._running_average import RunningAverages
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0, 0.99))
@@ -84,21 +84,3 @@ def test_wrong_averages_are_refused_and_change_nothing(state):
         averages.load(state)
 
     assert averages.values() == {"a": 1.0}
-
-
-def test_a_single_number_is_called_output():
-    assert named_numbers(1.5) == {"output": 1.5}
-    assert named_numbers({"a": 1, "b": 2.5}) == {"a": 1, "b": 2.5}
-
-
-@pytest.mark.parametrize("value", [None, "high", [1.0], (1.0, 2.0)])
-def test_what_is_no_single_number_is_refused(value):
-    with pytest.raises(ArgumentTypeError, match=r"`output_transform` must return single numbers, got .* for 'loss'"):
-        named_numbers({"loss": value})
-
-
-def test_a_tensor_of_several_numbers_is_refused_by_its_shape():
-    torch = pytest.importorskip("torch")
-
-    with pytest.raises(ArgumentTypeError, match=r"got a tensor of shape \(2, 3\) for 'output'"):
-        named_numbers(torch.ones(2, 3))

@@ -142,6 +142,18 @@ def test_tensors_of_every_kind_are_looked_at():
         assert find_non_finite({"a": fine, "b": [bad]}) == "['b'][0]", kind
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "complex64"])
+def test_a_lone_number_in_a_tensor_is_looked_at(dtype):
+    torch = pytest.importorskip("torch")
+
+    def number(value):
+        return torch.tensor(value).to(getattr(torch, dtype))
+
+    assert find_non_finite(number(1.0)) is None
+    assert find_non_finite(number(NAN)) == ""
+    assert find_non_finite(number(1.0).to("meta")) is None
+
+
 def test_tensors_that_cannot_be_nan_are_left_alone():
     torch = pytest.importorskip("torch")
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
-from camshaft.engine import ArgumentError, Engine, Events, StateDictError
-from camshaft.handlers._errors import ExtraMissingError
-from camshaft.handlers._running_average import RunningAverages, is_single_number, named_numbers
-
-AnyEngine = Engine[Any, Any]
+from camshaft.engine import ArgumentError, Events, StateDictError
+from camshaft.handlers._extra import import_extra
+from camshaft.handlers._reading import AnyEngine, MetricNames, Reading
+from camshaft.handlers._running_average import RunningAverages
 
 
 class ProgressBar:
@@ -39,6 +37,7 @@ class ProgressBar:
         ArgumentError: `scope` or `running_average` is out of its range.
 
     Examples:
+        >>> from camshaft.engine import Engine
         >>> trainer = Engine(lambda engine, batch: 1 / batch)
         >>> bar = ProgressBar(running_average=0.9, file=sys.stdout, bar_format="{desc}: {n}/{total}{postfix}")
         >>> bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
@@ -68,8 +67,7 @@ class ProgressBar:
         self._interval_s = options.pop("mininterval", 0.1)
         self._options = {"leave": persist, **options}
         self._averages = None if running_average is None else RunningAverages(running_average)
-        self._metric_names: Iterable[str] | Literal["all"] = ()
-        self._output_transform: Callable[[Any], Any] | None = None
+        self._reading = Reading()
         self._is_notebook = any("notebook" in base.__module__ for base in self._bar_class.__mro__)
         self._live = False
         self._bar: Any = None
@@ -79,7 +77,7 @@ class ProgressBar:
     def attach(
         self,
         engine: AnyEngine,
-        metric_names: Iterable[str] | Literal["all"] | None = None,
+        metric_names: MetricNames | None = None,
         output_transform: Callable[[Any], Any] | None = None,
     ) -> None:
         """Follow an engine. One bar follows one engine.
@@ -91,8 +89,7 @@ class ProgressBar:
             output_transform: makes what is shown from the engine's output: a mapping of names to
                 numbers or to tensors with one element, or just one of these. None shows no output.
         """
-        self._metric_names = metric_names or ()
-        self._output_transform = output_transform
+        self._reading = Reading(metric_names, output_transform)
         engine.add_event_handler(Events.STARTED, self._start)
         if self._scope == "epoch":
             engine.add_event_handler(Events.EPOCH_STARTED, self._open_epoch)
@@ -137,8 +134,8 @@ class ProgressBar:
         self._open(engine)
 
     def _advance(self, engine: AnyEngine) -> None:
-        if self._averages is not None and self._output_transform is not None:
-            self._averages.update(named_numbers(self._output_transform(engine.state.output)))
+        if self._averages is not None:
+            self._averages.update(self._reading.outputs(engine))
         now = time.monotonic()
         if now >= self._due or self._bar is None:
             self._due = now + self._interval_s
@@ -159,8 +156,9 @@ class ProgressBar:
         if self._bar is None:
             return
         bar, self._bar = self._bar, None
-        stays = bar.pos == 0 if bar.leave is None else bar.leave
-        if stays and not self._live and not bar.disable:
+        if bar.leave is None:  # tqdm's own rule, which its bar for notebooks does not know
+            bar.leave = bar.pos == 0
+        if bar.leave and not self._live and not bar.disable:
             bar.fp.write(f"{bar}\n")
             bar.fp.flush()
         bar.close()
@@ -185,16 +183,10 @@ class ProgressBar:
         self._bar.set_postfix(self._shown(engine), refresh=False)
         self._bar.update(self._done(engine) - self._bar.n)
 
-    def _shown(self, engine: AnyEngine) -> dict[str, Any]:
-        state = engine.state
-        values: dict[str, Any] = {}
-        if self._averages is not None:
-            values |= self._averages.values()
-        elif self._output_transform is not None and state.output is not None:
-            values |= named_numbers(self._output_transform(state.output))
-        names = state.metrics if self._metric_names == "all" else self._metric_names
-        values |= {name: state.metrics[name] for name in names if name in state.metrics}
-        return {name: float(value) for name, value in values.items() if is_single_number(value)}
+    def _shown(self, engine: AnyEngine) -> dict[str, float]:
+        if self._averages is None:
+            return self._reading(engine)
+        return self._averages.values() | self._reading.others(engine)
 
     def _done(self, engine: AnyEngine) -> int:
         return engine.state.iteration - self._before
@@ -239,9 +231,5 @@ def _has_size(stream: TextIO) -> bool:
 
 def _import_bar_class() -> Any:
     """Return tqdm's class for where this runs, terminal or notebook, without its watching thread."""
-    try:
-        module = importlib.import_module("tqdm.auto")
-    except ModuleNotFoundError as error:
-        raise ExtraMissingError("progress", "ProgressBar", "tqdm") from error
     # The bar is redrawn from the loop alone; a thread would also be there when workers are forked.
-    return type("Bar", (module.tqdm,), {"monitor_interval": 0})
+    return type("Bar", (import_extra("tqdm.auto", "progress", "ProgressBar").tqdm,), {"monitor_interval": 0})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
-from camshaft.engine import ArgumentTypeError, StateDictError
-from camshaft.handlers._number import is_number
+from camshaft.engine import StateDictError
+from camshaft.handlers._number import is_number, is_tensor
 
 
 class RunningAverages:
@@ -69,28 +67,3 @@ class RunningAverages:
         if not is_tensor(average):  # restored: it becomes what it was before it was saved
             average = self._first(value).fill_(average)
         return average.lerp_(value.detach().to(average), self._weight)
-
-
-def is_tensor(value: Any) -> bool:
-    """Tell whether `value` is a tensor; where torch was never imported nothing is."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def is_single_number(value: Any) -> bool:
-    """Tell whether `value` is a number or a tensor with one element."""
-    return bool(value.numel() == 1) if is_tensor(value) else isinstance(value, Real)
-
-
-def named_numbers(values: Any) -> dict[str, Any]:
-    """Return what an output transform made as names and single numbers.
-
-    Raises:
-        ArgumentTypeError: something in it is neither a number nor a tensor with one element.
-    """
-    named = dict(values) if isinstance(values, Mapping) else {"output": values}
-    for name, value in named.items():
-        if not is_single_number(value):
-            shown = f"a tensor of shape {tuple(value.shape)}" if is_tensor(value) else repr(value)
-            raise ArgumentTypeError(f"`output_transform` must return single numbers, got {shown} for {name!r}")
-    return named

@@ -10,6 +10,7 @@ from numbers import Complex, Rational
 from typing import Any
 
 from camshaft.engine import ArgumentTypeError, Engine
+from camshaft.handlers._number import is_tensor
 
 Path = tuple[Any, ...]  # the keys and places that lead into a nested value
 
@@ -61,9 +62,11 @@ def find_non_finite(output: Any) -> str | None:
         >>> find_non_finite({"loss": [0.5, float("inf")]})
         "['loss'][1]"
     """
+    if is_tensor(output) and output.dim() == 0 and not (output.is_meta or output.is_sparse):
+        return None if _is_finite(output.item()) else ""  # a loss: nothing to search, nothing to gather
     tensors: list[tuple[Path, Any]] = []
     for path, value in _leaves(output, (), set()):
-        if _is_tensor(value):
+        if is_tensor(value):
             tensors.append((path, value))
         elif not _is_finite(value):
             return _written(path)
@@ -106,12 +109,6 @@ def _is_finite(value: Any) -> bool:
         # A number less itself is zero, however large it is, unless it is NaN or infinite.
         return bool(value - value == 0)
     return True
-
-
-def _is_tensor(value: Any) -> bool:
-    # Where torch was never imported there are no tensors.
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _first_non_finite(tensors: Sequence[tuple[Path, Any]]) -> Path | None:

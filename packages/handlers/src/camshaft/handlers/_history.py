@@ -1,0 +1,86 @@
+"""Keep the history of a run: chosen values, a line each time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from camshaft.handlers._learning_curve import draw_learning_curve
+from camshaft.handlers._logger import Logger
+from camshaft.handlers._row_file import RowFile, complete_lines
+
+Row = dict[str, float]
+
+
+class History(Logger):
+    """Writes values as JSON lines: `{"epoch": 1, "loss": 0.5}`.
+
+    A new history makes the file anew. Saved and restored with the run, it goes on behind the last
+    line that was there when it was saved; what a later, killed part of the run wrote is dropped,
+    an unfinished line too. NaN and infinities, which JSON lacks, are written as strings.
+
+    Args:
+        path: the file.
+        step_name: what counts: the name under which the step is written.
+
+    Examples:
+        >>> from camshaft.engine import Engine
+        >>> engine = Engine(lambda engine, batch: batch)
+        >>> history = History(getfixture("tmp_path") / "history.jsonl")
+        >>> history.attach(engine, output_transform=lambda output: {"loss": output})
+        >>> state = engine.run([0.5, 0.25], max_epochs=2, epoch_length=1)
+        >>> history.rows()
+        [{'epoch': 1, 'loss': 0.5}, {'epoch': 2, 'loss': 0.25}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, step_name: str = "epoch") -> None:
+        self._file = RowFile(path)
+        self._step_name = step_name
+
+    def write(self, values: Mapping[str, float], step: int) -> None:
+        """Add a line."""
+        written = {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
+        self._file.add(json.dumps({self._step_name: step, **written}))
+
+    def rows(self) -> list[Row]:
+        """Return all lines of this run, its parts before a resume included."""
+        return [_parse(line) for line in self._file.lines()]
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> list[Row]:
+        """Return the lines of a file, without one that is unfinished; none when there is no file."""
+        return [_parse(line) for line in complete_lines(Path(path))]
+
+    def plot(self, path: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
+        """Draw the learning curve: a panel per quantity, in it a line per tag.
+
+        Args:
+            path: the picture to write; its ending says the format.
+            names: what to draw, in this order; None draws everything. `"train/loss"` and
+                `"validation/loss"` are two lines of the panel "loss".
+
+        Raises:
+            ExtraMissingError: matplotlib is not installed; the extra is camshaft-handlers[plot].
+            ArgumentError: there is nothing to draw.
+        """
+        draw_learning_curve(self.rows(), self._step_name, path, names)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the file goes."""
+        return self._file.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            StateDictError: it is not such a state; nothing is changed then.
+        """
+        self._file.load_state_dict(state_dict)
+
+
+def _parse(line: str) -> Row:
+    return {name: float(value) if isinstance(value, str) else value for name, value in json.loads(line).items()}
