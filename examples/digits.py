@@ -10,167 +10,17 @@ A run's numbered folder under --run-dir holds its checkpoints, its options, hist
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
-from torch.utils.data import DataLoader, Dataset, Subset
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
-
-from camshaft.engine import Engine, EngineError, Events
-from camshaft.handlers import Checkpoint, EarlyStopping, ProgressBar, TerminateOnNan, global_step_from_engine
-from camshaft.supervised import attach_metrics, create_supervised_evaluator, create_supervised_trainer
-
-SAVE_EVERY = 20  # iterations from one checkpoint to the next
-
-
-class Digits(Dataset[tuple[Tensor, int]]):
-    """Scans of 8 x 8 pixels; with `augment`, shifted by a pixel and with noise, each time anew."""
-
-    def __init__(self, augment: bool) -> None:
-        digits = load_digits()
-        self.images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-        self.labels: list[int] = digits.target.tolist()
-        self.augment = augment
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self.images[index]
-        if self.augment:
-            down, right = torch.randint(3, (2,)).tolist()
-            image = pad(image, (1, 1, 1, 1))[:, down : down + 8, right : right + 8]
-            image = image + 0.05 * torch.randn(image.shape)
-        return image, self.labels[index]
-
-
-def make_loaders(batch_size: int, workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return loaders of four fifths of the digits, augmented, and of the rest as it is."""
-    training, validation = Digits(augment=True), Digits(augment=False)
-    order = torch.randperm(len(training), generator=torch.Generator().manual_seed(0)).tolist()
-    cut = len(order) * 4 // 5
-    return (
-        DataLoader(Subset(training, order[:cut]), batch_size, shuffle=True, num_workers=workers),
-        DataLoader(Subset(validation, order[cut:]), batch_size=256),
-    )
-
-
-def make_model() -> nn.Module:
-    """Return a network of two convolutions."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Dropout(0.25), nn.Linear(32 * 4 * 4, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
-
-
-class History:
-    """A line per epoch in a file. It is saved in the checkpoints: restoring one cuts the lines that came later."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-
-    def add(self, **row: float) -> None:
-        """Add the line of an epoch."""
-        self.load_state_dict({"rows": [*self.rows, row]})
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all lines."""
-        return {"rows": [dict(row) for row in self.rows]}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put these lines into the file."""
-        self.rows = [dict(row) for row in state_dict["rows"]]
-        self.path.write_text("".join(f"{json.dumps(row)}\n" for row in self.rows))
-
-    def draw(self, path: Path) -> None:
-        """Draw the learning curves."""
-        figure = Figure(figsize=(9, 3), layout="constrained")
-        for axes, name in zip(figure.subplots(1, 3), ("train_loss", "loss", "accuracy"), strict=True):
-            axes.plot([row["epoch"] for row in self.rows], [row[name] for row in self.rows], marker="o")
-            axes.set(xlabel="epoch", title=name)
-        figure.savefig(path)
-
-
-class Job:
-    """A training with everything that takes part in it."""
-
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        torch.manual_seed(options.seed)
-        self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers)
-        self.model = make_model().to(options.device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=options.lr)
-        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=0.75)
-        self.history = History(folder / "history.jsonl")
-        where: dict[str, Any] = {"device": options.device, "amp_mode": "amp" if options.amp else None}
-        self.trainer = create_supervised_trainer(self.model, self.optimizer, cross_entropy, deterministic=True, **where)
-        attach_metrics(self.trainer, {"loss": MeanMetric()}, device=options.device)
-        accuracy = MulticlassAccuracy(10, average="micro")
-        self.evaluator = create_supervised_evaluator(self.model, {"accuracy": accuracy}, **where)
-        attach_metrics(
-            self.evaluator, {"loss": MeanMetric()}, device=options.device,
-            output_transform=lambda output: (cross_entropy(*output), len(output[1])),
-        )  # fmt: skip
-        self.checkpoints = folder / "checkpoints"
-        self.latest = self.attach_handlers()
-
-    def attach_handlers(self) -> Checkpoint:
-        """Attach what watches, stops and saves the training; return what saves all that it needs to go on."""
-        trainer, evaluator, folder = self.trainer, self.evaluator, self.checkpoints
-        bar = ProgressBar(running_average=0.9)
-        bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
-        stopping = EarlyStopping(5, lambda engine: -engine.state.metrics["loss"], trainer)
-        stopping.attach(evaluator)
-        epoch = global_step_from_engine(trainer)
-        best = Checkpoint({"model": self.model}, folder, "best", score_name="accuracy", global_step_transform=epoch)
-        evaluator.add_event_handler(Events.COMPLETED, best)
-        everything = {
-            "trainer": trainer, "model": self.model, "optimizer": self.optimizer, "schedule": self.schedule,
-            "history": self.history, "stopping": stopping, "best": best, "bar": bar,
-        }  # fmt: skip
-        latest = Checkpoint(everything, folder, "latest", n_saved=2)
-        trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY) | Events.EPOCH_COMPLETED, latest)
-        return latest
-
-    def end_epoch(self, trainer: Engine[Any, Any]) -> None:
-        """Evaluate the model, note the results, and lower the learning rate."""
-        results = self.evaluator.run(self.validation_data).metrics
-        self.history.add(
-            epoch=trainer.state.epoch, lr=self.optimizer.param_groups[0]["lr"],
-            train_loss=trainer.state.metrics["loss"], loss=results["loss"], accuracy=results["accuracy"],
-        )  # fmt: skip
-        self.schedule.step()
-
-    def restore(self) -> None:
-        """Go back to the newest sound checkpoint; a run that was stopped before its first one starts again."""
-        if any(self.checkpoints.glob("latest_*.pt")):
-            report = self.latest.restore_latest()
-            print(f"resumed behind iteration {report.step}, from {report.path}")
-        else:
-            self.history.load_state_dict({"rows": []})
-            print("no checkpoint was written yet: the run starts again")
-
-    def hash_parameters(self) -> str:
-        """Return the SHA-256 of all parameters."""
-        tensors = self.model.state_dict().values()
-        return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).hexdigest()
+from camshaft.engine import EngineError, Events
 
 
 class Parser(argparse.ArgumentParser):
@@ -195,7 +45,13 @@ def number(kind: type, least: float) -> Callable[[str], Any]:
 
 def device(text: str) -> str:
     """Read the name of a device that is there."""
-    with suppress(RuntimeError, AssertionError):
+    if text == "cpu":
+        return text
+    import torch
+
+    with suppress(ImportError, RuntimeError, AssertionError):
+        if text == "xla":
+            import torch_xla  # noqa: F401  # torch knows the device from then on
         torch.empty(0, device=text)
         return text
     raise argparse.ArgumentTypeError(f"must be a device that torch can use here, got {text!r}")
@@ -236,10 +92,11 @@ def read_options() -> tuple[argparse.Namespace, Path]:
 
 def main() -> None:
     """Train and print how it went; what goes wrong is said in one line."""
-    begun = time.perf_counter()
-    torch.set_num_threads(1)  # faster for so small a model, and its sums are the same for any number of cores
     try:
         options, folder = read_options()
+        from digits_job import Job  # only now: torch takes its time, and what is wrong was said before
+
+        begun = time.perf_counter()
         job = Job(options, folder)
         if options.resume:
             job.restore()

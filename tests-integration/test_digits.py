@@ -14,6 +14,7 @@ import pytest
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 SHORT = ("--epochs", "3")
+HARD_STOP = 137  # the status of a process that was killed
 
 
 def run(run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -41,16 +42,19 @@ def history(run_dir: Path) -> list[str]:
     return (newest(run_dir) / "history.jsonl").read_text().splitlines()
 
 
-@pytest.fixture(scope="module", params=["0", "2"], ids=["no-workers", "two-workers"])
-def workers(request: pytest.FixtureRequest) -> tuple[str, str]:
-    return "--workers", request.param
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was never stopped, and of another one with workers."""
+    run_dir = tmp_path_factory.mktemp("never_stopped")
+    for workers in ("0", "2"):
+        printed = finished(run_dir, *SHORT, "--workers", workers)
+        (newest(run_dir) / "hash").write_text(parameter_hash(printed))
+    return run_dir
 
 
 @pytest.fixture(scope="module")
-def whole(workers: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
-    run_dir = tmp_path_factory.mktemp("whole")
-    printed = finished(run_dir, *SHORT, *workers)
-    return parameter_hash(printed), history(run_dir)
+def expected(never_stopped: Path) -> tuple[str, list[str]]:
+    return (newest(never_stopped) / "hash").read_text(), history(never_stopped)
 
 
 def test_full_run_reaches_97_percent(tmp_path: Path) -> None:
@@ -63,75 +67,67 @@ def test_full_run_reaches_97_percent(tmp_path: Path) -> None:
     assert list(newest(tmp_path).rglob("*.pt"))
 
 
-def test_run_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
-    alone = parameter_hash(finished(tmp_path / "alone", *SHORT, "--workers", "0"))
-    together = parameter_hash(finished(tmp_path / "together", *SHORT, "--workers", "2"))
-
-    assert alone == together
+def test_each_run_gets_a_folder_of_its_own(never_stopped: Path) -> None:
+    assert sorted(folder.name for folder in never_stopped.iterdir()) == ["001", "002"]
 
 
-def test_each_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
-    finished(tmp_path, "--epochs", "1")
-    finished(tmp_path, "--epochs", "1")
+def test_run_is_the_same_for_any_number_of_workers(never_stopped: Path) -> None:
+    alone, together = sorted(never_stopped.iterdir())
 
-    assert len([folder for folder in tmp_path.iterdir() if folder.is_dir()]) == 2
+    assert (alone / "hash").read_text() == (together / "hash").read_text()
+    assert (alone / "history.jsonl").read_text() == (together / "history.jsonl").read_text()
 
 
-@pytest.mark.parametrize("iterations", ["7", "59"])
-def test_hard_stop_and_resume_ends_with_the_same_parameters(
-    iterations: str, workers: tuple[str, str], whole: tuple[str, list[str]], tmp_path: Path
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_hard_stops_and_resuming_each_time_end_with_the_same_parameters(
+    workers: str, expected: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    stopped = run(tmp_path, *SHORT, *workers, "--stop-after", iterations)
-    assert stopped.returncode != 0
+    # Before the first checkpoint, and so from the start again; then inside an epoch, on its way to the next checkpoint.
+    for options in ((*SHORT, "--workers", workers, "--stop-after", "7"), ("--resume", "--stop-after", "59")):
+        assert run(tmp_path, *options).returncode == HARD_STOP
+    printed = finished(tmp_path, "--resume")
 
-    printed = finished(tmp_path, "--resume", *workers)
-
-    assert (parameter_hash(printed), history(tmp_path)) == whole
+    assert (parameter_hash(printed), history(tmp_path)) == expected
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_sigkill_inside_an_epoch_and_resume_ends_with_the_same_parameters(
-    epoch: int, workers: tuple[str, str], whole: tuple[str, list[str]], tmp_path: Path
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_sigkills_and_resuming_each_time_end_with_the_same_parameters(
+    workers: str, expected: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    command = [sys.executable, str(DIGITS), "--run-dir", str(tmp_path), *SHORT, *workers]
+    kill_behind_epoch(1, tmp_path, *SHORT, "--workers", workers)
+    kill_behind_epoch(2, tmp_path, "--resume")
+    printed = finished(tmp_path, "--resume")
+
+    assert (parameter_hash(printed), history(tmp_path)) == expected
+
+
+def kill_behind_epoch(epoch: int, run_dir: Path, *options: str) -> None:
+    """Kill a run, as soon as there is a line of history about that epoch, inside the next one."""
+    command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (
-            tmp_path.exists() and any(tmp_path.iterdir()) and _lines(tmp_path) >= epoch
-        ):
+        while process.poll() is None and count_epochs(run_dir) < epoch:
             time.sleep(0.01)
         time.sleep(0.05)  # into the next epoch
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
 
-    printed = finished(tmp_path, "--resume", *workers)
 
-    assert (parameter_hash(printed), history(tmp_path)) == whole
-
-
-def _lines(run_dir: Path) -> int:
-    file = newest(run_dir) / "history.jsonl"
-    return len(file.read_text().splitlines()) if file.exists() else 0
+def count_epochs(run_dir: Path) -> int:
+    return sum(len(file.read_text().splitlines()) for file in run_dir.glob("*/history.jsonl"))
 
 
-def test_resuming_twice_ends_with_the_same_parameters(whole: tuple[str, list[str]], tmp_path: Path) -> None:
-    for options in (("--stop-after", "20"), ("--resume", "--stop-after", "40"), ("--resume", "--stop-after", "75")):
-        assert run(tmp_path, *SHORT, *options).returncode != 0
-
-    printed = finished(tmp_path, "--resume", *SHORT)
-
-    assert (parameter_hash(printed), history(tmp_path)) == whole
-
-
-def test_damaged_newest_checkpoint_is_passed_over(whole: tuple[str, list[str]], tmp_path: Path) -> None:
-    assert run(tmp_path, *SHORT, "--stop-after", "70").returncode != 0
+def test_damaged_newest_checkpoint_is_passed_over_also_with_other_workers(
+    expected: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    assert run(tmp_path, *SHORT, "--stop-after", "70").returncode == HARD_STOP
     files = sorted(newest(tmp_path).rglob("*.pt"), key=lambda file: file.stat().st_mtime_ns)
     damaged = bytearray(files[-1].read_bytes())
     damaged[len(damaged) // 2] ^= 1
     files[-1].write_bytes(damaged)
 
-    printed = finished(tmp_path, "--resume")
+    printed = finished(tmp_path, "--resume", "--workers", "2")
 
-    assert (parameter_hash(printed), history(tmp_path)) == whole
+    assert (parameter_hash(printed), history(tmp_path)) == expected
 
 
 @pytest.mark.parametrize(

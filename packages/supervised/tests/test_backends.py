@@ -8,7 +8,8 @@ import torch
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.supervised import BackendMissingError, create_supervised_trainer
-from camshaft.supervised._backends import as_device, default_device, select_backend
+from camshaft.supervised._backends import as_device, default_device, select_backend, xla_passes
+from camshaft.supervised._train_step import Update
 
 STAND_IN_AMP = '''
 """A stand-in for NVIDIA's apex.amp, which cannot be installed here: it records how it is called."""
@@ -27,10 +28,62 @@ def scale_loss(loss, optimizer):
             parameter.grad.div_(8)
 '''
 
+STAND_IN_OPTIMIZERS = '''
+"""A stand-in for NVIDIA's apex.optimizers, whose kernels need a GPU: plain arithmetic, with the arguments of apex."""
+
+import torch
+
+calls = []
+
+
+class FusedAdam(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-3, bias_correction=True, set_grad_none=True):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None, grads=None, output_params=None, scale=None, grad_norms=None):
+        if any(value is not None for value in (grads, output_params, scale, grad_norms)):
+            raise RuntimeError("FusedAdam takes none of these any more")
+        for group in self.param_groups:
+            calls.append([parameter.grad.item() for parameter in group["params"]])
+            for parameter in group["params"]:
+                parameter -= group["lr"] * parameter.grad
+'''
+
+STAND_IN_XLA = '''
+"""A stand-in for torch_xla on two replicas, one of them with gradients of zero: it records how it is called."""
+
+calls = []
+
+
+def sync():
+    calls.append("sync")
+'''
+
+STAND_IN_XLA_MODEL = """
+from torch_xla import calls, sync
+
+
+def reduce_gradients(optimizer):
+    calls.append("reduce_gradients")
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad.div_(2)
+
+
+def optimizer_step(optimizer, barrier=False):
+    reduce_gradients(optimizer)
+    optimizer.step()
+    if barrier:
+        sync()
+"""
+XLA_MODEL = "torch_xla.core.xla_model"
+NVIDIA_APEX = {"apex/__init__.py": "", "apex/optimizers/__init__.py": STAND_IN_OPTIMIZERS}
+
 
 @pytest.fixture
-def make_apex(tmp_path, monkeypatch):
-    """Make a package that goes by the name of apex, from file names and their contents."""
+def make_package(tmp_path, monkeypatch):
+    """Make a package that goes by the name of another one, from file names and their contents."""
 
     def make(files):
         for name, text in files.items():
@@ -41,7 +94,7 @@ def make_apex(tmp_path, monkeypatch):
         importlib.invalidate_caches()
 
     yield make
-    for name in ("apex", "apex.amp", "amp_C"):
+    for name in ("apex", "apex.amp", "apex.optimizers", "amp_C", "torch_xla", "torch_xla.core", XLA_MODEL):
         sys.modules.pop(name, None)
 
 
@@ -71,6 +124,12 @@ def test_apex_does_not_work_on_xla_whatever_is_installed():
 def test_a_scaler_goes_with_amp_only(mode):
     with pytest.raises(ArgumentError, match="`scaler` must be False unless amp_mode is 'amp', got amp_mode="):
         select_backend(None, mode, scaler=True)
+
+
+@pytest.mark.parametrize("mode", [None, "apex"])
+def test_a_dtype_goes_with_amp_only(mode):
+    with pytest.raises(ArgumentError, match="`amp_dtype` must be None unless amp_mode is 'amp', got torch.bfloat16"):
+        select_backend(None, mode, dtype=torch.bfloat16)
 
 
 def test_a_scaler_does_not_work_on_xla():
@@ -112,36 +171,29 @@ def test_a_missing_apex_is_found_before_anything_else(monkeypatch):
         create_supervised_trainer(None, None, None, amp_mode="apex")
 
 
-def test_the_unrelated_package_named_apex_is_told_apart_without_importing_it(make_apex):
-    make_apex({"apex/__init__.py": "raise ImportError('this package needs many others')", "apex/toolkit.py": ""})
+def test_the_unrelated_package_named_apex_is_told_apart_without_importing_it(make_package):
+    make_package({"apex/__init__.py": "raise ImportError('this package needs many others')", "apex/toolkit.py": ""})
 
     with pytest.raises(BackendMissingError, match="the package of that name here is a different project"):
         select_backend(None, "apex")
 
 
-def test_an_apex_without_amp_is_told_apart(make_apex):
-    make_apex({"apex/__init__.py": "", "apex/optimizers/__init__.py": ""})
+def test_an_apex_without_amp_is_told_apart(make_package):
+    make_package(NVIDIA_APEX)
 
     with pytest.raises(BackendMissingError, match=r"this apex no longer has; use amp_mode='amp'"):
         select_backend(None, "apex")
 
 
-def test_an_apex_without_its_extensions_is_told_apart(make_apex):
-    make_apex({"apex/__init__.py": "", "apex/optimizers/__init__.py": "", "apex/amp/__init__.py": STAND_IN_AMP})
+def test_an_apex_without_its_extensions_is_told_apart(make_package):
+    make_package(NVIDIA_APEX | {"apex/amp/__init__.py": STAND_IN_AMP})
 
     with pytest.raises(BackendMissingError, match="needs an apex built with its CUDA extensions"):
         select_backend(None, "apex")
 
 
-def test_apex_scales_each_loss_and_the_optimizer_steps(make_apex):
-    make_apex(
-        {
-            "apex/__init__.py": "",
-            "apex/optimizers/__init__.py": "",
-            "apex/amp/__init__.py": STAND_IN_AMP,
-            "amp_C.py": "",
-        }
-    )
+def test_apex_scales_each_loss_and_the_optimizer_steps(make_package):
+    make_package(NVIDIA_APEX | {"apex/amp/__init__.py": STAND_IN_AMP, "amp_C.py": ""})
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 3.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
@@ -154,3 +206,50 @@ def test_apex_scales_each_loss_and_the_optimizer_steps(make_apex):
     assert output.item() == 4.0
     assert sys.modules["apex.amp"].calls == [(4.0, optimizer)]
     assert model.weight.item() == 3.0 - 0.25 * 2 * (3.0 - 1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"amp_mode": "amp"},
+        {"amp_mode": "amp", "scaler": torch.amp.GradScaler("cpu", init_scale=16.0)},
+        {"amp_mode": "amp", "scaler": torch.amp.GradScaler("cpu", init_scale=16.0), "clip_grad_norm": 100.0},
+    ],
+    ids=["plain", "bfloat16", "float16", "float16, clipped"],
+)
+def test_a_fused_optimizer_of_apex_steps_with_true_gradients(options, make_package):
+    make_package(NVIDIA_APEX)
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 3.0)
+    fused = importlib.import_module("apex.optimizers")
+    trainer = create_supervised_trainer(
+        model, fused.FusedAdam(model.parameters(), lr=0.25), torch.nn.functional.mse_loss, **options
+    )
+
+    trainer.run([(torch.ones(1, 1), torch.ones(1, 1))] * 2)
+
+    assert fused.calls == [[4.0], [2.0]]
+    assert model.weight.item() == 3.0 - 0.25 * 4.0 - 0.25 * 2.0
+
+
+# ---- XLA: what a machine with one replica cannot show; the real device is in test_xla.py -----------------
+
+
+@pytest.mark.parametrize(
+    ("options", "moved_by"),
+    [({}, 25.0), ({"clip_grad_norm": 50.0}, 25.0), ({"clip_grad_norm": 10.0}, 10.0), ({"clip_grad_value": 5.0}, 5.0)],
+)
+def test_replicas_clip_the_mean_of_their_gradients(options, moved_by, make_package):
+    make_package({"torch_xla/__init__.py": STAND_IN_XLA, "torch_xla/core/xla_model.py": STAND_IN_XLA_MODEL})
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    update = Update(optimizer, xla_passes(optimizer), options.get("clip_grad_norm"), options.get("clip_grad_value"))
+
+    for _ in range(2):
+        optimizer.zero_grad()
+        update.passes.backward(-50.0 * weight.sum())
+        update()
+
+    assert weight.item() == pytest.approx(2 * moved_by)
+    assert sys.modules["torch_xla"].calls == ["reduce_gradients", "sync"] * 2

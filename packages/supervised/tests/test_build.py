@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from camshaft.engine import ArgumentError
-from camshaft.supervised._build import Arithmetic, build_evaluation, build_training, call_model, identity
-from camshaft.supervised._precision import FULL_PRECISION
-from camshaft.supervised._train_step import Prediction
+from camshaft.supervised._build import Arithmetic, build_evaluation, build_training
+from camshaft.supervised._precision import full_precision
+from camshaft.supervised._prediction import Prediction, call_model, identity
 
 
 def make_prediction(device=None) -> Prediction:
@@ -18,8 +18,9 @@ def test_the_named_device_computes_else_that_of_the_parameters(named, placed):
     assert Arithmetic("plain").place(make_prediction(named)) == torch.device(placed)
 
 
-def test_full_precision_costs_no_context_of_its_own():
-    assert Arithmetic("plain").forward(torch.device("cpu")) is FULL_PRECISION
+def test_full_precision_leaves_the_forward_pass_as_it_is():
+    assert Arithmetic("plain").forward(torch.device("cpu")) is full_precision
+    assert full_precision(call_model) is call_model
 
 
 def test_a_mode_is_settled_together_with_its_device():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import weakref
 import pytest
 import torch
 
-from camshaft.engine import ArgumentError, Engine
+from camshaft.engine import ArgumentError, Engine, Events
 from camshaft.supervised import BackendMissingError, create_supervised_evaluator, create_supervised_trainer
 
 mse_loss = torch.nn.functional.mse_loss
 DATA = [(torch.ones(2, 3), torch.zeros(2, 1))] * 4
+generator = torch.Generator().manual_seed(0)
+RANDOM_DATA = [(torch.randn(4, 3, generator=generator), torch.randn(4, 1, generator=generator)) for _ in range(5)]
 
 
 def make_trainer(**options) -> Engine:
@@ -83,6 +86,8 @@ def test_an_unreferenced_evaluator_is_freed_at_once():
         ({"amp_mode": "amp"}, torch.bfloat16),
         ({"amp_mode": "amp", "scaler": True}, torch.float16),
         ({"amp_mode": "amp", "amp_dtype": torch.float16}, torch.float16),
+        # A scaler that is switched off does not save small gradients: no reason for float16.
+        ({"amp_mode": "amp", "scaler": torch.amp.GradScaler("cpu", enabled=False)}, torch.bfloat16),
     ],
 )
 def test_the_forward_pass_runs_in_the_precision_asked_for(options, computes_in):
@@ -129,6 +134,51 @@ def test_a_typo_in_the_mode_is_refused():
         make_trainer(amp_mode="apm")
     with pytest.raises(ArgumentError, match="'amp' or 'apex', got 'apm'"):
         create_supervised_evaluator(torch.nn.Identity(), amp_mode="apm")
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_run_with_a_scaler_restored_anywhere_ends_bitwise_alike(steps):
+    def make():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+        optimizer = torch.optim.Adam(model.parameters())
+        # So large that steps are left out at first, so short an interval that it grows again later.
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
+        options = {"amp_mode": "amp", "scaler": scaler, "gradient_accumulation_steps": steps, "clip_grad_norm": 1.0}
+        return model, optimizer, create_supervised_trainer(model, optimizer, mse_loss, **options)
+
+    parts, saved = make(), []
+    parts[2].add_event_handler(
+        Events.ITERATION_COMPLETED | Events.EPOCH_COMPLETED,
+        lambda engine: engine.at_safe_point(lambda: saved.append(copy.deepcopy([part.state_dict() for part in parts]))),
+    )
+    parts[2].run(RANDOM_DATA, max_epochs=4)
+    expected = copy.deepcopy([part.state_dict() for part in parts])
+
+    for states in saved[:-1]:
+        restored = make()
+        for part, state in zip(restored, states, strict=True):
+            part.load_state_dict(state)
+        restored[2].run(RANDOM_DATA)
+        torch.testing.assert_close([part.state_dict() for part in restored], expected, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("amp_mode", [None, "amp"])
+def test_no_iteration_waits_for_the_gpu(amp_mode):
+    model = torch.nn.Linear(3, 1).cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = create_supervised_trainer(model, optimizer, mse_loss, device="cuda", amp_mode=amp_mode)
+    data = [(x.cuda(), y.cuda()) for x, y in DATA]
+    trainer.run(data)
+
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.run(data)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+    assert trainer.state.iteration == len(data)
 
 
 # ---- the deterministic engine ----------------------------------------------------------------------

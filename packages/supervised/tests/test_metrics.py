@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 import torch
 import torchmetrics
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassPrecision, MulticlassRecall
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events, StateDictError
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, StateDictError
 from camshaft.supervised import attach_metrics, create_supervised_evaluator
 
 
@@ -69,6 +70,20 @@ def test_a_collection_is_there_as_a_whole_and_entry_by_entry():
     assert set(metrics) == {"scores", "val_MulticlassPrecision", "val_MulticlassRecall"}
     assert metrics["scores"]["val_MulticlassRecall"] == metrics["val_MulticlassRecall"]
     assert type(metrics["val_MulticlassRecall"]) is float
+
+
+def test_numbers_in_mappings_inside_a_result_are_plain_too():
+    class Nested(Count):
+        def compute(self):
+            return {"by class": {"cat": torch.tensor(0.5), "dog": np.float32(0.25)}}
+
+    engine = echo()
+    attach_metrics(engine, {"nested": Nested()})
+
+    by_class = engine.run(make_data()).metrics["by class"]
+
+    assert by_class == {"cat": 0.5, "dog": 0.25}
+    assert {type(value) for value in by_class.values()} == {float}
 
 
 def test_a_result_of_several_numbers_stays_a_tensor():
@@ -205,6 +220,50 @@ def test_metrics_belong_to_the_engines_state_only_if_they_have_one():
     engine = measured({"accuracy": accuracy(), "count": Count()})
 
     assert set(engine.state_dict()["stateful"]) == {"metric:accuracy"}
+
+
+def test_a_metric_without_a_state_starts_anew_in_a_restored_epoch_and_says_so():
+    data, stopped = make_data(), measured({"count": Count()})
+    stopped.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate())
+    stopped.run(data)
+
+    restored = measured({"count": Count()})
+    restored.load_state_dict(stopped.state_dict())
+    with pytest.warns(EngineWarning, match="the metric 'count' has no saved state .* leaves out the first 4 iter"):
+        restored.run(data)
+
+    assert restored.state.metrics == {"count": 2 * 5}
+
+
+def test_a_metric_without_a_state_goes_on_where_it_was_in_the_same_process():
+    data, engine = make_data(), measured({"count": Count()})
+    with engine.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate()):
+        engine.run(data)
+
+    engine.run(data)
+
+    assert engine.state.metrics == {"count": 6 * 5}
+
+
+def test_an_evaluation_restored_in_its_middle_ends_alike_and_puts_the_modes_back():
+    data, saved = make_data(), []
+
+    def make():
+        model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Dropout())
+        return model, create_supervised_evaluator(model, MAKERS["collection"]() | MAKERS["wrapped"]())
+
+    _, whole = make()
+    whole.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda engine: engine.at_safe_point(lambda: saved.append(through_a_file(engine.state_dict()))),
+    )
+    expected = whole.run(data).metrics
+
+    for state in saved:
+        model, evaluator = make()
+        evaluator.load_state_dict(state)
+        assert evaluator.run(data).metrics == expected
+        assert all(module.training for module in model.modules())
 
 
 def test_a_state_that_does_not_fit_changes_nothing():

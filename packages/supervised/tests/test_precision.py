@@ -29,6 +29,12 @@ def test_the_dtype_follows_from_what_was_asked_and_from_the_scaler(dtype, scaled
     assert product_dtype() == torch.float32
 
 
+def test_a_decorated_function_computes_in_half_precision():
+    decorated = autocast(CPU)(product_dtype)
+
+    assert [decorated(), decorated(), product_dtype()] == [torch.bfloat16, torch.bfloat16, torch.float32]
+
+
 def test_one_context_serves_every_iteration():
     context = autocast(CPU)
 

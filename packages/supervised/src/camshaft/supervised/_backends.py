@@ -42,11 +42,13 @@ def as_device(device: Device) -> torch.device | None:
         raise ArgumentTypeError(f"`device` must be a torch.device or its name, got {device!r}") from error
 
 
-def select_backend(device: Device, amp_mode: str | None, scaler: bool | GradScaler | None = None) -> BackendName:
+def select_backend(
+    device: Device, amp_mode: str | None, scaler: bool | GradScaler | None = None, dtype: torch.dtype | None = None
+) -> BackendName:
     """Return the backend for the device and mode, once it is sure that it can be used.
 
     Raises:
-        ArgumentError: the mode is unknown, or does not go with the device or the scaler.
+        ArgumentError: the mode is unknown, or does not go with the device, the scaler or the dtype.
         BackendMissingError: the backend is not installed in a form that can be used.
     """
     placed = as_device(device)
@@ -59,6 +61,8 @@ def select_backend(device: Device, amp_mode: str | None, scaler: bool | GradScal
         raise ArgumentError("`amp_mode` must be None or 'amp' on an XLA device, got 'apex'")
     if scaler is not None and scaler is not False:
         _require_scaler_fits(kind, amp_mode)
+    if dtype is not None and amp_mode != "amp":
+        raise ArgumentError(f"`amp_dtype` must be None unless amp_mode is 'amp', got {dtype} and amp_mode={amp_mode!r}")
     if amp_mode == "apex":
         require_apex()
         return "apex"
@@ -139,9 +143,28 @@ def require_xla() -> tuple[ModuleType, ModuleType]:
 
 
 def xla_passes(optimizer: torch.optim.Optimizer) -> Passes:
-    """Return the passes whose step exchanges gradients between replicas and runs what was recorded."""
-    _, xla_model = require_xla()
-    return replace(plain_passes(optimizer), step=lambda: xla_model.optimizer_step(optimizer, barrier=True))
+    """Return the passes whose step exchanges gradients between replicas and runs what was recorded.
+
+    Gradients that are clipped or weighted are exchanged before that: each replica clips their mean.
+    """
+    torch_xla, xla_model = require_xla()
+    exchanged = False
+
+    def exchange() -> None:
+        nonlocal exchanged
+        xla_model.reduce_gradients(optimizer)
+        exchanged = True
+
+    def step() -> None:
+        nonlocal exchanged
+        if exchanged:
+            exchanged = False
+            optimizer.step()
+            torch_xla.sync()
+        else:
+            xla_model.optimizer_step(optimizer, barrier=True)
+
+    return replace(plain_passes(optimizer), unscale=exchange, step=step)
 
 
 def xla_sync() -> Callable[[], Any]:

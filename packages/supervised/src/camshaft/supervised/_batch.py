@@ -32,14 +32,19 @@ def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False)
         >>> prepare_batch((torch.tensor([1.0]), torch.tensor([0])))
         (tensor([1.]), tensor([0]))
     """
-    if not isinstance(batch, PAIRS) or len(batch) != 2:
-        raise ArgumentError(
-            f"`batch` must be a pair (x, y), got {_describe(batch)}; give the step a `prepare_batch` of your own"
-        )
-    x, y = batch
+    x, y = require_pair(batch)
     if device is None:
         return x, y
     return move_to_device(x, device, non_blocking), move_to_device(y, device, non_blocking)
+
+
+def require_pair(batch: Any) -> Any:
+    """Return `batch` if it is a sequence of two; see :func:`prepare_batch`."""
+    if isinstance(batch, PAIRS) and len(batch) == 2:
+        return batch
+    raise ArgumentError(
+        f"`batch` must be a pair (x, y), got {_describe(batch)}; give the step a `prepare_batch` of your own"
+    )
 
 
 def move_to_device(value: Any, device: Device, non_blocking: bool = False) -> Any:

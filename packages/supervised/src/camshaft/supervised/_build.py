@@ -16,17 +16,17 @@ from camshaft.supervised._backends import (
 )
 from camshaft.supervised._eval_step import Modes, make_evaluation_step
 from camshaft.supervised._precision import (
-    FULL_PRECISION,
     Forward,
     Passes,
     autocast,
+    full_precision,
+    is_enabled,
     make_scaler,
     plain_passes,
     scaled_passes,
 )
 from camshaft.supervised._train_step import (
     Accumulation,
-    Prediction,
     Step,
     Update,
     make_accumulation,
@@ -39,15 +39,7 @@ if TYPE_CHECKING:
     import torch
     from torch.amp.grad_scaler import GradScaler
 
-
-def identity(value: Any) -> Any:
-    """Return `value`."""
-    return value
-
-
-def call_model(model: Callable[[Any], Any], x: Any) -> Any:
-    """Return `model(x)`: the forward pass, unless another `model_fn` is given."""
-    return model(x)
+    from camshaft.supervised._prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +61,15 @@ class Arithmetic:
     @classmethod
     def select(cls, device: Any, amp_mode: str | None, dtype: torch.dtype | None, scaler: Any = False) -> Arithmetic:
         """Return what goes with a device and a mode; see `select_backend` for what is refused."""
-        return cls(select_backend(device, amp_mode, scaler), amp_mode == "amp", dtype, scaler)
+        return cls(select_backend(device, amp_mode, scaler, dtype), amp_mode == "amp", dtype, scaler)
 
     def place(self, prediction: Prediction) -> torch.device:
         """Return the device that computes: the one named, else that of the parameters."""
         return as_device(prediction.device) or default_device(prediction.model)
 
     def forward(self, device: torch.device, scaled: bool = False) -> Forward:
-        """Return the context of the forward pass."""
-        return autocast(device, self.dtype, scaled=scaled) if self.amp else FULL_PRECISION
+        """Return the precision of the forward pass."""
+        return autocast(device, self.dtype, scaled=scaled) if self.amp else full_precision
 
     def passes(self, optimizer: torch.optim.Optimizer, scaler: GradScaler | None) -> Passes:
         """Return what happens between a loss and the new parameters."""
@@ -109,7 +101,7 @@ def build_training(
     """Return the training step for these choices."""
     device = arithmetic.place(prediction)
     scaler = make_scaler(arithmetic.scaler, device)
-    forward = arithmetic.forward(device, scaled=scaler is not None)
+    forward = arithmetic.forward(device, scaled=scaler is not None and is_enabled(scaler))
     update = Update(optimizer, arithmetic.passes(optimizer, scaler), clip_norm, clip_value)
     accumulation = make_accumulation(accumulation_steps, prediction.model, update)
     step = make_training_step(prediction, forward, loss_fn, update, output_transform, accumulation)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from camshaft.supervised._precision import Forward
-    from camshaft.supervised._train_step import AnyEngine, Prediction, Step
+    from camshaft.supervised._prediction import Prediction
+    from camshaft.supervised._train_step import AnyEngine, Step
 
 
 class Modes:
@@ -72,16 +73,18 @@ def make_evaluation_step(
 
     On devices that only record what they are to do, `synchronize` makes them do it.
     """
-    model, model_fn, model_transform = prediction.model, prediction.model_fn, prediction.model_transform
-    prepare_batch, device, non_blocking = prediction.prepare_batch, prediction.device, prediction.non_blocking
+    model, split, run = prediction.model, prediction.split(), prediction.predict()
+
+    @forward
+    def predict(x: Any) -> Any:
+        return run(x)
 
     def evaluation_step(engine: AnyEngine, batch: Any) -> Any:
         if model.training or not modes.recorded:
             modes.switch_off_training(engine)
         with torch.no_grad():
-            x, y = prepare_batch(batch, device=device, non_blocking=non_blocking)
-            with forward:
-                y_pred = model_transform(model_fn(model, x))
+            x, y = split(batch)
+            y_pred = predict(x)
             if synchronize is not None:
                 synchronize()
         return output_transform(x, y, y_pred)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import Engine
 from camshaft.supervised._batch import Device, prepare_batch
-from camshaft.supervised._build import Arithmetic, build_evaluation, build_training, call_model, identity
+from camshaft.supervised._build import Arithmetic, build_evaluation, build_training
 from camshaft.supervised._errors import BackendMissingError
 from camshaft.supervised._eval_step import predictions_and_targets
 from camshaft.supervised._metrics import attach_metrics
-from camshaft.supervised._train_step import Prediction, detached_loss
+from camshaft.supervised._prediction import Compile, Prediction, call_model, identity
+from camshaft.supervised._train_step import detached_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     amp_dtype: torch.dtype | None = None,
     clip_grad_norm: float | None = None,
     clip_grad_value: float | None = None,
+    compile: Compile = False,  # noqa: A002  # the name of what it stands for
 ) -> Engine[Any, Any]:
     """Make an engine that trains a model on pairs of input and target.
 
@@ -68,6 +70,8 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
             else bfloat16, or float16 with a warning on GPUs that lack it.
         clip_grad_norm: largest norm of all gradients together, None for any.
         clip_grad_value: largest size of any one gradient, None for any.
+        compile: run the model through `torch.compile`: True, or a mapping of options for it. `model`
+            itself stays as it is, so what is saved of it loads with and without compiling.
 
     Returns:
         the engine; `run(data, max_epochs=...)` trains.
@@ -92,7 +96,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     """
     arithmetic = Arithmetic.select(device, amp_mode, amp_dtype, scaler)
     engine_class = _deterministic_engine() if deterministic else Engine
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
+    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn, compile)
     training = build_training(
         arithmetic, prediction, optimizer, loss_fn, output_transform,
         gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
@@ -118,6 +122,7 @@ def create_supervised_evaluator(
     model_fn: Callable[[Any, Any], Any] = call_model,
     *,
     amp_dtype: torch.dtype | None = None,
+    compile: Compile = False,  # noqa: A002  # the name of what it stands for
 ) -> Engine[Any, Any]:
     """Make an engine that evaluates a model on pairs of input and target.
 
@@ -137,6 +142,7 @@ def create_supervised_evaluator(
         amp_mode: None for full precision, "amp" for `torch.amp`, "apex" for a model of `apex.amp`.
         model_fn: `f(model, x)` runs the forward pass.
         amp_dtype: what "amp" computes in, None for bfloat16, or float16 on GPUs that lack it.
+        compile: run the model through `torch.compile`: True, or a mapping of options for it.
 
     Returns:
         the engine; `run(data)` evaluates.
@@ -156,7 +162,7 @@ def create_supervised_evaluator(
         {'correct': 2}
     """
     arithmetic = Arithmetic.select(device, amp_mode, amp_dtype)
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
+    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn, compile)
     evaluation = build_evaluation(arithmetic, prediction, output_transform)
     evaluator = Engine(evaluation.step)
     evaluation.modes.attach(evaluator)

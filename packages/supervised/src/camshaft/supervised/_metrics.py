@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events, StateDictError
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, StateDictError
 
 if TYPE_CHECKING:
     from camshaft.supervised._batch import Device
@@ -47,7 +47,8 @@ def attach_metrics(
     `(y_pred, y)` of an evaluator reaches `update(preds, target)`.
 
     Metrics with a `state_dict` belong to the engine's saved state under "metric:<name>", and those
-    of torchmetrics are made persistent for it, so an epoch may be continued in another process.
+    of torchmetrics are made persistent for it, so an epoch may be continued in another process. A metric
+    without one starts anew there, with a warning.
 
     Args:
         engine: the engine whose outputs are measured.
@@ -59,6 +60,9 @@ def attach_metrics(
     Raises:
         ArgumentTypeError: `metrics` is not a mapping, or holds something that is not a metric.
         ArgumentError: two results would have the same name.
+
+    Warns:
+        EngineWarning: a run goes on inside an epoch whose first iterations the metric does not know.
 
     Examples:
         >>> class Total:
@@ -110,6 +114,7 @@ class AttachedMetric:
         self._transform = output_transform
         self._most_arguments = _positional_count(metric.update)
         self._updated = False
+        self._iteration: int | None = -1  # of the run, up to which it is up to date; None: up to where it was restored
         if isinstance(metric, torch.nn.Module):
             _make_persistent(metric)
             if device is not None:
@@ -117,16 +122,30 @@ class AttachedMetric:
 
     def attach(self, engine: Engine[Any, Any]) -> None:
         """Follow the engine's epochs, and belong to its saved state when the metric has one."""
+        engine.add_event_handler(Events.STARTED, self.require_epoch_so_far)
         engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.compute)
         if all(callable(getattr(self.metric, method, None)) for method in ("state_dict", "load_state_dict")):
             engine.stateful[f"metric:{self.name}"] = self
 
-    def reset(self) -> None:
+    def require_epoch_so_far(self, engine: Engine[Any, Any]) -> None:
+        """Start anew, with a warning, in an epoch whose first iterations this metric has not seen."""
+        position = engine.position
+        if not engine.state.resumed or not position.epoch_iteration or self._iteration in (None, position.iteration):
+            return
+        self.reset(engine)
+        warnings.warn(
+            f"the metric {self.name!r} has no saved state to go on from: its result for epoch {position.epoch} "
+            f"leaves out the first {position.epoch_iteration} iterations",
+            EngineWarning,
+            stacklevel=2,
+        )
+
+    def reset(self, engine: Engine[Any, Any]) -> None:
         """Forget the epoch before."""
         self.metric.reset()
-        self._updated = False
+        self._updated, self._iteration = False, engine.state.iteration
 
     @torch.no_grad()
     def update(self, engine: Engine[Any, Any]) -> None:
@@ -138,7 +157,7 @@ class AttachedMetric:
             self.metric.update(*output)
         else:
             self.metric.update(output)
-        self._updated = True
+        self._updated, self._iteration = True, engine.state.iteration
 
     def compute(self, engine: Engine[Any, Any]) -> None:
         """Put the result of the epoch into the state."""
@@ -146,12 +165,10 @@ class AttachedMetric:
             if self._updated:
                 # A restored metric of torchmetrics does not know that it was updated before it was saved.
                 warnings.filterwarnings("ignore", message=".*was called before the ``update`` method")
-            result = self.metric.compute()
-        results = engine.state.metrics
+            result = _plain(self.metric.compute())
         if isinstance(result, Mapping):
-            result = {key: _plain(value) for key, value in result.items()}
-            results.update(result)
-        results[self.name] = _plain(result)
+            engine.state.metrics.update(result)
+        engine.state.metrics[self.name] = result
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the metric has taken in so far in this epoch."""
@@ -171,7 +188,7 @@ class AttachedMetric:
             self._load_into_module(state)
         else:
             self.metric.load_state_dict(state)
-        self._updated = bool(state_dict["updated"])
+        self._updated, self._iteration = bool(state_dict["updated"]), None
 
     def _load_into_module(self, state: Mapping[str, Any]) -> None:
         # torchmetrics remembers its last result until it is reset. It takes entries out of what it loads, and keeps
@@ -229,7 +246,9 @@ def _copied(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return single numbers of torch and numpy as Python's own; everything else as it is."""
+    """Return single numbers of torch and numpy as Python's own, in mappings too; everything else as it is."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, torch.Tensor):
         return value.item() if value.dim() == 0 else value.detach()
     is_scalar = getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None))

@@ -9,9 +9,10 @@ import torch
 
 from camshaft.supervised._backends import select_backend
 from camshaft.supervised._batch import Device, prepare_batch
-from camshaft.supervised._build import Arithmetic, build_evaluation, build_training, call_model, identity
+from camshaft.supervised._build import Arithmetic, build_evaluation, build_training
 from camshaft.supervised._eval_step import predictions_and_targets
-from camshaft.supervised._train_step import Prediction, Step, detached_loss
+from camshaft.supervised._prediction import Prediction, call_model, identity
+from camshaft.supervised._train_step import Step, detached_loss
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import methodcaller
+from typing import Any
 
 import torch
 from torch.amp.grad_scaler import GradScaler
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# Entered around every forward pass; it may be entered again and again, one at a time.
-Forward = AbstractContextManager[Any]
-FULL_PRECISION: Forward = nullcontext()
+# A decorator: makes a function compute in a precision.
+Forward = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 HALF_TYPES = (torch.bfloat16, torch.float16)
+
+
+def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, which computes in the types of what it is given."""
+    return function
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Passes:
 
     Attributes:
         backward: adds the gradients of a loss to the parameters'.
-        unscale: brings the gradients to their true size, so that they can be clipped or weighted.
+        unscale: makes the gradients those of the loss, so that they can be clipped or weighted: called at most once
+            before a step, and not at all where nothing looks at them.
         step: lets the optimizer use the gradients.
     """
 
@@ -40,14 +43,11 @@ class Passes:
 def plain_passes(optimizer: torch.optim.Optimizer) -> Passes:
     """Return the passes without any scaling."""
 
-    def backward(loss: torch.Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-
     def step() -> None:
         # Looked up at each call: a schedule that is made later puts a wrapper there.
         optimizer.step()
 
-    return Passes(backward=backward, unscale=lambda: None, step=step)
+    return Passes(backward=methodcaller("backward"), unscale=lambda: None, step=step)
 
 
 def scaled_passes(optimizer: torch.optim.Optimizer, scaler: GradScaler) -> Passes:
@@ -77,8 +77,14 @@ def make_scaler(scaler: bool | GradScaler, device: torch.device) -> GradScaler |
     return scaler
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None = None, *, scaled: bool = False) -> Forward:
-    """Return the context in which a forward pass runs in half precision.
+def is_enabled(scaler: GradScaler) -> bool:
+    """Tell whether a scaler scales: one that was switched off lets everything through as it is."""
+    ask = getattr(scaler, "is_enabled", None)
+    return ask is None or bool(ask())
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None = None, *, scaled: bool = False) -> torch.amp.autocast:
+    """Return what lets a forward pass run in half precision: a decorator, and a context manager as well.
 
     Args:
         device: the device that computes.

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,27 +16,11 @@ from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
 from camshaft.supervised._accumulation import WHOLE, Share, Window
 
 if TYPE_CHECKING:
-    from camshaft.supervised._batch import Device
     from camshaft.supervised._precision import Forward, Passes
+    from camshaft.supervised._prediction import Prediction
 
 AnyEngine = Engine[Any, Any]
 Step = Callable[[AnyEngine, Any], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """How a batch becomes a prediction: what training and evaluation share.
-
-    Attributes:
-        model, device, non_blocking, prepare_batch, model_transform, model_fn: as the factories take them.
-    """
-
-    model: torch.nn.Module
-    device: Device
-    non_blocking: bool
-    prepare_batch: Callable[..., tuple[Any, Any]]
-    model_transform: Callable[[Any], Any]
-    model_fn: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +41,11 @@ class Update:
 
     def __post_init__(self) -> None:
         for name, limit in (("clip_grad_norm", self.clip_norm), ("clip_grad_value", self.clip_value)):
-            if limit is not None and not limit > 0:
+            if limit is None:
+                continue
+            if isinstance(limit, bool) or not isinstance(limit, Real):
+                raise ArgumentTypeError(f"`{name}` must be a number, got {limit!r}; None clips nothing")
+            if not limit > 0:
                 raise ArgumentError(f"`{name}` must be above 0, got {limit!r}; None clips nothing")
 
     @property
@@ -191,23 +180,32 @@ def make_training_step(
 
     Everything that can be settled is settled here: the step itself only computes.
     """
-    model, model_fn, model_transform = prediction.model, prediction.model_fn, prediction.model_transform
-    prepare_batch, device, non_blocking = prediction.prepare_batch, prediction.device, prediction.non_blocking
+    model, split, predict = prediction.model, prediction.split(), prediction.predict()
     optimizer, backward = update.optimizer, update.passes.backward
     use_gradients = update if update.clips else update.passes.step
 
+    @forward
+    def measure(x: Any, y: Any) -> tuple[Any, torch.Tensor]:
+        y_pred = predict(x)
+        return y_pred, loss_fn(y_pred, y)
+
+    graph: torch.Tensor | None = None
+
     def training_step(engine: AnyEngine, batch: Any, share: Share = WHOLE) -> Any:
-        if share.opens:
+        nonlocal graph
+        opens, closes, length = share
+        if opens:
             optimizer.zero_grad()
         # Only when needed: it walks over all submodules, and frozen ones are meant to stay frozen.
         if not model.training:
             model.train()
-        x, y = prepare_batch(batch, device=device, non_blocking=non_blocking)
-        with forward:
-            y_pred = model_transform(model_fn(model, x))
-            loss = loss_fn(y_pred, y)
-        backward(loss if share.length == 1 else loss / share.length)
-        if share.closes:
+        x, y = split(batch)
+        y_pred, loss = measure(x, y)
+        # The last graph goes only now, as in a loop by hand: its leaves, slow to make, serve in this one too.
+        # Its buffers went with its backward pass.
+        graph = loss
+        backward(loss if length == 1 else loss / length)
+        if closes:
             use_gradients()
         return output_transform(x, y, y_pred, loss)
 

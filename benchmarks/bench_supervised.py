@@ -1,0 +1,274 @@
+"""What a supervised step costs: against a loop by hand, beside the reference, Lightning and Accelerate.
+
+Each trains the same model on the same batches. They run in turns, in an order that changes from round to round, and a
+figure is the median of the ratios to the hand-written loop of the same round. A second loop by hand shows how much of
+a figure is noise. Run it with `hatch run bench:supervised`; what is not installed is reported as missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from camshaft.supervised import create_supervised_trainer
+
+Batches = list[tuple[Tensor, Tensor]]
+Run = Callable[[], float]  # trains over all batches, and returns how many seconds that took
+CPU_BAR, GPU_BAR = 1.03, 1.02
+
+
+class Loader:
+    """Hands out batches: a list of them would be several loaders to Lightning."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.batches)
+
+
+class Task(NamedTuple):
+    """What is trained: each trainer gets a model of its own."""
+
+    name: str
+    device: torch.device
+    make_model: Callable[[], nn.Module]
+    batches: Batches
+    bar: float
+
+    def make(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Return the model and its optimizer, the same each time."""
+        torch.manual_seed(0)
+        model = self.make_model().to(self.device)
+        return model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def timed(self, train: Callable[[], object]) -> Run:
+        """Return what trains and returns the seconds: those of the thread, or on a GPU those until it is done."""
+
+        def run() -> float:
+            begun = self.now()
+            train()
+            return self.now() - begun
+
+        return run
+
+    def now(self) -> float:
+        """Return a time in seconds, when all that was begun is done."""
+        if self.device.type == "cpu":
+            return time.thread_time()
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def make_mlp() -> nn.Module:
+    """Return three linear layers."""
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def make_conv_net() -> nn.Module:
+    """Return a small network of convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def make_batches(shape: tuple[int, ...], count: int, device: torch.device) -> Batches:
+    """Return random inputs with random labels, on the device."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (
+            torch.randn(32, *shape, generator=generator).to(device),
+            torch.randint(10, (32,), generator=generator).to(device),
+        )
+        for _ in range(count)
+    ]
+
+
+def make_tasks(iterations: int) -> list[Task]:
+    """Return what is trained on the devices of this machine."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    tasks = [Task("MLP, CPU", cpu, make_mlp, make_batches((64,), iterations, cpu), CPU_BAR)]
+    if torch.cuda.is_available():
+        tasks += [
+            Task("MLP, GPU", gpu, make_mlp, make_batches((64,), iterations, gpu), GPU_BAR),
+            Task("conv net, GPU", gpu, make_conv_net, make_batches((3, 32, 32), iterations, gpu), GPU_BAR),
+        ]
+    return tasks
+
+
+# ---------------------------------------------------------------------- what is compared
+
+
+def by_hand(task: Task) -> Run:
+    """Return the loop that everybody writes."""
+    model, optimizer = task.make()
+
+    def train() -> None:
+        model.train()
+        for x, y in task.batches:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+
+    return task.timed(train)
+
+
+def by_this(task: Task) -> Run:
+    """Return a trainer of this package."""
+    trainer = create_supervised_trainer(*task.make(), cross_entropy)
+    return task.timed(lambda: trainer.run(task.batches))
+
+
+def by_reference(task: Task) -> Run:
+    """Return a trainer of the reference."""
+    trainer = import_module("ignite.engine").create_supervised_trainer(*task.make(), cross_entropy)
+    return task.timed(lambda: trainer.run(task.batches))
+
+
+def by_accelerate(task: Task) -> Run:
+    """Return the hand-written loop as Accelerate wants it."""
+    accelerator = import_module("accelerate").Accelerator(cpu=task.device.type == "cpu")
+    model, optimizer = accelerator.prepare(*task.make())
+
+    def train() -> None:
+        model.train()
+        for x, y in task.batches:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y)
+            accelerator.backward(loss)
+            optimizer.step()
+
+    return task.timed(train)
+
+
+def by_lightning(task: Task) -> Run:
+    """Return a Lightning trainer without logger, progress bar and checkpoints; only its epoch is timed."""
+    lightning: Any = import_module("lightning.pytorch")
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]  # known only when it runs
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.optimizer = task.make()
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            x, y = batch
+            return cross_entropy(self.model(x), y)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return self.optimizer
+
+    class Watch(lightning.Callback):  # type: ignore[misc]  # known only when it runs
+        seconds = 0.0
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.seconds -= task.now()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            self.seconds += task.now()
+
+    module = Module()
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_checkpointing", "enable_model_summary"), False)
+
+    def run() -> float:
+        watch, accelerator = Watch(), "gpu" if task.device.type == "cuda" else "cpu"
+        trainer = lightning.Trainer(accelerator=accelerator, devices=1, max_epochs=1, callbacks=[watch], **quiet)
+        trainer.fit(module, Loader(task.batches))
+        return watch.seconds
+
+    return run
+
+
+RIVALS = {"reference": by_reference, "Lightning": by_lightning, "Accelerate": by_accelerate}
+
+
+# ---------------------------------------------------------------------- the figures
+
+
+def ratios(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Return each one's median ratio to the loop by hand, all of them measured in turns."""
+    names = list(runs)
+    for run in runs.values():
+        run()
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        order = names[turn:] + names[:turn]  # nothing always comes first
+        # Nor does anything always follow the same.
+        seconds = {name: runs[name]() for name in (order if number % 2 else order[::-1])}
+        for name in names:
+            found[name].append(seconds[name] / seconds["by hand"])
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def compare(task: Task, rounds: int) -> bool:
+    """Print the ratios of one task; return whether the bar is reached."""
+    runs = {"by hand": by_hand(task), "by hand again": by_hand(task), "this": by_this(task)}
+    missing = []
+    for name, make in RIVALS.items():
+        try:
+            runs[name] = make(task)
+        except ImportError as error:
+            missing.append(f"{task.name:<14} {name:<14}  missing: {error}")
+    figures = ratios(runs, rounds)
+    for name, figure in figures.items():
+        bar = f" x  <= {task.bar:g} {'ok' if figure <= task.bar else 'MISSED'}" if name == "this" else " x"
+        print(f"{task.name:<14} {name:<14} {figure:>7.3f}{bar}")
+    print(*missing, sep="\n", end="\n" if missing else "")
+    return figures["this"] <= task.bar
+
+
+def count_synchronisations(task: Task) -> bool:
+    """Print how often an epoch waited for the GPU, in full precision and in bfloat16; return whether never."""
+    counts = []
+    for amp_mode in (None, "amp"):
+        trainer = create_supervised_trainer(*task.make(), cross_entropy, device=task.device, amp_mode=amp_mode)
+        trainer.run(task.batches)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            trainer.run(task.batches)
+            torch.cuda.set_sync_debug_mode("default")
+        counts.append(sum("synchroniz" in str(warning.message) for warning in caught))
+        verdict = "ok" if not counts[-1] else "MISSED"
+        print(f"{task.name:<14} {amp_mode or 'plain':<14} {counts[-1]:>7} synchronisations in an epoch  <= 0 {verdict}")
+    return not any(counts)
+
+
+def main() -> None:
+    """Measure and print; leave with an error if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--iterations", type=int, default=200, help="iterations of a run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=31, help="rounds of which the median is shown")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # the rivals'
+    logging.disable(logging.WARNING)
+    reached = True
+    for task in make_tasks(options.iterations):
+        reached &= compare(task, options.rounds)
+        if task.device.type == "cuda":
+            reached &= count_synchronisations(task)
+    if not torch.cuda.is_available():
+        print("GPU            missing: CUDA is not available, so nothing was measured on one")
+    sys.exit(None if reached else 1)
+
+
+if __name__ == "__main__":
+    main()
