@@ -61,7 +61,7 @@ def main() -> None:
     """Train, evaluate, print."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    text = "\n".join(topics.values())
+    text = "\n".join(topics.values())[:250_000]  # half of it, to be done in seconds
     characters = sorted(set(text))
     code = {character: number for number, character in enumerate(characters)}
     encoded = torch.tensor([code[character] for character in text])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import subprocess
 import sys
 import textwrap
@@ -146,6 +147,28 @@ def test_a_batch_is_released_before_the_next_one_is_fetched():
     make_trainer(make_model()).run(data())
 
     assert alive == [0] * 4
+
+
+def test_a_batch_whose_backward_pass_failed_is_released_too():
+    def fail(gradient):
+        raise MemoryError
+
+    def loss_fn(y_pred, y):
+        y_pred.register_hook(fail)
+        return mse_loss(y_pred, y)
+
+    model = make_model()
+    trainer = create_supervised_trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn)
+    x, y = make_batches(1)[0]
+    left = weakref.ref(x)
+
+    with pytest.raises(MemoryError):
+        trainer.run([(x, y)])
+    trainer.state.dataloader = None
+    del x
+    gc.collect()  # the frames of the error
+
+    assert left() is None
 
 
 # ---- accumulation ----------------------------------------------------------------------------------

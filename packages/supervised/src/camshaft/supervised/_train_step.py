@@ -201,10 +201,10 @@ def make_training_step(
             model.train()
         x, y = split(batch)
         y_pred, loss = measure(x, y)
-        # The last graph goes only now, as in a loop by hand: its leaves, slow to make, serve in this one too.
-        # Its buffers went with its backward pass.
-        graph = loss
         backward(loss if length == 1 else loss / length)
+        # The graph before goes only now, as in a loop by hand: its leaves, slow to make, served in this one too.
+        # The tensors that a graph saves go with its backward pass.
+        graph = loss
         if closes:
             use_gradients()
         return output_transform(x, y, y_pred, loss)

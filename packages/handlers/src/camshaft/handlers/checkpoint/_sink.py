@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from camshaft.handlers.checkpoint._archive import END_RECORD_BYTES, with_comment_bytes
 from camshaft.handlers.checkpoint._checksum import BlockChecksum
+from camshaft.handlers.checkpoint._durable import begin_sync
 from camshaft.handlers.checkpoint._record import encode_trailer, trailer_size_bytes
 
 if TYPE_CHECKING:
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 
 _BUFFER_BYTES = 1 << 21
 _LEAST_FOR_A_THREAD_BYTES = 1 << 19
+_SYNC_BYTES = 1 << 25
 
 
 class CheckpointSink:
     """A file, as `torch.save` wants one, that ends with a trailer.
 
     Small portions are collected. The checksum is summed up by a second thread, while the first one
-    writes and collects what comes next. An error of the file is kept until `finish`: the writer of
-    archives, told of it in the middle, would hide it behind one of its own.
+    writes and collects what comes next; and the disk begins early, so that little is left to wait
+    for at the end. An error of the file is kept until `finish`: the writer of archives, told of it in
+    the middle, would hide it behind one of its own.
 
     Examples:
         >>> import os, tempfile
@@ -41,6 +44,7 @@ class CheckpointSink:
         self._thread: ThreadPoolExecutor | None = None
         self._summing: Future[None] | None = None
         self._error: OSError | None = None
+        self._begun_bytes = 0  # that the disk was told to begin with
         self.size_bytes = 0
 
     def __enter__(self) -> Self:
@@ -120,5 +124,8 @@ class CheckpointSink:
                 written = os.write(self._descriptor, view)
                 self.size_bytes += written
                 view = view[written:]
+                if self.size_bytes - self._begun_bytes >= _SYNC_BYTES:
+                    begin_sync(self._descriptor, self._begun_bytes, self.size_bytes - self._begun_bytes)
+                    self._begun_bytes = self.size_bytes
         except OSError as error:
             self._error = error
