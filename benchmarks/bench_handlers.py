@@ -242,12 +242,11 @@ def case_of_the_bar() -> Iterator[Case]:
 
 def case_of_the_board(folder: Path) -> Iterator[Case]:
     """Yield the logger for TensorBoard."""
-    with TensorBoardLogger(folder / "board") as logger:
-        event = Events.ITERATION_COMPLETED(every=STORE_EVERY)
-        yield Case(
-            f"TensorBoardLogger every {STORE_EVERY}",
-            lambda engine: logger.attach(engine, event, output_transform=named), board_by_hand(folder), 1.2, 1.1,
-        )  # fmt: skip
+    logger, event = TensorBoardLogger(folder / "board"), Events.ITERATION_COMPLETED(every=STORE_EVERY)
+    yield Case(
+        f"TensorBoardLogger every {STORE_EVERY}",
+        lambda engine: logger.attach(engine, event, output_transform=named), board_by_hand(folder), 1.2, 1.1,
+    )  # fmt: skip
 
 
 def make_cases(training: Training, folder: Path) -> Iterator[Case]:

@@ -132,7 +132,6 @@ class Job:
     def run(self) -> Job:
         """Train to the end."""
         self.trainer.run(self.data, max_epochs=EPOCHS, seed=3)
-        self.board.close()
         return self
 
     def result(self) -> list[Any]:

@@ -277,6 +277,20 @@ def test_a_detached_profiler_keeps_what_it_has_and_goes_on_with_the_next_engine(
     assert rows(profiler, "phases")[None, "step"] == (4, 4.0)
 
 
+def test_the_time_between_detaching_in_a_handler_and_attaching_again_is_not_measured():
+    clock = Clock()
+    engine, profiler = make_engine(clock, step_s=1), Profiler(clock=clock)
+    profiler.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), profiler.detach)
+    engine.run([1, 2, 3])
+    clock.passing(1000)()
+
+    profiler.attach(engine)
+    engine.run([1])
+
+    assert profiler.summary()["wall_s"] == 3.0
+
+
 def test_a_profiler_sits_on_one_engine_at_a_time():
     profiler = Profiler()
     profiler.attach(Engine(lambda engine, batch: batch))

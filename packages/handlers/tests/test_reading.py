@@ -32,6 +32,11 @@ def test_metrics_are_read_as_soon_as_they_are_there():
     assert Reading(iter(["later", "now"]))(after_run(None, now=1)) == {"now": 1.0}
 
 
+def test_a_lone_name_is_refused_before_it_is_taken_for_its_letters():
+    with pytest.raises(ArgumentTypeError, match="`metric_names` must be 'all' or several names, got 'accuracy'"):
+        Reading("accuracy")
+
+
 def test_no_output_is_read_before_there_is_one():
     assert Reading(None, lambda output: 1 / output)(Engine(lambda engine, batch: batch)) == {}
 

@@ -19,13 +19,13 @@ EventKey = EventEnum | str
 Call = Callable[..., Any]
 
 # What the engine does from the last handler of one event to the first one of another.
-BEGINS = {
+BEGINS: dict[EventKey, str] = {
     Events.EPOCH_STARTED: "opening data",
     Events.GET_BATCH_STARTED: "data",
     Events.DATALOADER_STOP_ITERATION: "data",
     Events.ITERATION_STARTED: "step",
 }
-ENDS = {
+ENDS: dict[EventKey, str] = {
     Events.GET_BATCH_STARTED: "opening data",
     Events.GET_BATCH_COMPLETED: "data",
     Events.DATALOADER_STOP_ITERATION: "data",
@@ -145,6 +145,7 @@ class Profiler:
 
     def _open(self, engine: AnyEngine) -> None:
         if self._mark_handle is None:
+            self._phase = self._seen_until = None
             self._mark_handle = engine.add_event_handler(EventsList(*Events), self._mark)
             engine.wrap_handlers(self._wrap)
 
@@ -157,7 +158,7 @@ class Profiler:
         if self._mark_handle is not None:
             engine.unwrap_handlers(self._wrap)
             self._mark_handle.remove()
-            self._mark_handle = self._phase = self._seen_until = None
+            self._mark_handle = None
 
     # ---- measuring ---------------------------------------------------------------------------------
 
@@ -167,32 +168,33 @@ class Profiler:
     def _wrap(self, event: EventKey, handler: Call, call: Call) -> Call:
         if handler in (self._open, self._open_late, self._close):
             return call
-        is_mark = handler == self._mark
-        row = self._row(event, handler, "event" if is_mark else "handler")
+        row = self._row(event, handler, "event" if handler == self._mark else "handler")
+        begins, ends, is_ahead, is_last = BEGINS.get(event), ENDS.get(event), event in AHEAD, event in LAST
         clock = self._clock
 
         def timed(engine: AnyEngine, *event_args: object) -> None:
-            number = engine.state.iteration + (event in AHEAD)
+            number = engine.state.iteration + is_ahead
             begin = clock()
-            self._end_phase(event, begin, number)
+            if ends is not None:
+                self._end_phase(ends, begin, number)
             try:
                 call(engine, *event_args)
             finally:
                 end = clock()
                 self._count(row, begin, end, number)
-                if event in BEGINS:
-                    self._phase = BEGINS[event], end  # type: ignore[index]  # it is in there
-                if event in LAST:
+                if begins is not None:
+                    self._phase = begins, end
+                if is_last:
                     self._phase = self._seen_until = None
 
         return timed
 
-    def _end_phase(self, event: EventKey, now: int, number: int) -> None:
-        if self._phase is not None and event in ENDS:
-            (name, begin), self._phase = self._phase, None
-            if ENDS[event] == name:  # type: ignore[index]  # it is in there
-                row = self._rows.setdefault((None, name), Row("phase", "", name))
-                self._count(row, begin, now, number)
+    def _end_phase(self, name: str, now: int, number: int) -> None:
+        """Count the time since the phase began; without handlers in between it may be another one, or none."""
+        if self._phase is not None and self._phase[0] == name:
+            row = self._rows.setdefault((None, name), Row("phase", "", name))
+            self._count(row, self._phase[1], now, number)
+        self._phase = None
 
     def _count(self, row: Row, begin: int, end: int, number: int) -> None:
         if number < self._first or (self._last is not None and number > self._last):

@@ -22,6 +22,9 @@ class Reading:
             None reads no output.
         values: `values(engine)` returns further names and single numbers.
 
+    Raises:
+        ArgumentTypeError: `metric_names` is a single name.
+
     Examples:
         >>> engine = Engine(lambda engine, batch: batch)
         >>> state = engine.run([0.25])
@@ -36,7 +39,9 @@ class Reading:
         output_transform: Callable[[Any], Any] | None = None,
         values: Callable[[AnyEngine], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._metric_names = metric_names if metric_names is None or metric_names == "all" else tuple(metric_names)
+        if isinstance(metric_names, str) and metric_names != "all":
+            raise ArgumentTypeError(f"`metric_names` must be 'all' or several names, got {metric_names!r}; use a list")
+        self._metric_names = metric_names if metric_names == "all" else tuple(metric_names or ())
         self._output_transform = output_transform
         self._values = values
 
@@ -49,7 +54,7 @@ class Reading:
     def others(self, engine: AnyEngine) -> dict[str, float]:
         """Return the chosen metrics that are single numbers, and the further values; this waits for the device."""
         metrics = engine.state.metrics
-        names = metrics if self._metric_names == "all" else self._metric_names or ()
+        names = metrics if self._metric_names == "all" else self._metric_names
         chosen = {name: metrics[name] for name in names if name in metrics and is_single_number(metrics[name])}
         if self._values is not None:
             chosen |= named_numbers(self._values(engine), "values")
