@@ -1,0 +1,43 @@
+"""Try every fault of saving and loading in full, and count what was lost.
+
+python tests-integration/faults/all_faults.py           all of them, some minutes
+python tests-integration/faults/all_faults.py g8 g9     those that are named
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+
+HARNESSES = {
+    "g6": "killed_saves",
+    "g7": "power_loss",
+    "g8": "failing_calls",
+    "g9": "damaged_files",
+    "g10": "hostile_files",
+    "g11": "refused_states",
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named harnesses, or all; return 1 if anything was lost."""
+    unknown = [name for name in names if name not in HARNESSES]
+    if unknown:
+        print(f"no harness is called {unknown}; there are {list(HARNESSES)}")
+        return 2
+    total = 0
+    for name in names or HARNESSES:
+        begun = time.perf_counter()
+        outcome = importlib.import_module(HARNESSES[name]).run(full=True)
+        seconds = time.perf_counter() - begun
+        print(
+            f"{outcome.name:<28}{outcome.cases:>7} cases{outcome.losses:>5} losses{seconds:>7.0f} s  {outcome.detail}"
+        )
+        sys.stdout.flush()
+        total += outcome.losses
+    return int(total > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
