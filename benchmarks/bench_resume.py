@@ -3,8 +3,7 @@
 A small training with random augmentation, dropout and shuffling is stopped after each of its
 iterations, saved, and continued with fresh objects. A resume counts when the parameters at the
 end are bitwise those of the run that was not stopped. The reference is asked the same where it
-is installed. The last rows show what skipping costs: the time to the first batch of a run that is
-resumed at the last batch of an epoch, and how many samples were fetched for it.
+is installed.
 
 Run: hatch run bench:resume
 """
@@ -14,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.util
-import time
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +26,6 @@ from camshaft.deterministic import DeterministicEngine, manual_seed
 from camshaft.engine import Events
 
 SAMPLES, BATCH_SIZE, EPOCHS = 44, 8, 2
-SKIP_SAMPLES = 1_280_000
 
 
 class Noisy(Dataset[torch.Tensor]):
@@ -35,13 +33,11 @@ class Noisy(Dataset[torch.Tensor]):
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.fetched = 0
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        self.fetched += 1
         return torch.full((4,), float(index)) / self.size + 0.1 * torch.randn(4)
 
 
@@ -109,39 +105,29 @@ def _iteration_completed(engine: Any) -> Any:
     return ReferenceEvents.ITERATION_COMPLETED
 
 
-def time_skip() -> tuple[float, int]:
-    """Return the seconds to the first batch of a run resumed at an epoch's last batch, and the samples fetched."""
-    data = Noisy(SKIP_SAMPLES)
-    batches = DataLoader(data, batch_size=32, shuffle=True)
-    engine: DeterministicEngine[torch.Tensor, None] = DeterministicEngine(lambda engine, batch: None)
-    engine.load_state_dict(
-        {"iteration": len(batches) - 1, "epoch_length": len(batches), "max_epochs": 1, "seed": 1, "rng_states": None}
-    )
-    begun = time.perf_counter()
-    engine.run(batches)
-    return time.perf_counter() - begun, data.fetched
-
-
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; return 1 if one of our resumes went another way."""
     rivals: dict[str, tuple[Callable[[Any], Any], Callable[[int], None]]] = {
         "camshaft": (DeterministicEngine, manual_seed)
     }
-    if importlib.util.find_spec("ignite") is not None:
+    if importlib.util.find_spec("ignite") is None:
+        print("the reference is not installed: no figures of it")
+    else:
         from ignite.engine import DeterministicEngine as Reference
         from ignite.utils import manual_seed as seed_reference
 
         rivals["reference"] = (Reference, seed_reference)
     print(f"{'engine':<12}{'workers':>8}{'exact resumes':>16}")
+    missed = 0
     for name, (engine_class, seed_all) in rivals.items():
         for workers in (0, 2):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore" if name == "reference" else "error")
                 exact, positions = count_exact(engine_class, workers, seed_all)
+            missed += name == "camshaft" and exact < positions
             print(f"{name:<12}{workers:>8}{f'{exact} of {positions}':>16}")
-    seconds, fetched = time_skip()
-    print(f"skip to the last batch of {SKIP_SAMPLES:,} samples: {seconds:.2f} s, {fetched} samples fetched")
+    return int(missed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -60,7 +60,7 @@ class Files:
     def __init__(self, directory: Path, kind: str) -> None:
         self.model = nn.Linear(60, 60)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.objects = {"model": self.model, "optimizer": self.optimizer}
+        self.objects: dict[str, nn.Module | torch.optim.Optimizer] = {"model": self.model, "optimizer": self.optimizer}
         self.model(torch.ones(60)).sum().backward()
         self.older, self.newest = directory / "checkpoint_1.pt", directory / "checkpoint_2.pt"
         engine: Engine[None, None] = Engine(lambda engine, batch: None)

@@ -22,7 +22,7 @@ import tempfile
 import timeit
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def pickles() -> dict[str, bytes]:
     return made
 
 
-def archive(pickled: bytes, method: int = zipfile.ZIP_STORED, **others: bytes) -> bytes:
+def archive(pickled: bytes, others: Mapping[str, bytes] | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
     """Return a checkpoint as torch writes it, with another pickle in it, and other entries besides."""
     honest, made = io.BytesIO(), io.BytesIO()
     torch.save({"model": nn.Linear(4, 4).state_dict()}, honest)
@@ -90,7 +90,7 @@ def archive(pickled: bytes, method: int = zipfile.ZIP_STORED, **others: bytes) -
         for entry in source.infolist():
             content = pickled if entry.filename.endswith("data.pkl") else source.read(entry)
             target.writestr(entry.filename, content, method)
-        for name, content in others.items():
+        for name, content in (others or {}).items():
             target.writestr(name, content, method)
     return made.getvalue()
 
@@ -116,16 +116,16 @@ def plants() -> dict[str, Plant]:
     pickled = honest_pickle()
     contents = {name: archive(each) for name, each in pickles().items()}
     contents |= {
-        "deflated bomb": archive(pickled, zipfile.ZIP_DEFLATED, **{"archive/data/9": bytes(BOMB_BYTES)}),
-        "bzip2 bomb": archive(pickled, zipfile.ZIP_BZIP2, **{"archive/data/9": bytes(1 << 24)}),
+        "deflated bomb": archive(pickled, {"archive/data/9": bytes(BOMB_BYTES)}, zipfile.ZIP_DEFLATED),
+        "bzip2 bomb": archive(pickled, {"archive/data/9": bytes(1 << 24)}, zipfile.ZIP_BZIP2),
         "huge declared size": larger_than_it_is(0xFFFFFFF0),
         "negative declared size": larger_than_it_is(0x80000000),
         "tensor larger than its storage": archive(pickled.replace(b"K\x10tq", b"J\xff\xff\xff\x7ftq")),
-        "entry that climbs": archive(pickled, **{f"archive/../../{CANARY}": b"harm"}),
-        "entry with an absolute path": archive(pickled, **{f"/tmp/{CANARY}": b"harm"}),  # noqa: S108  # never made
+        "entry that climbs": archive(pickled, {f"archive/../../{CANARY}": b"harm"}),
+        "entry with an absolute path": archive(pickled, {f"/tmp/{CANARY}": b"harm"}),  # noqa: S108  # never made
         "plain pickle": pickles()["os.mkdir"],
         "shell script": b"#!/bin/sh\ntouch canary\n",
-        "scripted model": archive(pickled, **{"archive/constants.pkl": pickles()["os.mkdir"]}),
+        "scripted model": archive(pickled, {"archive/constants.pkl": pickles()["os.mkdir"]}),
     }
     made: dict[str, Plant] = {name: functools.partial(Path.write_bytes, data=data) for name, data in contents.items()}
     made["symbolic link"] = lambda path: path.symlink_to("../elsewhere.pt")

@@ -9,6 +9,7 @@ from camshaft.deterministic._accelerator import (
     accelerator_name,
     missing_accelerators,
     read_accelerators,
+    seed_accelerators,
     write_accelerators,
 )
 
@@ -21,6 +22,7 @@ def test_without_an_accelerator_there_is_nothing_to_save():
     assert accelerator_module() is None
     assert accelerator_name() == "none"
     assert read_accelerators() == {}
+    seed_accelerators(1)
     write_accelerators({})
 
 
@@ -52,4 +54,14 @@ def test_keeping_the_random_state_covers_the_device():
     with keep_random_state():
         manual_seed(2)
         torch.rand(3, device=device)
+    assert torch.equal(expected, torch.rand(3, device=device))
+
+
+@needs_accelerator
+def test_seeding_reaches_a_device_in_use():
+    device = torch.accelerator.current_accelerator()
+    torch.rand(1, device=device)
+    seed_accelerators(5)
+    expected = torch.rand(3, device=device)
+    seed_accelerators(5)
     assert torch.equal(expected, torch.rand(3, device=device))

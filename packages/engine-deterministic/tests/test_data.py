@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from camshaft.deterministic._data import kind_of, require_known, restore_samplers, sampler_states, skip
+from camshaft.deterministic._data import (
+    kind_of,
+    require_known,
+    restore_between,
+    restore_samplers,
+    sampler_states,
+    skip,
+)
 
 
 class Stream(IterableDataset):
@@ -111,3 +118,71 @@ def test_skipping_tells_how_many_there_were(amount, drawn):
     iterator = iter(range(3))
     assert drawn == skip(iterator, amount)
     assert list(iterator) == list(range(3))[drawn:]
+
+
+class Keeping:
+    """Goes on where it is, however often it is iterated."""
+
+    def __init__(self):
+        self.place = 0
+
+    def __iter__(self):
+        while self.place < 9:
+            self.place += 1
+            yield self.place
+
+    def state_dict(self):
+        return {"place": self.place}
+
+    def load_state_dict(self, state):
+        self.place = state["place"]
+
+
+class Rewinding(Keeping):
+    """The same, and begins again at its end."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        self.place = 0
+
+
+class Restarting(Keeping):
+    """Begins anew, but for the first iteration after loading."""
+
+    start = 0
+
+    def __iter__(self):
+        self.place, self.start = self.start, 0
+        return super().__iter__()
+
+    def load_state_dict(self, state):
+        self.start = state["place"]
+
+
+class LazilyRestarting(Restarting):
+    """The same, once its first element is drawn."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+
+
+class Tensors(Keeping):
+    def state_dict(self):
+        return {"place": torch.tensor([self.place, 0])}
+
+    def load_state_dict(self, state):
+        self.place = int(state["place"][0])
+
+
+@pytest.mark.parametrize("kind", [Keeping, Rewinding, Restarting, LazilyRestarting, Tensors])
+@pytest.mark.parametrize("drawn", [0, 1, 4, 8, 9, 10])
+def test_data_begins_its_next_pass_after_loading_as_it_did_without(kind, drawn):
+    data = kind()
+    skip(iter(data), drawn)
+    state = data.state_dict()
+    expected = list(data)
+    again = kind()
+    before = torch.get_rng_state()
+    restore_between(again, state)
+    assert expected == list(again)
+    assert torch.equal(before, torch.get_rng_state())

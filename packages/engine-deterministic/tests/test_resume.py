@@ -125,6 +125,14 @@ class Endless:
             yield [random.randrange(SIZE) for _ in range(3)]
 
 
+class Lazy:
+    """Batches that are drawn only when they are looked at."""
+
+    def __iter__(self):
+        for _ in range(5):
+            yield (random.randrange(SIZE) for _ in range(3))
+
+
 class Iterable:
     """Can be iterated again and again, and only from its start."""
 
@@ -163,6 +171,7 @@ DATA = {
     "distributed": lambda: loader(sampler=DistributedSampler(Noisy(), num_replicas=2, rank=1)),
     "keyed": lambda: loader(sampler=KeyedSampler(Noisy())),
     "unknown sampler": lambda: loader(sampler=Unknown()),
+    "lazy batches": lambda: loader(batch_sampler=Lazy()),
     "list of batches": lambda: loader(batch_sampler=[[1, 2, 3], [4], [5, 6]]),
     "single samples": lambda: loader(batch_size=None, shuffle=True, collate_fn=torch.clone),
     "whole batches": lambda: loader(AtOnce(), shuffle=True),
@@ -353,6 +362,15 @@ def test_handlers_may_evaluate_reseed_schedule_and_end_epochs(name, extend):
     whole = whole_run(DATA[name], (Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED), extend, max_epochs=2)
     resumed, wrong = count_mismatches(whole, DATA[name], extend)
     assert resumed >= 9
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("name", ["saving stream", "saving data", "generator"])
+def test_data_that_keeps_its_place_goes_on_there_after_epochs_that_were_ended(name):
+    make = {**DATA, **ENDLESS}[name]
+    whole = whole_run(make, extend=end_epochs_early, max_epochs=4, epoch_length=5)
+    resumed, wrong = count_mismatches(whole, make, end_epochs_early)
+    assert resumed > 30
     assert wrong == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,7 @@ def read_accelerators() -> dict[str, Tensor]:
             states[f"{kind}:{number}"] = _read(module, number)
     xla = _xla_model()
     if xla is not None:
-        states["xla:0"] = torch.tensor(xla.get_rng_state(), dtype=torch.int64)
+        states["xla:0"] = torch.from_numpy(np.array([xla.get_rng_state()], dtype=np.uint64).view(np.int64))
     return states
 
 
@@ -53,13 +54,24 @@ def write_accelerators(states: dict[str, Tensor]) -> None:
         kind, _, number = name.partition(":")
         xla = _xla_model()
         if kind == "xla" and xla is not None:
-            xla.set_rng_state(int(state))
+            xla.set_rng_state(int(state) % 2**64)
             continue
         module = torch.get_device_module(kind)
         if _is_single(module):
             module.set_rng_state(state.cpu())
         else:
             module.set_rng_state(state.cpu(), int(number))
+
+
+def seed_accelerators(seed: int) -> None:
+    """Seed the generators of the accelerators that this process uses."""
+    found = accelerator_module()
+    if found is not None:
+        _, module = found
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
+    xla = _xla_model()
+    if xla is not None:  # torch's own seeding does not reach it
+        xla.set_rng_state(seed % 2**63)
 
 
 def missing_accelerators(states: dict[str, Tensor]) -> list[str]:

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from camshaft.deterministic._copy import is_indexed, is_stream, require_copyable
 from camshaft.deterministic._order import sampler_chain
+from camshaft.deterministic._purity import find_difference
+from camshaft.deterministic._rng import isolated
 
 Kind: TypeAlias = Literal["indexed", "stateful", "stream", "sequence", "replayed"]
 
@@ -62,6 +64,34 @@ def restore_samplers(data: Any, states: Mapping[str, Any]) -> None:
     for depth, part in enumerate(sampler_chain(data)):
         if has_state(part) and str(depth) in states:
             part.load_state_dict(deepcopy(states[str(depth)]))
+
+
+def restore_between(data: Any, state: Any) -> None:
+    """Put data that saves its place to where a pass was left, so that iterating it begins the next one.
+
+    Some data goes on where it is whenever it is iterated; some begins anew, but for the first time
+    after loading: an iteration that is left at once makes up for that. Drawing a little tells which.
+    """
+    with isolated(0):
+        data.load_state_dict(deepcopy(state))
+        if not _goes_on(data, state):
+            data.load_state_dict(deepcopy(state))
+            skip(iter(data), 1)
+            return
+    data.load_state_dict(deepcopy(state))
+
+
+def _goes_on(data: Any, state: Any) -> bool:
+    """Tell whether data that `state` was loaded into goes on where it is whenever it is iterated."""
+    straight = iter(data)
+    if not skip(straight, 1):  # its end: data that has gone back to its start by itself has no need of more
+        return find_difference(state, data.state_dict(), "") is not None
+    skip(straight, 1)
+    expected = deepcopy(data.state_dict())
+    data.load_state_dict(deepcopy(state))
+    skip(iter(data), 1)
+    skip(iter(data), 1)
+    return find_difference(expected, data.state_dict(), "") is None
 
 
 def skip(iterator: Iterator[Any], count: int) -> int:

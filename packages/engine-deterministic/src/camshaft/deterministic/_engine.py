@@ -150,6 +150,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         if data is not self._described:  # set_data, or a handler, has put in other data
             self._description = describe_run(data, self._seeding)
             self._described = data
+            self._source.forget()
         return self._source.open(data, self._base_seed(), position, super().open_data)
 
     def resume(self, data: Any, position: Position) -> Iterator[Any] | None:
@@ -158,7 +159,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         rng, self._rng = self._rng, None
         if rng is not None:
             restore_rng(rng)
-        elif position.pass_open and kind_of(data) != "replayed":
+        elif position.pass_open and (kind_of(data) != "replayed" or self._description["world_size"] > 1):
             seed_pass(data, self._base_seed(), position.data_pass, position.batch)
         return iterator
 
@@ -182,6 +183,9 @@ class DeterministicEngine(Engine[Batch, Output]):
         # In a continued run they are still to be put back while STARTED is handled.
         entries[RNG_KEY] = capture_rng() if self.is_running and self._rng is None else self._rng
         entries[RUN_KEY] = {**self._description, "has_ended": self._source.has_ended}
+        position = self.position
+        if position.iteration and not position.pass_open and not position.over:
+            entries[RUN_KEY]["between"] = self._source.state_between(self.state.dataloader)
         return entries
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -206,7 +210,9 @@ class DeterministicEngine(Engine[Batch, Output]):
         super().load_state_dict({key: state_dict[key] for key in state_dict if key not in (RNG_KEY, RUN_KEY)})
         description = dict(description or {})
         self._source.leave()
+        self._source.forget()
         self._source.has_ended = bool(description.pop("has_ended", False))
+        self._source.between = description.pop("between", None)
         self._description = description
         self._rng = rng
         self._is_loaded = True
@@ -225,12 +231,14 @@ class DeterministicEngine(Engine[Batch, Output]):
     def _begin(self, plan: RunPlan, description: dict[str, Any]) -> None:
         """Note what the run needs to know; from here on nothing refuses it."""
         goes_on = plan.resumed and not self._is_loaded
-        if not plan.resumed or self._description.get("rank", 0) != description["rank"]:
+        is_own = self._description.get("rank", 0) == description["rank"]
+        if not plan.resumed or not is_own:
             self._rng = None  # those of another rank would give this one its numbers
         elif goes_on and self.should_interrupt and self._rng is not None:
             restore_rng(self._rng)  # a suspended run goes on without `resume`
             self._rng = None
-        self._source.begin(is_new=not plan.resumed, goes_on=goes_on and plan.data is self.state.dataloader)
+        goes_on = goes_on and plan.data is self.state.dataloader
+        self._source.begin(is_new=not plan.resumed, goes_on=goes_on, is_own=is_own)
         self._description, self._described = description, plan.data
         self._is_loaded = False
         self._has_begun = True

@@ -121,9 +121,9 @@ class StreamedOrder:
         for number in count(first):
             with isolated(self._draw_seed(number), private):
                 drawn = next(iterator, _END)
-            if drawn is _END:
-                return
-            indices = self._indices(drawn)
+                if drawn is _END:
+                    return
+                indices = self._indices(drawn)  # here: a batch may be a generator that draws only now
             yield Batch(start, indices)
             start += len(indices)
 

@@ -117,11 +117,11 @@ def _fetch(seeded: SeededDataset, index: Any, seed: int) -> Any:
 
 
 def _compare(index: Any, first: Any, second: Any) -> Impurity | None:
-    found = _difference(first, second, "")
+    found = find_difference(first, second, "")
     return None if found is None else Impurity(index, *found)
 
 
-def _difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | None:
+def find_difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | None:
     """Return the first part in which two samples differ: its place and both values, as text."""
     if type(first) is not type(second):
         return where, _short(first), _short(second)
@@ -130,7 +130,7 @@ def _difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | N
         return None if _is_equal(first, second) else (where, _short(first), _short(second))
     if list(parts[0]) != list(parts[1]):
         return where, _short(first), _short(second)
-    found = (_difference(part, parts[1][name], where + name) for name, part in parts[0].items())
+    found = (find_difference(part, parts[1][name], where + name) for name, part in parts[0].items())
     return next((each for each in found if each is not None), None)
 
 

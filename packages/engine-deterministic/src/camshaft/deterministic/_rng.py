@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from camshaft.deterministic._accelerator import seed_accelerators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentError, ArgumentTypeError
 
@@ -36,6 +36,7 @@ def seed_generators(seed: int) -> None:
 def seed_everything(seed: int) -> None:
     """Seed the generators of `seed_generators` and those of all accelerators."""
     torch.manual_seed(seed)
+    seed_accelerators(seed)
     seed_generators(seed)
 
 
@@ -176,9 +177,7 @@ def manual_seed(seed: int) -> None:
     random.seed(seed)
     _seed_numpy(seed & _MASK_32)
     torch.manual_seed(seed)
-    xla = sys.modules.get("torch_xla.core.xla_model")
-    if xla is not None:
-        xla.set_rng_state(seed)
+    seed_accelerators(seed)
 
 
 def check_seed(seed: int) -> None:

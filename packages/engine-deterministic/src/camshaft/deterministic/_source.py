@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from torch.utils.data import DataLoader
 
+from camshaft.deterministic._accelerator import seed_accelerators
 from camshaft.deterministic._copy import is_stream
-from camshaft.deterministic._data import kind_of, restore_samplers, sampler_states, skip
+from camshaft.deterministic._data import has_state, kind_of, restore_between, restore_samplers, sampler_states
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._loader import Share, SourceCache, choose_seeding, end_workers
-from camshaft.deterministic._mismatch import ResumeMismatch
-from camshaft.deterministic._rng import seed_everything
-from camshaft.deterministic._rng_state import capture_rng, restore_rng
+from camshaft.deterministic._replay import Replay, draw_again, skip_exactly
+from camshaft.deterministic._rng import seed_everything, seed_generators
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._stream import OpenedStream, SavingStream, entries_of
+from camshaft.deterministic._stream import IsolatedIterator, OpenedStream, SavingStream, entries_of
 from camshaft.engine import EngineWarning, Events, Position
 
 Open: TypeAlias = Callable[[Any, Position], Iterator[Any]]
@@ -31,6 +33,7 @@ class DataSource:
     Attributes:
         has_ended: whether the present pass has given its last batch, as far as somebody has asked for more.
         is_open: whether data was opened in this run, or in the suspended one that it goes on with.
+        between: what the data needs beside its state to begin the next pass where a saved run would have.
 
     Args:
         seeding: how fetches from data sets with indices are seeded, None to choose by the data set.
@@ -40,30 +43,43 @@ class DataSource:
         self._seeding = seeding
         self._cache = SourceCache()
         self._goes_on = False
+        self._is_own = True
         self._workers: Iterator[Any] | None = None  # what has started workers
         self._opened: Opened | None = None  # what has more to save than a position
+        self._restored: _Watched | None = None  # what was opened with a state of its own
         self._samplers: dict[str, Any] = {}  # as they were at the start of the pass
+        self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
         self.has_ended = False
         self.is_open = False
+        self.between: Any = None
 
     # ------------------------------------------------------------------ the course of a run
 
-    def begin(self, *, is_new: bool, goes_on: bool) -> None:
+    def begin(self, *, is_new: bool, goes_on: bool, is_own: bool) -> None:
         """Note that a run begins.
 
         Args:
             is_new: it does not continue an earlier one.
             goes_on: it continues in this process, with the same object as its data.
+            is_own: what was saved was saved by this rank; the data of another one may stand elsewhere.
         """
         self._goes_on = goes_on
+        self._is_own = is_own
         if is_new:
             self.leave()
+            self.forget()
             self.has_ended = False
+
+    def forget(self) -> None:
+        """Note that the next pass is one over other data."""
+        self._unfinished, self.between = [], None
 
     def leave(self) -> None:
         """Note that a run has ended, and let go of its data and of all workers."""
+        if isinstance(self._opened, Replay):
+            self._unfinished = self._opened.passes()
         end_workers(self._workers)
-        self._workers = self._opened = None
+        self._workers = self._opened = self._restored = None
         self._cache.clear()
         self.is_open = False
 
@@ -79,13 +95,27 @@ class DataSource:
         kind = kind_of(data)
         if kind == "indexed" and self._samplers:
             return {"samplers": self._samplers}
-        return data.state_dict() if kind == "stateful" else None
+        if kind != "stateful":
+            return None
+        # Data may know its place again only when it goes on.
+        return data.state_dict() if self._restored is None or self._restored.has_drawn else self._restored.data_state
+
+    def state_between(self, data: Any) -> Any:
+        """Return what is needed to begin the next pass as this process would; None for nothing."""
+        if self.between is not None:  # loaded, and not used yet
+            return self.between
+        keeper = _keeper(data)
+        if keeper is not None:
+            return {"data": deepcopy(keeper.state_dict())}
+        passes = self._opened.passes() if isinstance(self._opened, Replay) else self._unfinished
+        return {"passes": passes} if passes and not self.has_ended and _is_iterator(data) else None
 
     def open(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         """Return an iterator over the batches still to come.
 
         At the start of a pass the generators of the process are seeded for it. Inside a pass they
-        are left anywhere when data is drawn again, and as they were otherwise.
+        are left anywhere when data is drawn again, and as they were otherwise. Where several ranks
+        share the work they are seeded for each step: a checkpoint has the generators of one rank only.
 
         Args:
             data: the user's data.
@@ -94,22 +124,33 @@ class DataSource:
             open_core: how a plain engine opens data.
         """
         self.is_open = True
-        self._workers = self._opened = None
         if not position.pass_open:
-            self.has_ended = False
+            self._close_pass(data, seed)
+        elif not self._is_own and kind_of(data) in ("stateful", "stream"):
+            position = position._replace(data_state=None)
+        self._workers = self._opened = self._restored = None
+        if not position.pass_open:
             seed_pass(data, seed, position.data_pass)
-        kind = kind_of(data)
+        share, kind = Share(data), kind_of(data)
+        own_seed = seed if share.world_size == 1 else derive_seed(seed, "rank", share.rank)
         if kind == "sequence":
-            return open_core(data, position)
-        if kind == "indexed":
+            iterator = open_core(data, position)
+        elif kind == "indexed":
             iterator = self._open_indexed(data, seed, position)
         elif kind == "stateful":
-            iterator = self._open_stateful(data, seed, position, open_core)
+            iterator = self._open_stateful(data, own_seed, position, open_core)
         elif kind == "stream":
-            iterator = self._open_stream(data, seed, position)
+            iterator = self._open_stream(data, own_seed, position)
         else:
-            iterator = self._open_replayed(data, seed, position, open_core)
-        return _Watched(iterator, position, self._note_end)
+            iterator = self._open_replayed(data, own_seed, position, open_core)
+        if kind == "sequence" and share.world_size == 1:
+            return iterator
+        seed_step = partial(_seed_step, seed, position.data_pass, share.rank) if share.world_size > 1 else None
+        # The numbers of a batch in hand are those that were saved with it, or seeded for it already.
+        keep = position.batch if position.pass_open and position.stage in HOLDING and self._is_own else None
+        watched = _Watched(iterator, position, self._note_end, seed_step, keep)
+        self._restored = watched if position.data_state is not None else None
+        return watched
 
     # ------------------------------------------------------------------ one way for each kind
 
@@ -129,12 +170,16 @@ class DataSource:
                 return iter(())
             self._opened = stream = SavingStream(data, seed, position)
             self._workers = stream.iterator
-            return _draw_again(stream, position.batch - stream.number)
+            skip_exactly(stream, position.batch - stream.number)
+            return stream
         if position.pass_open and position.data_state is None:
             return self._open_replayed(data, seed, position, open_core)
         if position.pass_open and self.has_ended:
-            data.load_state_dict(position.data_state)
-            return iter(())  # some data would begin again at once
+            restore_between(data, position.data_state)
+            return iter(())
+        if position.pass_open and not position.batch and position.stage not in HOLDING:
+            restore_between(data, position.data_state)
+            return iter(data)
         return open_core(data, position)
 
     def _open_stream(self, loader: DataLoader[Any], seed: int, position: Position) -> Iterator[Any]:
@@ -142,18 +187,21 @@ class DataSource:
             return iter(())
         self._opened = stream = OpenedStream(loader, seed, position)
         self._workers = stream.iterator
-        return _draw_again(stream, position.batch - stream.number)
+        skip_exactly(stream, position.batch - stream.number)
+        return stream
 
     def _open_replayed(self, data: Any, seed: int, position: Position, open_core: Open) -> Iterator[Any]:
         if not position.pass_open:
-            self._opened = fresh = _Replayed(iter(data))
-            return fresh
+            self._opened = self._start_replay(data, seed, position.data_pass, self._unfinished)
+            return self._opened
         if self.has_ended:
             return iter(())
-        rng = entries_of(position.data_state).get("rng")
-        if self._goes_on and iter(data) is data:  # it stands where the run left it
-            self._opened = same = _Replayed(open_core(data, position), rng, has_begun=True)
-            return same
+        unknown = [{"data_pass": position.data_pass, "drawn": position.batch, "rng": None}]
+        passes = list(entries_of(position.data_state).get("passes", unknown))
+        if self._goes_on and _is_iterator(data):  # it stands where the run left it
+            now, iterator = passes.pop(), open_core(data, position)
+            self._opened = Replay(iterator, position.data_pass, passes, rng=now["rng"], drawn=position.batch)
+            return self._opened
         if position.stage in HOLDING:
             warnings.warn(
                 f"the run was left with a batch fetched for iteration {position.iteration + 1}: it is drawn again, "
@@ -161,12 +209,50 @@ class DataSource:
                 EngineWarning,
                 stacklevel=2,
             )
-        seed_pass(data, seed, position.data_pass)
-        self._opened = again = _Replayed(iter(data), rng)
-        return _draw_again(again, position.batch)
+        self._opened = self._draw_again(data, seed, passes)
+        return self._opened
+
+    def _start_replay(
+        self, data: Any, seed: int, data_pass: int, earlier: Sequence[Any], rng: dict[str, Any] | None = None
+    ) -> Replay:
+        if Share(data).world_size == 1:
+            return Replay(iter(data), data_pass, earlier, rng=rng)
+        isolated = IsolatedIterator(data, derive_seed(seed, data_pass, "stream"), 0)
+        return Replay(isolated, data_pass, earlier, is_isolated=True)
+
+    def _draw_again(self, data: Any, seed: int, passes: Sequence[dict[str, Any]]) -> Replay:
+        def start(data_pass: int, earlier: Sequence[Any], rng: dict[str, Any] | None) -> Replay:
+            seed_pass(data, seed, data_pass)
+            return self._start_replay(data, seed, data_pass, earlier, rng)
+
+        return draw_again(passes, start)
+
+    def _close_pass(self, data: Any, seed: int) -> None:
+        """Bring the data to where the next pass begins: after loading, to where the saved run had left it."""
+        between, self.between = entries_of(self.between), None
+        if isinstance(self._opened, Replay):
+            self._unfinished = self._opened.passes()
+        if self.has_ended or not _is_iterator(data):
+            self._unfinished = []
+        if "passes" in between:
+            self._unfinished = self._draw_again(data, seed, between["passes"]).passes()
+        elif "data" in between and self._is_own:
+            restore_between(_keeper(data), between["data"])
+        self.has_ended = False
 
     def _note_end(self) -> None:
         self.has_ended = True
+
+
+def _keeper(data: Any) -> Any:
+    """Return what keeps its place when it is iterated anew, if anything does: it may save it, too."""
+    if is_stream(data):  # workers have copies
+        return data.dataset if data.num_workers == 0 and has_state(data.dataset) else None
+    return data if kind_of(data) == "stateful" else None
+
+
+def _is_iterator(data: Any) -> bool:
+    return hasattr(type(data), "__next__")
 
 
 class Opened(Protocol):
@@ -181,13 +267,32 @@ class Opened(Protocol):
 
 
 class _Watched(Iterator[Any]):
-    """An iterator that tells when it has ended, and where it was when it failed."""
+    """An iterator that tells when it has ended, and where it was when it failed; it may seed each step."""
 
-    def __init__(self, iterator: Iterator[Any], position: Position, note_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        iterator: Iterator[Any],
+        position: Position,
+        note_end: Callable[[], None],
+        seed_step: Callable[[int], None] | None,
+        keep: int | None,
+    ) -> None:
         self._iterator = iterator
-        self._data_pass = position.data_pass
+        self._position = position
         self._batch = position.batch
         self._note_end = note_end
+        self._seed_step = seed_step
+        self._keep = keep
+
+    @property
+    def has_drawn(self) -> bool:
+        """Whether a batch was drawn since the data was opened."""
+        return self._batch != self._position.batch
+
+    @property
+    def data_state(self) -> Any:
+        """What the data was opened with."""
+        return self._position.data_state
 
     def __next__(self) -> Any:
         try:
@@ -196,38 +301,12 @@ class _Watched(Iterator[Any]):
             self._note_end()
             raise
         except Exception as error:
-            error.add_note(f"while the run waited for batch {self._batch} of pass {self._data_pass}")
+            error.add_note(f"while the run waited for batch {self._batch} of pass {self._position.data_pass}")
             raise
+        if self._seed_step is not None and self._batch != self._keep:
+            self._seed_step(self._batch)
         self._batch += 1
         return batch
-
-
-class _Replayed(Iterator[Any]):
-    """An iterator that knows where the generators stood when its first batch was drawn.
-
-    It may have drawn an order then, after handlers had drawn numbers of their own.
-
-    Attributes:
-        rng: that state of the generators; None before the first batch.
-    """
-
-    def __init__(self, iterator: Iterator[Any], rng: dict[str, Any] | None = None, *, has_begun: bool = False) -> None:
-        self.rng = rng
-        self._iterator = iterator
-        self._has_begun = has_begun
-
-    def __next__(self) -> Any:
-        if not self._has_begun:
-            self._has_begun = True
-            if self.rng is None:
-                self.rng = capture_rng()
-            else:
-                restore_rng(self.rng)
-        return next(self._iterator)
-
-    def state_dict(self, *, holds_batch: bool) -> dict[str, Any]:  # the same either way
-        """Return the state of the generators; it loads safely."""
-        return {"rng": self.rng}
 
 
 def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:
@@ -236,16 +315,15 @@ def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:
     Each pass and each rank has a stream of its own. Inside a pass, where nothing is known about the
     generators, they do not begin again with the first numbers of the pass.
     """
-    seed_everything(derive_seed(seed, data_pass, "main", Share(data).rank, batch))
+    seed_everything(_main_seed(seed, data_pass, Share(data).rank, batch))
 
 
-def _draw_again(iterator: Iterator[Any], count: int) -> Iterator[Any]:
-    """Return the iterator behind its first `count` batches.
+def _seed_step(seed: int, data_pass: int, rank: int, batch: int) -> None:
+    """Do the same for the step of one batch, at a tenth of the price."""
+    step_seed = _main_seed(seed, data_pass, rank, batch)
+    seed_generators(step_seed)
+    seed_accelerators(step_seed)
 
-    Raises:
-        ResumeMismatch: there are not that many.
-    """
-    drawn = skip(iterator, count)
-    if drawn < count:
-        raise ResumeMismatch({"batches": (f"at least {count}", drawn)})
-    return iterator
+
+def _main_seed(seed: int, data_pass: int, rank: int, batch: int) -> int:
+    return derive_seed(seed, data_pass, "main", rank, batch)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, get_worker_info
 
 from camshaft.deterministic._copy import copy_loader, plain_kind
-from camshaft.deterministic._data import has_state
+from camshaft.deterministic._data import has_state, restore_between
 from camshaft.deterministic._fetch import WorkerSetup
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._rng import isolated, seed_generators
@@ -74,6 +74,7 @@ class OpenedStream(Iterator[Any]):
         self._saves = loader.num_workers == 0 and has_state(loader.dataset)
         self._start = state.get("start")
         self._is_over = bool(state.get("has_ended", False))
+        self._restored: Mapping[str, Any] | None = state if "now" in state else None
         self._watched: _Watched | None = None
         tell_pass(loader, data_pass)
         self.number = self._restore(state, position.batch) if self._saves else 0
@@ -90,6 +91,7 @@ class OpenedStream(Iterator[Any]):
     def __next__(self) -> Any:
         if self._is_over:
             raise StopIteration
+        self._restored = None
         return next(self.iterator)
 
     def state_dict(self, *, holds_batch: bool) -> dict[str, Any] | None:
@@ -100,6 +102,8 @@ class OpenedStream(Iterator[Any]):
         """
         if not self._saves:
             return None
+        if self._restored is not None:  # a data set may know its place again only when it goes on
+            return dict(self._restored)
         if holds_batch:
             return {"start": self._start}
         has_ended = self._is_over or (self._watched is not None and self._watched.has_ended)
@@ -107,11 +111,14 @@ class OpenedStream(Iterator[Any]):
 
     def _restore(self, state: Mapping[str, Any], batch: int) -> int:
         """Put the data set where it was; return the number of the batch that it will give next."""
-        if "now" in state:
-            self._dataset.load_state_dict(deepcopy(state["now"]))
+        if "now" in state and batch:
+            if self._is_over:
+                restore_between(self._dataset, state["now"])
+            else:
+                self._dataset.load_state_dict(deepcopy(state["now"]))
             return batch
         if "start" in state:
-            self._dataset.load_state_dict(deepcopy(state["start"]))
+            restore_between(self._dataset, state["start"])
         else:
             self._start = deepcopy(self._dataset.state_dict())
         return 0

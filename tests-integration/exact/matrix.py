@@ -1,0 +1,173 @@
+"""Resume trainings of every kind from everywhere, and count how many do not go on bit for bit.
+
+    python tests-integration/exact/matrix.py                          the full count, some minutes
+    python tests-integration/exact/matrix.py --cases 40 --each 5      a slice, chosen by --seed
+    python tests-integration/exact/matrix.py --leave-out schedule     a check of the checker: it must find mismatches
+
+A case is a training that is not stopped. It writes down every event with a hash of its batch, its output and all
+generators, and takes checkpoints all over. A resume makes everything anew, loads one of them, goes on, and must write
+the same. Some resumes are resumed again. The last cases are processes of their own, killed by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from exact_cases import Case, Outcome, play
+from exact_data import KINDS, Workers
+from exact_job import EVERYWHERE, Setting
+from exact_kill import kill_and_resume
+
+COUNTS = (0, 1, 2, 4)
+LENGTHS = (None, 3, 4, 9, 12)  # a pass of most kinds has 6 batches
+LONG = ("single samples", "saving data")  # a pass has 23: parts of it tell as much
+PRECISIONS = ("full", "full", "bfloat16", "float16")
+SAVES = (EVERYWHERE, ("ITERATION_COMPLETED",), ("EPOCH_COMPLETED", "GET_BATCH_STARTED"), ("ITERATION_STARTED",))
+CHECKPOINTS = 16
+
+
+def settings_of(kind: str, choice: random.Random, device: str) -> Setting:
+    """Return a training over a kind of data, everything else chosen."""
+    length, accumulation, precision = choice.choice(LENGTHS), choice.choice((1, 3)), choice.choice(PRECISIONS)
+    if length is None and (kind in LONG or not KINDS[kind].has_end):
+        length = 5
+    is_plain = accumulation == 1 and precision == "full"
+    return Setting(
+        kind,
+        epoch_length=length,
+        max_epochs=choice.choice((2, 3)),
+        accumulation=accumulation,
+        precision=precision,
+        optimizer=choice.choice(("SGD", "AdamW")),
+        seeding=choice.choice((None, "sample", "batch")) if is_plain else None,
+        saves_at=choice.choice(SAVES),
+        order=choice.choice(("first", "last")),
+        ends_early=choice.choice(((), (), (2, 7))),
+        patience=choice.choice((2, 50)),
+        device=device,
+    )
+
+
+def cases_of_kinds(choice: random.Random, device: str) -> Iterator[Case]:
+    """Yield every kind of data in four trainings, in this process."""
+    for kind, _ in itertools.product(KINDS, range(4)):
+        setting = settings_of(kind, choice, device)
+        yield Case(setting, (setting,), CHECKPOINTS, seed=choice.randrange(10**6))
+
+
+def cases_of_workers(choice: random.Random, device: str) -> Iterator[Case]:
+    """Yield every number of workers, resumed with every other, persistent or not, and every prefetch factor."""
+    any_number = itertools.cycle([name for name, kind in KINDS.items() if kind.workers == "any"])
+    prefetch = itertools.cycle((1, 2, 5))
+    for count, persistent, start in itertools.product(COUNTS, (False, True), (None, None, None)):
+        setting = settings_of(next(any_number), choice, device)
+        setting = setting._replace(workers=Workers(count, persistent, next(prefetch), start), max_epochs=2)
+        others = tuple(
+            setting._replace(workers=Workers(other, choice.random() < 0.5, next(prefetch))) for other in COUNTS
+        )
+        yield Case(setting, others, 8, again=4, iterations=4, seed=choice.randrange(10**6))
+    for kind, each in KINDS.items():
+        if each.workers == "same":
+            setting = settings_of(kind, choice, device)._replace(workers=Workers(2, True, next(prefetch)), max_epochs=2)
+            yield Case(setting, (setting,), 6, again=3, iterations=4, seed=choice.randrange(10**6))
+    spawned = Setting("shuffled", Workers(1, True, 2, "spawn"), saves_at=("ITERATION_COMPLETED",), device=device)
+    yield Case(spawned, (spawned, spawned._replace(workers=Workers(2))), 4, again=0, seed=choice.randrange(10**6))
+
+
+def cases_of_kills(choice: random.Random) -> Iterator[tuple[Setting, tuple[Workers, ...], int]]:
+    """Yield trainings in processes of their own, and with which workers they go on after each kill."""
+    for kind in ("shuffled", "weighted", "endless sampler", "whole batches", "saving data", "iterable"):
+        setting = settings_of(kind, choice, "cpu")._replace(
+            epoch_length=choice.choice((5, 8)), max_epochs=3, patience=50
+        )
+        setting = setting._replace(saves_at=("ITERATION_COMPLETED", "EPOCH_COMPLETED"))
+        free = KINDS[kind].workers == "any"
+        workers = tuple(Workers(choice.choice((0, 2)) if free else 0, choice.random() < 0.5) for _ in range(3))
+        yield setting, workers, choice.randrange(10**6)
+
+
+def cases_of(seed: int, device: str) -> list[Case]:
+    """Return all cases but the killed ones."""
+    choice = random.Random(seed)
+    return [*cases_of_kinds(choice, device), *cases_of_workers(choice, device)]
+
+
+AXES: dict[str, Callable[[Outcome], str]] = {
+    "data": lambda each: each.whole.kind,
+    "workers saved x resumed": lambda each: f"{each.whole.workers.number} x {each.resumed.workers.number}",
+    "persistent saved x resumed": lambda each: (
+        f"{each.whole.workers.persistent:d} x {each.resumed.workers.persistent:d}"
+    ),
+    "prefetch saved x resumed": lambda each: f"{each.whole.workers.prefetch} x {each.resumed.workers.prefetch}",
+    "checkpoint asked for by": lambda each: each.whole.order,
+    "checkpoint taken after": lambda each: each.event,
+    "place": lambda each: each.place,
+    "epoch length": lambda each: str(each.whole.epoch_length),
+    "accumulation": lambda each: str(each.whole.accumulation),
+    "precision": lambda each: each.whole.precision,
+    "optimizer": lambda each: each.whole.optimizer,
+    "seeding": lambda each: str(each.whole.seeding),
+    "epochs ended early": lambda each: str(bool(each.whole.ends_early)),
+    "device": lambda each: each.whole.device,
+}
+
+
+def report(outcomes: list[Outcome]) -> str:
+    """Return how many resumes there were on each axis, and what went another way."""
+    lines = []
+    for axis, value_of in AXES.items():
+        counts = Counter(value_of(each) for each in outcomes)
+        lines.append(f"{axis}: " + ", ".join(f"{value or '-'} {count}" for value, count in sorted(counts.items())))
+    wrong = [each for each in outcomes if each.difference is not None]
+    lines += [
+        f"\n{each.whole}\nresumed as {each.resumed}\nfrom {each.event}, {each.place}: {each.difference}"
+        for each in wrong[:20]
+    ]
+    return "\n".join([*lines, f"\n{len(outcomes)} resumes, {len(wrong)} mismatches\n"])
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, help="how many cases, chosen by the seed (default: all)")
+    parser.add_argument("--each", type=int, help="resumes from each case at most")
+    parser.add_argument("--seed", type=int, default=0, help="decides the cases")
+    parser.add_argument("--device", default="cpu", help="where the model is")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that work side by side")
+    parser.add_argument("--kills", type=int, default=6, help="trainings killed by SIGKILL, each twice")
+    parser.add_argument("--leave-out", help="a part to keep out of the checkpoints")
+    return parser
+
+
+def main() -> int:
+    """Play the cases; return 1 if any resume went another way."""
+    options = make_parser().parse_args()
+    begun = time.perf_counter()
+    cases = cases_of(options.seed, options.device)
+    if options.cases is not None:
+        cases = random.Random(options.seed).sample(cases, options.cases)
+    if options.each is not None:
+        cases = [case._replace(resumes=options.each) for case in cases]
+    killed = list(cases_of_kills(random.Random(options.seed)))[: options.kills]
+    outcomes: list[Outcome] = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for played in pool.map(partial(play, left_out=options.leave_out), cases):
+            outcomes += played
+        for resumed in pool.map(kill_and_resume, *zip(*killed, strict=True)) if killed else ():
+            outcomes += resumed
+    seconds = time.perf_counter() - begun
+    sys.stdout.write(f"{report(outcomes)}{len(cases)} cases, {len(killed)} killed twice, in {seconds:.0f} s\n")
+    return int(not outcomes or any(each.difference is not None for each in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
