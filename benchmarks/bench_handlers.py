@@ -215,7 +215,7 @@ def cases_without_extras(training: Training, folder: Path) -> Iterator[Case]:
         stop_by_hand, 1.1, 1.1,
     )  # fmt: skip
     yield Case(
-        "TerminateOnNan", lambda engine: engine.add_event_handler(each, TerminateOnNan()), check_by_hand, 1.4, 60
+        "TerminateOnNan", lambda engine: engine.add_event_handler(each, TerminateOnNan()), check_by_hand, 1.2, 1.2
     )
     history, log = History(folder / "history.jsonl"), CSVLogger(folder / "log.csv")
     yield Case(
