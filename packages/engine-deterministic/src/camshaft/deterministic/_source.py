@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -22,6 +23,8 @@ from camshaft.deterministic._stream import IsolatedIterator, OpenedStream, Savin
 from camshaft.engine import EngineWarning, Events, Position
 
 Open: TypeAlias = Callable[[Any, Position], Iterator[Any]]
+
+LOST_WORKER_S = 0.2
 
 # Where a run stands with a batch in hand that its position does not count yet.
 HOLDING = (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name)
@@ -296,7 +299,7 @@ class _Watched(Iterator[Any]):
 
     def __next__(self) -> Any:
         try:
-            batch = next(self._iterator)
+            batch = self._draw()
         except StopIteration:
             self._note_end()
             raise
@@ -307,6 +310,15 @@ class _Watched(Iterator[Any]):
             self._seed_step(self._batch)
         self._batch += 1
         return batch
+
+    def _draw(self) -> Any:
+        try:
+            return next(self._iterator)
+        except (EOFError, OSError):
+            # Perhaps a worker was killed in the middle of its answer: torch names it a moment later, from a signal
+            # handler, wherever the program is by then. Let it be here.
+            time.sleep(LOST_WORKER_S)
+            raise
 
 
 def seed_pass(data: Any, seed: int, data_pass: int, batch: int = 0) -> None:
