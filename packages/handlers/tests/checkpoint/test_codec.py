@@ -180,6 +180,10 @@ def test_what_loads_safely_is_not_named(own_file: Path, content: Any) -> None:
     assert unsafe_keys(own_file, content) is None
 
 
+def test_a_file_that_cannot_be_read_back_is_not_judged(tmp_path: Path) -> None:
+    assert unsafe_keys(tmp_path / "unmounted.pt", {}) is None
+
+
 def test_a_bare_state_that_does_not_load_safely_is_noticed(tmp_path: Path) -> None:
     payload = types.SimpleNamespace()
     torch.save(payload, tmp_path / "file.pt")

@@ -10,6 +10,7 @@ import pytest
 
 from camshaft.handlers.checkpoint import _durable
 from camshaft.handlers.checkpoint._durable import (
+    leave_memory,
     make_directory,
     remove_leftovers,
     replacing,
@@ -161,6 +162,20 @@ def test_a_writable_directory_is_left_as_it_was(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_probe_that_cannot_be_closed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_close = os.close
+
+    def close(descriptor: int) -> None:
+        real_close(descriptor)
+        raise OSError(errno.EIO, "the server is gone")
+
+    monkeypatch.setattr(os, "close", close)
+    with pytest.raises(OSError, match="the server is gone"):
+        require_writable(tmp_path)
+    monkeypatch.undo()
+    assert names(tmp_path) == []
+
+
 def test_a_directory_that_takes_no_files_is_noticed() -> None:
     if not Path("/proc/self").exists():
         pytest.skip("needs /proc, where nobody can create files")
@@ -180,3 +195,12 @@ def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path) == [TEMPORARY]
     assert len(names(tmp_path)) == len(others) + 3
     assert (tmp_path / "precious").read_bytes() == b"old"
+
+
+def test_a_file_that_leaves_memory_stays_as_it_is_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"content" * 10_000)
+    leave_memory(path)
+    leave_memory(tmp_path / "missing.pt")
+
+    assert path.read_bytes() == b"content" * 10_000

@@ -105,16 +105,16 @@ def test_files_are_found_by_the_parts_of_their_names(directory: Path) -> None:
 def test_saved_lists_are_read(directory: Path, key: str) -> None:
     state = {key: [(10, "model_10.pt"), [20, "model_20.pt"]]}
 
-    assert read_saved(state, LATEST, directory) == [Item(10, "model_10.pt"), Item(20, "model_20.pt")]
+    assert read_saved(state, LATEST, None, directory) == [Item(10, "model_10.pt"), Item(20, "model_20.pt")]
 
 
 def test_what_is_gone_is_dropped_with_a_warning(directory: Path) -> None:
     (directory / "model_7.pt").symlink_to("model_10.pt")
     state = {"_saved": [(5, "model_5.pt"), (10, "model_10.pt")]}
     with pytest.warns(UserWarning, match=r"model_5\.pt.*gone"):
-        assert read_saved(state, LATEST, directory) == [Item(10, "model_10.pt")]
+        assert read_saved(state, LATEST, None, directory) == [Item(10, "model_10.pt")]
     with pytest.warns(UserWarning, match=r"model_7\.pt.*gone"):
-        assert read_saved({"_saved": [(7, "model_7.pt")]}, LATEST, directory) == []
+        assert read_saved({"_saved": [(7, "model_7.pt")]}, LATEST, None, directory) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_is_gone_is_dropped_with_a_warning(directory: Path) -> None:
 )
 def test_files_of_others_in_a_list_are_refused(directory: Path, filename: str) -> None:
     with pytest.raises(ValueError, match="must"):
-        read_saved({"_saved": [(1, filename)]}, LATEST, directory)
+        read_saved({"_saved": [(1, filename)]}, LATEST, None, directory)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,19 @@ def test_files_of_others_in_a_list_are_refused(directory: Path, filename: str) -
 )  # fmt: skip
 def test_lists_that_are_none_are_refused(directory: Path, state: Any) -> None:
     with pytest.raises(ArgumentError, match="state_dict"):
-        read_saved(state, LATEST, directory)
+        read_saved(state, LATEST, None, directory)
 
 
 def test_a_state_must_be_a_mapping(directory: Path) -> None:
     with pytest.raises(ArgumentTypeError):
-        read_saved([(1, "model_1.pt")], LATEST, directory)
+        read_saved([(1, "model_1.pt")], LATEST, None, directory)
 
 
 def test_without_a_directory_names_are_taken_as_they_are() -> None:
-    assert read_saved({"_saved": [(1, "s3://bucket/model")]}, LATEST, None) == [Item(1, "s3://bucket/model")]
+    assert read_saved({"_saved": [(1, "s3://bucket/model")]}, LATEST, None, None) == [Item(1, "s3://bucket/model")]
+
+
+@pytest.mark.parametrize("filename", ["other_1.pt", "best_model_1.pt"])
+def test_a_list_that_names_files_of_another_object_is_refused(tmp_path: Path, filename: str) -> None:
+    with pytest.raises(ArgumentError, match="not this handler's to remove"):
+        read_saved({"_saved": [(1, filename)]}, LATEST, "model", tmp_path)

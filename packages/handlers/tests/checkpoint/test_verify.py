@@ -158,6 +158,15 @@ def test_hard_links_are_refused_unless_trusted(own_file: Path, content: Any, sam
     assert same(content, read_payload(link, trusted=True)[0])
 
 
+def test_a_rename_that_a_loss_of_power_left_half_done_refuses_nothing(own_file: Path, content: Any, same: Same) -> None:
+    os.link(own_file, own_file.with_name(".camshaft-0123456789abcdef.tmp"))
+    assert same(content, read_payload(own_file)[0])
+
+    os.link(own_file, own_file.with_name("of_somebody_else.pt"))
+    with pytest.raises(CheckpointUnsafeError, match="3 names"):
+        read_payload(own_file)
+
+
 def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
     for path in (tmp_path / "pipe.pt", tmp_path):

@@ -109,9 +109,12 @@ def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | 
         file loads safely.
     """
     torch = require_torch()
-    with opened(path, trusted=True) as descriptor:
-        if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
-            return {"": "it is no archive, so its structure cannot be verified"}
+    try:
+        with opened(path, trusted=True) as descriptor:
+            if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
+                return {"": "it is no archive, so its structure cannot be verified"}
+    except OSError:  # what was written cannot be read just now, which says nothing of it
+        return None
     problem = _loading_problem(torch, path, mmap=True)
     if problem is None:
         return None
@@ -130,7 +133,7 @@ def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | 
 def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
     try:
         _load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
-    except OSError:  # what was written cannot be read just now, which says nothing of it
+    except OSError:
         return None
     except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
         # Not every file system can map files into memory.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.handlers.checkpoint._codec import SAVE_OPTIONS, unsafe_keys, write_nothing, write_payload
 from camshaft.handlers.checkpoint._durable import (
+    leave_memory,
     make_directory,
     remove_leftovers,
     replacing,
@@ -92,6 +93,7 @@ class DiskSaver(BaseSaveHandler):
         self.save_on_rank = save_on_rank
         self.save_options = kwargs
         self._checked: set[str] = set()
+        self._last_path: Path | None = None
         self._lock = DirectoryLock(self.dirname)
         self._create_dir, self._is_prepared = create_dir, False
         if self.is_writer:
@@ -125,7 +127,7 @@ class DiskSaver(BaseSaveHandler):
         with _as_write_error("written", path), self._turn():
             number = (self._lock.last_number or 0) + 1
             self._write(checkpoint, path, replace(record, save_number=number))
-            self._lock.last_number = number
+            self._lock.last_number, self._last_path = number, path
         self._warn_if_unsafe(checkpoint, path, metadata)
 
     def remove(self, filename: str) -> None:
@@ -201,6 +203,8 @@ class DiskSaver(BaseSaveHandler):
             yield
 
     def _write(self, checkpoint: Any, path: Path, record: CheckpointRecord) -> None:
+        if self._last_path is not None:
+            leave_memory(self._last_path)  # room for the new one: finding other room may take longer than writing
         way = replacing if self.atomic else writing_in_place
         with way(path, durable=self.durable) as descriptor:
             size_bytes = write_payload(descriptor, checkpoint, record, self.save_options)

@@ -76,8 +76,11 @@ def writing_in_place(final: Path, *, durable: bool) -> Iterator[int]:
 def require_writable(directory: Path) -> None:
     """Create a file in a directory and remove it again."""
     path = _temporary_path(directory)
-    os.close(os.open(path, _CREATE, _FILE_MODE))
-    path.unlink()
+    descriptor = os.open(path, _CREATE, _FILE_MODE)
+    try:
+        os.close(descriptor)
+    finally:
+        path.unlink()
 
 
 def _temporary_path(directory: Path) -> Path:
@@ -102,6 +105,17 @@ def begin_sync(descriptor: int, offset: int, size_bytes: int) -> None:
         # stay in memory: at this moment none of them can be forgotten. A hint: where it fails, syncing takes longer.
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+
+def leave_memory(path: Path) -> None:
+    """Let the kernel forget the content of a file that is on the disk; a hint, so a file that is gone is no error."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

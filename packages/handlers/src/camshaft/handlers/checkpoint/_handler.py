@@ -281,7 +281,7 @@ class Checkpoint(SavedList):
             NoCheckpointError: there is no such file.
             ArgumentError: names of this handler have no such part.
         """
-        own = {"name": name_for(self.to_save)} if self.to_save and "name" in self._naming.pattern.fields else {}
+        own = {"name": self._name} if self._name and "name" in self._naming.pattern.fields else {}
         path = find_file(self._directory(), self._naming, {**own, **filename_components})
         load_objects(to_load, path, **(load_kwargs or {}))
 
@@ -308,7 +308,7 @@ class Checkpoint(SavedList):
         """
         directory = self._directory()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
-        files = own_files(directory, self._naming, name_for(self.to_save) if self.to_save else None)
+        files = own_files(directory, self._naming, self._name)
         report = load_newest(
             directory, files, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
         )

@@ -89,12 +89,13 @@ def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) ->
     )
 
 
-def read_saved(state: object, naming: Naming, directory: Path | None) -> list[Item]:
+def read_saved(state: object, naming: Naming, name: str | None, directory: Path | None) -> list[Item]:
     """Return the retention list that a handler's saved state holds.
 
     Args:
         state: What `Checkpoint.state_dict` gave out.
         naming: How the handler's files are called.
+        name: Name of their object, or ``"checkpoint"``; None for any.
         directory: Where they are; None when it is not a directory that they are kept in.
 
     Raises:
@@ -112,10 +113,10 @@ def read_saved(state: object, naming: Naming, directory: Path | None) -> list[It
         return items
     for item in items:
         require_bare_name(item.filename)
-        if naming.parse(item.filename) is None:
+        if naming.parse(item.filename, name=name) is None:
             raise ArgumentError(
                 f"`state_dict` must name files called like {naming.pattern.template!r} with the prefix "
-                f"{naming.prefix!r}, got {item.filename!r}; it is not this handler's to remove"
+                f"{naming.prefix!r} and the name {name!r}, got {item.filename!r}; it is not this handler's to remove"
             )
     return [item for item in items if _is_there(directory / item.filename)]
 

@@ -7,9 +7,8 @@ import sys
 
 def current_rank() -> int:
     """Return the number of this process among those that train together, 0 if it is alone."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
+    if is_distributed():
+        return int(sys.modules["torch.distributed"].get_rank())
     runtime = sys.modules.get("torch_xla.runtime")
     return int(runtime.global_ordinal()) if runtime is not None else 0
 

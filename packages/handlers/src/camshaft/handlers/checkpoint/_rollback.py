@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import Engine, State
+from camshaft.handlers._number import is_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,7 +83,7 @@ class Snapshot:
             value = waiting.pop()
             if id(value) in self._recorded:
                 continue
-            if _is_tensor(value):
+            if is_tensor(value):
                 self._recorded[id(value)] = value
                 self._record_tensor(value)
             elif type(value) in _MAPPINGS + _COLLECTIONS:
@@ -152,8 +153,3 @@ def _keeps_state_in_attributes(value: Any) -> bool:
         return isinstance(value, Engine)
     known = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.amp.GradScaler)
     return isinstance(value, (Engine, *known))
-
-
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from camshaft.handlers.checkpoint._collect import Objects
 from camshaft.handlers.checkpoint._directory import DiskSaver
 from camshaft.handlers.checkpoint._own_files import read_saved
-from camshaft.handlers.checkpoint._request import Naming
+from camshaft.handlers.checkpoint._request import Naming, name_for
 from camshaft.handlers.checkpoint._retention import Item, best, ranked
 
 
 class SavedList:
     """What a handler has saved and not removed, lowest priority first."""
 
+    to_save: Objects
     save_handler: Any
     _naming: Naming
 
@@ -52,10 +54,15 @@ class SavedList:
         """
         directory = self.save_handler.dirname if isinstance(self.save_handler, DiskSaver) else None
         # The order is that of the list: of equal priorities the last one stays the last.
-        self._saved = ranked(read_saved(state_dict, self._naming, directory), greater_or_equal=True)
+        self._saved = ranked(read_saved(state_dict, self._naming, self._name, directory), greater_or_equal=True)
         # The latest has the highest step; which of several scores was the last to be saved is not told.
         is_by_step = bool(self._saved) and self._naming.score_function is None
         self._newest = self._saved[-1].filename if is_by_step else None
+
+    @property
+    def _name(self) -> str | None:
+        """What the files' object is called; None while it is not known."""
+        return name_for(self.to_save) if self.to_save else None
 
     def _located(self, filename: str) -> Path | str:
         return self.save_handler.dirname / filename if isinstance(self.save_handler, DiskSaver) else filename

@@ -21,6 +21,7 @@ from camshaft.handlers.checkpoint._archive import (
 )
 from camshaft.handlers.checkpoint._checksum import checksum_of, read_at
 from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointUnsafeError
+from camshaft.handlers.checkpoint._naming import is_temporary
 from camshaft.handlers.checkpoint._record import (
     MARK,
     TAIL_BYTES,
@@ -71,11 +72,18 @@ def opened(path: str | os.PathLike[str], *, trusted: bool = False) -> Iterator[i
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointUnsafeError(f"{path}: it is no regular file")
-        if status.st_nlink > 1 and not trusted:
+        if status.st_nlink > 1 and not trusted and status.st_nlink > 1 + _count_own_links(Path(path), status):
             raise CheckpointUnsafeError(f"{path}: it has {status.st_nlink} names; copy the file, or give trusted=True")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _count_own_links(path: Path, status: os.stat_result) -> int:
+    """Return under how many of our temporary names a file is there too: lost power may leave a rename half done."""
+    with os.scandir(path.parent) as entries:
+        others = [entry for entry in entries if is_temporary(entry.name) and entry.name != path.name]
+        return sum(os.path.samestat(entry.stat(follow_symlinks=False), status) for entry in others)
 
 
 def read_record(path: str | os.PathLike[str]) -> CheckpointRecord | None:
