@@ -6,9 +6,12 @@ older one is loaded and both are named in the report, or what was loaded is bit 
 
 from __future__ import annotations
 
+import io
 import random
+import struct
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,12 +47,26 @@ def swap_two_blocks(content: bytearray, choose: random.Random) -> None:
     content[one : one + BLOCK_BYTES], content[other : other + BLOCK_BYTES] = second, first
 
 
+def swap_two_records(content: bytearray, choose: random.Random) -> None:
+    """Exchange two tensors of one size."""
+    starts: dict[int, list[int]] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            name_bytes, extra_bytes = struct.unpack_from("<2H", content, entry.header_offset + 26)
+            starts.setdefault(entry.file_size, []).append(entry.header_offset + 30 + name_bytes + extra_bytes)
+    size_bytes, places = choose.choice([each for each in starts.items() if each[0] > 100 and len(each[1]) > 1])
+    one, other = choose.sample(places, 2)
+    first, second = content[one : one + size_bytes], content[other : other + size_bytes]
+    content[one : one + size_bytes], content[other : other + size_bytes] = second, first
+
+
 # Name, what is done, and how often in the full count and in the slice.
 DAMAGES: tuple[tuple[str, Damage, int, int], ...] = (
     ("bit flips", flip_a_bit, 10_000, 150),
     ("truncations", cut_off, 1_000, 30),
     ("zeroed blocks", zero_a_block, 1_000, 30),
     ("swapped blocks", swap_two_blocks, 500, 20),
+    ("swapped records", swap_two_records, 500, 20),
 )
 KINDS = ("own", "plain")
 

@@ -35,6 +35,7 @@ from camshaft.handlers import Checkpoint, CheckpointError, DiskSaver, restore_la
 
 CANARY = "canary"
 BOMB_BYTES = 1 << 28
+LARGE_BYTES = 1 << 26
 SLACK_BYTES = 8 << 20  # what the interpreter takes for itself on the way
 
 Plant = Callable[[Path], object]
@@ -123,6 +124,7 @@ def plants() -> dict[str, Plant]:
         "tensor larger than its storage": archive(pickled.replace(b"K\x10tq", b"J\xff\xff\xff\x7ftq")),
         "entry that climbs": archive(pickled, {f"archive/../../{CANARY}": b"harm"}),
         "entry with an absolute path": archive(pickled, {f"/tmp/{CANARY}": b"harm"}),  # noqa: S108  # never made
+        "large and hostile": archive(pickles()["os.mkdir"], {"archive/data/9": bytes(LARGE_BYTES)}),
         "plain pickle": pickles()["os.mkdir"],
         "shell script": b"#!/bin/sh\ntouch canary\n",
         "scripted model": archive(pickled, {"archive/constants.pkl": pickles()["os.mkdir"]}),
@@ -190,6 +192,8 @@ def met_in_a_process(plant: Plant) -> str:
         saver = DiskSaver(directory)
         Checkpoint({"model": model}, saver)(engine)
         saver.close()
+        # What is imported on first use is no part of what a file takes.
+        restore_latest(directory, {"model": nn.Linear(4, 4)})
         (Path(name) / "elsewhere.pt").write_bytes(archive(honest_pickle()))
         (Path(name) / "harm.py").write_text(f"open({CANARY!r}, 'w').close()")
         path = directory / "model_2.pt"
@@ -210,6 +214,60 @@ def met_in_a_process(plant: Plant) -> str:
         return found or ("" if status == 0 else f"the process ended with {status}")
 
 
+def foreign_names(root: Path) -> list[str]:
+    """Return names that a list of kept checkpoints must not hold: none of them is the handler's to remove."""
+    return [
+        "../elsewhere.pt",
+        str(root / "elsewhere.pt"),
+        "notes.txt",
+        "best_model_1.pt",
+        "other_1.pt",
+        "folder/model_1.pt",
+        "../checkpoints/model_1.pt",
+        "model_1.pt/../notes.txt",
+        "..",
+        ".",
+        "",
+        "model_1\0.pt",
+    ]
+
+
+def problems_of_list(number: int) -> str:
+    """Load a list of kept checkpoints with a foreign name, save on, and return what went wrong, or nothing."""
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore", EngineWarning)
+        root = Path(name)
+        directory, foreign = root / "checkpoints", foreign_names(root)[number]
+        (directory / "folder").mkdir(parents=True)
+        bystanders = [
+            "elsewhere.pt",
+            *(f"checkpoints/{each}" for each in ("notes.txt", "other_1.pt", "best_model_1.pt")),
+        ]
+        for each in (*bystanders, "checkpoints/folder/model_1.pt"):
+            (root / each).write_bytes(b"somebody's")
+        before = outside(root / "none")
+        model = nn.Linear(4, 4)
+        saver = DiskSaver(directory, require_empty=False)
+        handler = Checkpoint({"model": model}, saver, n_saved=1)
+        saver({"model": model.state_dict(), "checkpointer": {"_saved": [(1, foreign)]}}, "checkpoint_1.pt")
+        kept = handler.state_dict()
+        try:
+            Checkpoint.load_objects({"model": model, "checkpointer": handler}, directory / "checkpoint_1.pt")
+        except ValueError:
+            found = (
+                "" if handler.state_dict() == kept else f"a list with {foreign!r} was refused and taken all the same"
+            )
+        else:
+            found = f"a list with {foreign!r} was taken"
+        engine: Engine[None, None] = Engine(lambda engine, batch: None)
+        for engine.state.iteration in (5, 6):
+            handler(engine)
+        saver.close()
+        after = outside(root / "none")
+        gone = sorted(path for path, content in before.items() if after.get(path) != content)
+        return "; ".join(filter(None, [found, f"{gone} are gone or changed" if gone else ""]))
+
+
 def run(full: bool) -> Outcome:
     """Meet every file, or in the slice every third."""
     losses = []
@@ -218,7 +276,12 @@ def run(full: bool) -> Outcome:
         problem = met_in_a_process(plant)
         if problem:
             losses.append(f"{name}: {problem}")
-    return Outcome("G10 hostile files", len(chosen), len(losses), "; ".join(losses) or ", ".join(dict(chosen)))
+    places = range(len(foreign_names(Path()))) if full else range(2)
+    for place in places:
+        problem = problems_of_list(place)
+        losses += [problem] if problem else []
+    detail = "; ".join(losses) or f"{len(places)} foreign names in lists, and {', '.join(dict(chosen))}"
+    return Outcome("G10 hostile files", len(chosen) + len(places), len(losses), detail)
 
 
 if __name__ == "__main__":
