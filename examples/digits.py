@@ -104,12 +104,12 @@ def main() -> None:
             last = Events.ITERATION_COMPLETED(once=job.trainer.position.iteration + options.stop_after)
             job.trainer.add_event_handler(last, os._exit, 137)
         job.trainer.run(job.training_data, max_epochs=options.epochs, seed=options.seed)
-        job.history.draw(folder / "learning-curve.png")
+        job.history.plot(folder / "learning-curve.png")
     except (EngineError, OSError, ValueError) as error:
         sys.exit(f"digits.py: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         sys.exit("digits.py: interrupted; --resume goes on")
-    print(f"accuracy     {job.history.rows[-1]['accuracy']:.2%}")
+    print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
     print(f"time         {time.perf_counter() - begun:.1f} s")
     print(f"checkpoints  {job.checkpoints}")
     print(f"parameters   {job.hash_parameters()}")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
@@ -19,7 +16,15 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from camshaft.engine import Engine, Events
-from camshaft.handlers import Checkpoint, EarlyStopping, ProgressBar, TerminateOnNan, global_step_from_engine
+from camshaft.handlers import (
+    Checkpoint,
+    EarlyStopping,
+    History,
+    LRScheduler,
+    ProgressBar,
+    TerminateOnNan,
+    global_step_from_engine,
+)
 from camshaft.supervised import attach_metrics, create_supervised_evaluator, create_supervised_trainer
 
 SAVE_EVERY = 20  # iterations from one checkpoint to the next
@@ -66,35 +71,6 @@ def make_model() -> nn.Module:
     )  # fmt: skip
 
 
-class History:
-    """A line per epoch in a file. It is saved in the checkpoints: restoring one cuts the lines that came later."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-
-    def add(self, **row: float) -> None:
-        """Add the line of an epoch."""
-        self.load_state_dict({"rows": [*self.rows, row]})
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all lines."""
-        return {"rows": [dict(row) for row in self.rows]}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put these lines into the file."""
-        self.rows = [dict(row) for row in state_dict["rows"]]
-        self.path.write_text("".join(f"{json.dumps(row)}\n" for row in self.rows))
-
-    def draw(self, path: Path) -> None:
-        """Draw the learning curves."""
-        figure = Figure(figsize=(9, 3), layout="constrained")
-        for axes, name in zip(figure.subplots(1, 3), ("train_loss", "loss", "accuracy"), strict=True):
-            axes.plot([row["epoch"] for row in self.rows], [row[name] for row in self.rows], marker="o")
-            axes.set(xlabel="epoch", title=name)
-        figure.savefig(path)
-
-
 class Job:
     """A training with everything that takes part in it."""
 
@@ -104,7 +80,6 @@ class Job:
         self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers)
         self.model = make_model().to(options.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=options.lr)
-        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=0.75)
         self.history = History(folder / "history.jsonl")
         where: dict[str, Any] = {"device": options.device, "amp_mode": "amp" if options.amp else None}
         self.trainer = create_supervised_trainer(self.model, self.optimizer, cross_entropy, deterministic=True, **where)
@@ -124,28 +99,30 @@ class Job:
         bar = ProgressBar(running_average=0.9)
         bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
         trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(self.validation_data))
+        self.history.attach(trainer, values=self.read_results)
+        schedule = LRScheduler(torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=0.75))
+        schedule.attach(trainer, Events.EPOCH_COMPLETED)
         stopping = EarlyStopping(5, lambda engine: -engine.state.metrics["loss"], trainer)
         stopping.attach(evaluator)
         epoch = global_step_from_engine(trainer)
         best = Checkpoint({"model": self.model}, folder, "best", score_name="accuracy", global_step_transform=epoch)
         evaluator.add_event_handler(Events.COMPLETED, best)
         everything = {
-            "trainer": trainer, "model": self.model, "optimizer": self.optimizer, "schedule": self.schedule,
+            "trainer": trainer, "model": self.model, "optimizer": self.optimizer, "schedule": schedule,
             "history": self.history, "stopping": stopping, "best": best, "bar": bar,
         }  # fmt: skip
         latest = Checkpoint(everything, folder, "latest", n_saved=2)
         trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY) | Events.EPOCH_COMPLETED, latest)
         return latest
 
-    def end_epoch(self, trainer: Engine[Any, Any]) -> None:
-        """Evaluate the model, note the results, and lower the learning rate."""
-        results = self.evaluator.run(self.validation_data).metrics
-        self.history.add(
-            epoch=trainer.state.epoch, lr=self.optimizer.param_groups[0]["lr"],
-            train_loss=trainer.state.metrics["loss"], loss=results["loss"], accuracy=results["accuracy"],
-        )  # fmt: skip
-        self.schedule.step()
+    def read_results(self, trainer: Engine[Any, Any]) -> dict[str, float]:
+        """Return what an epoch is remembered by."""
+        results = self.evaluator.state.metrics
+        return {
+            "lr": self.optimizer.param_groups[0]["lr"], "train/loss": trainer.state.metrics["loss"],
+            "validation/loss": results["loss"], "validation/accuracy": results["accuracy"],
+        }  # fmt: skip
 
     def restore(self) -> None:
         """Go back to the newest sound checkpoint; a run that was stopped before its first one starts again."""
@@ -153,7 +130,6 @@ class Job:
             report = self.latest.restore_latest()
             print(f"resumed behind iteration {report.step}, from {report.path}")
         else:
-            self.history.load_state_dict({"rows": []})
             print("no checkpoint was written yet: the run starts again")
 
     def hash_parameters(self) -> str:

@@ -60,7 +60,7 @@ def expected(never_stopped: Path) -> tuple[str, list[str]]:
 def test_full_run_reaches_97_percent(tmp_path: Path) -> None:
     printed = finished(tmp_path)
 
-    accuracy = max(json.loads(line)["accuracy"] for line in history(tmp_path))
+    accuracy = max(json.loads(line)["validation/accuracy"] for line in history(tmp_path))
     assert accuracy >= 0.97
     assert parameter_hash(printed)
     assert (newest(tmp_path) / "learning-curve.png").read_bytes().startswith(b"\x89PNG")

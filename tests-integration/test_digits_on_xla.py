@@ -37,7 +37,7 @@ def history(run_dir: Path) -> list[str]:
 def test_training_on_xla_learns(never_stopped: tuple[str, list[str], Path]) -> None:
     _, lines, _ = never_stopped
 
-    assert json.loads(lines[-1])["accuracy"] > 0.85
+    assert json.loads(lines[-1])["validation/accuracy"] > 0.85
 
 
 def test_what_was_saved_on_xla_is_read_without_it(never_stopped: tuple[str, list[str], Path]) -> None:

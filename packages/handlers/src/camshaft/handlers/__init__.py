@@ -8,7 +8,7 @@ from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._global_step import global_step_from_engine
 from camshaft.handlers._history import History
 from camshaft.handlers._logger import Logger
-from camshaft.handlers._lr_range_test import LRCurve, lr_range_test
+from camshaft.handlers._lr_range import LRCurve, lr_range_test
 from camshaft.handlers._lr_scheduler import LRScheduler, with_warmup
 from camshaft.handlers._mlflow_logger import MLflowLogger
 from camshaft.handlers._moving_average import ExponentialMovingAverage

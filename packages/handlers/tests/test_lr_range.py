@@ -6,7 +6,7 @@ import pytest
 
 from camshaft.engine import ArgumentError, Engine, Events
 from camshaft.handlers import LRCurve, lr_range_test
-from camshaft.handlers._lr_range_test import suggest
+from camshaft.handlers._lr_range import suggest
 
 torch = pytest.importorskip("torch")
 
