@@ -111,3 +111,5 @@ def test_a_schedule_made_after_the_passes_sees_their_steps():
     passes.backward(weight.sum())
     passes.step()
     schedule.step()  # it would warn, had it not seen the optimizer's step
+
+    assert schedule.get_last_lr() == [0.1]

@@ -133,7 +133,7 @@ def test_other_files_do_not_make_a_directory_full(tmp_path: Path) -> None:
     for name in ("notes.txt", "events.log", "model.onnx"):
         (tmp_path / name).write_text("something")
 
-    DiskSaver(tmp_path)
+    assert DiskSaver(tmp_path).dirname == tmp_path
 
 
 @pytest.mark.parametrize("make", ["file", "file/below", "/proc/none", "/proc"])

@@ -99,7 +99,7 @@ def test_a_lock_ends_with_its_last_user(tmp_path: Path, hold: Callable[[Path], s
     del lock
     gc.collect()
 
-    hold(tmp_path)
+    assert hold(tmp_path).poll() is None  # another process has it now
 
 
 def test_a_copy_holds_nothing(tmp_path: Path) -> None:
