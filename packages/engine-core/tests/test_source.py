@@ -158,3 +158,8 @@ def test_a_lasting_iterator_compares_no_batches() -> None:
 def test_an_iterator_of_the_standard_library_is_used_as_it_is() -> None:
     for iterator in (iter([1]), iter({}), map(str, "a"), (each for each in "a")):
         assert as_lasting(iterator) is iterator
+
+
+def test_a_loader_that_is_its_own_iterator_starts_again_inside_a_pass_with_a_warning() -> None:
+    with pytest.warns(EngineWarning, match="behind batch 2"):
+        assert list(as_lasting(open_data(OwnIterator(["a", "b", "c"]), INSIDE))) == ["a", "b", "c"]

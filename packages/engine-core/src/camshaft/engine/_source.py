@@ -70,7 +70,7 @@ def open_data(data: Any, position: Position) -> Iterator[Any]:
     if is_sequence(data):
         return _by_index(data, position.batch)
     iterator: Iterator[Any] = iter(data)
-    if iterator is data:
+    if iterator is data and data_length(data) is None:  # with a length it is a loader that begins again
         _warn_of_lost_batch(position)
     elif position.batch:
         warnings.warn(
