@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camshaft.engine import ArgumentError
-from camshaft.engine._schedule import Once, Periodic, as_count, is_integer, make_schedule
+from camshaft.engine._schedule import Once, Periodic, make_schedule
+from camshaft.engine._value import as_integer, is_integer
 
 small = st.integers(0, 12)
 
@@ -106,7 +107,7 @@ def test_integers_of_any_kind_count_and_bools_do_not() -> None:
 def test_numpy_integers_count_and_numpy_bools_do_not() -> None:
     numpy = importlib.import_module("numpy")
 
-    assert as_count("every", numpy.int64(3), least=1) == 3
-    assert type(as_count("every", numpy.int32(3), least=1)) is int
+    assert as_integer("every", numpy.int64(3), least=1) == 3
+    assert type(as_integer("every", numpy.int32(3), least=1)) is int
     assert not is_integer(numpy.bool_(True))
     assert not is_integer(numpy.float64(3))

@@ -15,8 +15,8 @@ from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, 
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Position
-from camshaft.engine._saved import Stateful
 from camshaft.engine._state import State
+from camshaft.engine._value import Stateful, accepts, as_integer, has_state, is_integer, is_sequence, length_of
 
 __all__ = [
     "ArgumentError",
@@ -37,4 +37,10 @@ __all__ = [
     "StateDictError",
     "Stateful",
     "__version__",
+    "accepts",
+    "as_integer",
+    "has_state",
+    "is_integer",
+    "is_sequence",
+    "length_of",
 ]

@@ -6,28 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._errors import ArgumentError
+from camshaft.engine._value import accepts, signature_of
 
 if TYPE_CHECKING:
     from inspect import Signature
 
 Call = Callable[..., Any]
-
-
-def signature_of(function: Call) -> Signature | None:
-    """Return the signature of `function`, None for builtins that have none."""
-    # Imported here: inspect takes longer to load than all of this package.
-    import inspect
-
-    try:
-        return inspect.signature(function)
-    except (ValueError, TypeError):
-        return None
-
-
-def accepts(function: Call, count: int) -> bool:
-    """Tell whether `function` can be called with `count` positional arguments."""
-    signature = signature_of(function)
-    return signature is None or _binds(signature, (None,) * count, {})
 
 
 def make_call(handler: Call, args: Sequence[Any], kwargs: Mapping[str, Any], extra: int) -> Call | None:
@@ -100,7 +84,7 @@ def require_step(process_function: object) -> None:
     Raises:
         ArgumentError: it is not callable, or not with two arguments.
     """
-    if not callable(process_function) or not accepts(process_function, 2):
+    if not callable(process_function) or not accepts(process_function, None, None):
         raise ArgumentError(
             f"`process_function` must be callable as process_function(engine, batch), got {process_function!r}"
         )

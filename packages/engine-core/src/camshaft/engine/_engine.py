@@ -17,9 +17,10 @@ from camshaft.engine._firing import Suspended
 from camshaft.engine._loop import Loop
 from camshaft.engine._plan import Request, RunPlan, Standing, make_plan
 from camshaft.engine._position import Cursor, Position, implied_position
-from camshaft.engine._saved import Saved, Stateful, read, write
+from camshaft.engine._saved import Saved, read, write
 from camshaft.engine._source import data_length, is_stateful, open_data
 from camshaft.engine._state import RUN_FIELDS, Batch, Output, State
+from camshaft.engine._value import Stateful
 
 if TYPE_CHECKING:
     from logging import Logger

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError
 from camshaft.engine._schedule import make_schedule
+from camshaft.engine._value import accepts
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -86,9 +87,7 @@ class CallableEventWithFilter:
             )
         if event_filter is None:
             return FilteredEvent(self.event, make_schedule(every, once, before, after))
-        from camshaft.engine._calling import accepts
-
-        if not callable(event_filter) or not accepts(event_filter, 2):
+        if not callable(event_filter) or not accepts(event_filter, None, None):
             raise ArgumentError(f"`event_filter` must be callable with (engine, value), got {event_filter!r}")
         return FilteredEvent(self.event, event_filter)
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from camshaft.engine._errors import ArgumentError
 from camshaft.engine._position import Position, implied_position
-from camshaft.engine._schedule import as_count, is_integer
 from camshaft.engine._source import data_length, require_data
 from camshaft.engine._state import State
+from camshaft.engine._value import as_integer, is_integer
 
 RESTART_HINT = "set `engine.state.max_epochs = None` (or `max_iters`) to start a new run"
 
@@ -64,10 +64,10 @@ class Request(NamedTuple):
             raise ArgumentError(f"`seed` must be an integer, got {seed!r}")
         return cls(
             data,
-            None if max_epochs is None else as_count("max_epochs", max_epochs, least=1),
-            None if epoch_length is None else as_count("epoch_length", epoch_length, least=1),
+            None if max_epochs is None else as_integer("max_epochs", max_epochs, least=1),
+            None if epoch_length is None else as_integer("epoch_length", epoch_length, least=1),
             None if seed is None else int(seed),  # type: ignore[call-overload]  # an integer, asked above
-            None if max_iters is None else as_count("max_iters", max_iters, least=1),
+            None if max_iters is None else as_integer("max_iters", max_iters, least=1),
         )
 
 

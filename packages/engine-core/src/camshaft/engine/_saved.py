@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from camshaft.engine._errors import ArgumentTypeError, StateDictError
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position
-from camshaft.engine._schedule import is_integer
+from camshaft.engine._value import Stateful, is_integer
 
 STAGES = (
     "EPOCH_STARTED", "GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED",
@@ -18,16 +18,6 @@ STAGES = (
 FLAGS = ("pass_open", "over", "awaits_data", "skips_epoch_completed")
 COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
 OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful")
-
-
-class Stateful(Protocol):
-    """Anything that saves and restores its own state."""
-
-    def state_dict(self) -> Any:
-        """Return the state, made of tensors, numbers, strings, lists and dicts."""
-
-    def load_state_dict(self, state_dict: Any, /) -> Any:
-        """Take the state over."""
 
 
 class Saved(NamedTuple):

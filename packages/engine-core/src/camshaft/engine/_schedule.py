@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from operator import index
 from typing import Any, NamedTuple, Protocol
 
 from camshaft.engine._errors import ArgumentError
+from camshaft.engine._value import as_integer
 
 
 class Schedule(Protocol):
@@ -71,28 +71,6 @@ class Once(NamedTuple):
         return value in self.values
 
 
-def is_integer(value: object) -> bool:
-    """Tell whether `value` is an integer of any kind, numpy's included; a bool is none."""
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
-        return False
-    try:
-        index(value)  # type: ignore[arg-type]  # the question is just whether it can be one
-    except TypeError:
-        return False
-    return True
-
-
-def as_count(name: str, value: object, least: int) -> int:
-    """Return `value` as an int of at least `least`.
-
-    Raises:
-        ArgumentError: `value` is no integer (a bool is none) or too small.
-    """
-    if not is_integer(value) or index(value) < least:  # type: ignore[arg-type]  # checked by is_integer
-        raise ArgumentError(f"`{name}` must be an integer of at least {least}, got {value!r}")
-    return index(value)  # type: ignore[arg-type]  # checked by is_integer
-
-
 def make_schedule(every: object = None, once: object = None, before: object = None, after: object = None) -> Schedule:
     """Turn the arguments of a filtered event into a schedule.
 
@@ -113,13 +91,13 @@ def make_schedule(every: object = None, once: object = None, before: object = No
         if every is not None or before is not None or after is not None:
             raise ArgumentError("`once` must stand alone, got it together with `every`, `before` or `after`")
         values: Iterable[object] = once if isinstance(once, Iterable) else (once,)
-        due = sorted({as_count("once", value, least=1) for value in values})
+        due = sorted({as_integer("once", value, least=1) for value in values})
         if not due:
             raise ArgumentError(f"`once` must name at least one value, got {once!r}")
         return Once(tuple(due))
-    step = 1 if every is None else as_count("every", every, least=1)
-    stop = None if before is None else as_count("before", before, least=0)
+    step = 1 if every is None else as_integer("every", every, least=1)
+    stop = None if before is None else as_integer("before", before, least=0)
     if after is not None:
-        return Periodic(as_count("after", after, least=0) + 1, step, stop)
+        return Periodic(as_integer("after", after, least=0) + 1, step, stop)
     # `every` alone counts from 0 (value % n == 0); inside a window it counts from the first value.
     return Periodic(1 if before is not None and every is not None else 0, step, stop)
