@@ -17,33 +17,19 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from bars import Figure, report
 
 import camshaft.engine
 from camshaft.engine import Engine, Events
 
 Thunk = Callable[[], object]
 PER_ITERATION = ("GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED")
-
-
-class Row(NamedTuple):
-    """One line of the table; `at_most` False: the figure must be at least the bar."""
-
-    what: str
-    figure: float
-    unit: str
-    bar: float
-    at_most: bool = True
-
-    def __str__(self) -> str:
-        reached = self.figure <= self.bar if self.at_most else self.figure >= self.bar
-        relation = "<=" if self.at_most else ">="
-        verdict = "ok" if reached else "MISSED"
-        return f"{self.what:<64} {self.figure:>8.2f} {self.unit:<3} {relation} {self.bar:<6g} {verdict}"
 
 
 def medians(cases: dict[str, Thunk], rounds: int) -> dict[str, float]:
@@ -184,7 +170,7 @@ def running(data: Any, attach: Callable[[Any], None] = lambda engine: None) -> T
 # ---------------------------------------------------------------------- the figures
 
 
-def figures_of_the_loop(iterations: int, rounds: int) -> list[Row]:
+def figures_of_the_loop(iterations: int, rounds: int) -> list[Figure]:
     """Compare with the bare loop and with handlers called by hand."""
     data = list(range(iterations))
     seconds = medians(
@@ -204,19 +190,19 @@ def figures_of_the_loop(iterations: int, rounds: int) -> list[Row]:
     bare = seconds["bare"]
     print(f"ns per iteration: bare loop {bare / iterations * 1e9:.1f}, engine {seconds['none'] / iterations * 1e9:.1f}")
     return [
-        Row("no handlers / bare loop", seconds["none"] / bare, "x", 1.6),
-        Row("100 handlers not due / bare loop", seconds["100 not due"] / bare, "x", 1.7),
-        Row("1 handler not due / no handlers", seconds["1 not due"] / seconds["none"], "x", 1.1),
-        Row("10 handlers not due / no handlers", seconds["10 not due"] / seconds["none"], "x", 1.1),
-        Row("100 handlers not due / no handlers", seconds["100 not due"] / seconds["none"], "x", 1.1),
-        Row("ten every=100, once, before/after, ... / bare loop", seconds["ten"] / bare, "x", 2.0),
-        Row("ten every=100, once, before/after, ... / by hand", seconds["ten"] / seconds["hand ten"], "x", 1.2),
-        Row("one ITERATION_COMPLETED handler / by hand", seconds["one"] / seconds["hand one"], "x", 3.0),
-        Row("a handler on all four iteration events / by hand", seconds["four"] / seconds["hand four"], "x", 3.0),
+        Figure("no handlers / bare loop", seconds["none"] / bare, at_most=1.6),
+        Figure("100 handlers not due / bare loop", seconds["100 not due"] / bare, at_most=1.7),
+        Figure("1 handler not due / no handlers", seconds["1 not due"] / seconds["none"], at_most=1.1),
+        Figure("10 handlers not due / no handlers", seconds["10 not due"] / seconds["none"], at_most=1.1),
+        Figure("100 handlers not due / no handlers", seconds["100 not due"] / seconds["none"], at_most=1.1),
+        Figure("ten every=100, once, before/after, ... / bare loop", seconds["ten"] / bare, at_most=2.0),
+        Figure("ten every=100, once, before/after, ... / by hand", seconds["ten"] / seconds["hand ten"], at_most=1.2),
+        Figure("one ITERATION_COMPLETED handler / by hand", seconds["one"] / seconds["hand one"], at_most=3.0),
+        Figure("a handler on all four iteration events / by hand", seconds["four"] / seconds["hand four"], at_most=3.0),
     ]
 
 
-def figures_of_firing(calls: int, rounds: int) -> list[Row]:
+def figures_of_firing(calls: int, rounds: int) -> list[Figure]:
     """Compare `fire_event` of a custom event that has one handler with calling the handler."""
     engine: Engine[Any, Any] = Engine(step)
     engine.register_events("custom")
@@ -231,20 +217,20 @@ def figures_of_firing(calls: int, rounds: int) -> list[Row]:
             handler(engine)
 
     seconds = medians({"fire": fire, "call": call}, rounds)
-    return [Row("fire_event, one handler / plain function call", seconds["fire"] / seconds["call"], "x", 8.0)]
+    return [Figure("fire_event, one handler / plain function call", seconds["fire"] / seconds["call"], at_most=8.0)]
 
 
-def figures_of_length(rounds: int) -> list[Row]:
+def figures_of_length(rounds: int) -> list[Figure]:
     """Show that an iteration costs the same in short runs and in long ones."""
     lengths = (10**4, 10**5, 10**6, 10**7)
     cost = {
         length: medians({"run": running(range(length))}, max(1, min(rounds, 10**7 // length)))["run"] / length
         for length in lengths
     }
-    return [Row("iteration in a run of 10^7 / in one of 10^4", cost[10**7] / cost[10**4], "x", 1.2)]
+    return [Figure("iteration in a run of 10^7 / in one of 10^4", cost[10**7] / cost[10**4], at_most=1.2)]
 
 
-def figures_of_memory() -> list[Row]:
+def figures_of_memory() -> list[Figure]:
     """Count the memory blocks that runs leave behind."""
 
     def left_by(run: Thunk, times: int) -> int:
@@ -262,9 +248,9 @@ def figures_of_memory() -> list[Row]:
             failing()
 
     return [
-        Row("memory blocks left by 10^7 iterations", left_by(running(range(10**7)), 1), "", 50),
-        Row("memory blocks left by 1,000 runs", left_by(running([1, 2, 3]), 1000), "", 50),
-        Row("memory blocks left by 1,000 failing runs", left_by(run_failing, 1000), "", 50),
+        Figure("memory blocks left by 10^7 iterations", left_by(running(range(10**7)), 1), "", at_most=50),
+        Figure("memory blocks left by 1,000 runs", left_by(running([1, 2, 3]), 1000), "", at_most=50),
+        Figure("memory blocks left by 1,000 failing runs", left_by(run_failing, 1000), "", at_most=50),
     ]
 
 
@@ -273,7 +259,7 @@ def fail_at_second(engine: Any) -> None:
     1 // engine.state.batch
 
 
-def figures_of_import(rounds: int) -> list[Row]:
+def figures_of_import(rounds: int) -> list[Figure]:
     """Compare whole processes, with and without the import."""
 
     def start(code: str) -> float:
@@ -294,12 +280,12 @@ def figures_of_import(rounds: int) -> list[Row]:
         for source in sorted(folder.glob("*.py")):
             zipped.write(source, source.name)
     return [
-        Row("import camshaft.engine, above the interpreter's start", (importing - plain) * 1e3, "ms", 30),
-        Row("sources, zipped as in a wheel", len(archive.getvalue()) / 1000, "kB", 60),
+        Figure("import camshaft.engine, above the interpreter's start", (importing - plain) * 1e3, "ms", at_most=30),
+        Figure("sources, zipped as in a wheel", len(archive.getvalue()) / 1000, "kB", at_most=60),
     ]
 
 
-def figures_of_the_reference(iterations: int, rounds: int) -> list[Row]:
+def figures_of_the_reference(iterations: int, rounds: int) -> list[Figure]:
     """Compare with the reference, where it is installed."""
     if importlib.util.find_spec("ignite") is None:
         print("the reference is not installed: no figures against it")
@@ -321,24 +307,28 @@ def figures_of_the_reference(iterations: int, rounds: int) -> list[Row]:
         rounds,
     )  # fmt: skip
     return [
-        Row("reference / this, no handlers", seconds["reference none"] / seconds["none"], "x", 50, at_most=False),
-        Row("reference / this, ten handlers", seconds["reference ten"] / seconds["ten"], "x", 150, at_most=False),
+        Figure("reference / this, no handlers", seconds["reference none"] / seconds["none"], at_least=50),
+        Figure("reference / this, ten handlers", seconds["reference ten"] / seconds["ten"], at_least=150),
     ]
 
 
+def figures(iterations: int, rounds: int) -> Iterator[Figure]:
+    """Yield every figure as it is measured."""
+    yield from figures_of_the_loop(iterations, rounds)
+    yield from figures_of_firing(iterations, rounds)
+    yield from figures_of_the_reference(iterations // 5, max(3, rounds // 3))
+    yield from figures_of_length(rounds)
+    yield from figures_of_memory()
+    yield from figures_of_import(rounds)
+
+
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; fail if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=100_000, help="iterations of a run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of which the median is shown")
     options = parser.parse_args()
-    rows = figures_of_the_loop(options.iterations, options.rounds)
-    rows += figures_of_firing(options.iterations, options.rounds)
-    rows += figures_of_the_reference(options.iterations // 5, max(3, options.rounds // 3))
-    rows += figures_of_length(options.rounds)
-    rows += figures_of_memory()
-    rows += figures_of_import(options.rounds)
-    print(*rows, sep="\n")
+    sys.exit(report(figures(options.iterations, options.rounds)))
 
 
 if __name__ == "__main__":
