@@ -1,0 +1,1 @@
+"""Engines and set-ups for common cases."""

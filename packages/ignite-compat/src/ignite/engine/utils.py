@@ -1,0 +1,1 @@
+"""Nothing public: the place is kept for scripts that import the module."""
