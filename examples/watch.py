@@ -105,7 +105,7 @@ def main() -> None:
 
     found = lr_range_test(trainer, training, model, optimizer)
     print(f"suggested learning rate: {found.suggestion:.2g}")
-    optimizer.param_groups[0]["lr"] = found.suggestion or 1e-3
+    optimizer.param_groups[0]["lr"] = found.suggestion
 
     options.folder.mkdir(parents=True, exist_ok=True)
     found.plot(options.folder / "lr-range-test.png")

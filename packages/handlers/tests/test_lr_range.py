@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from camshaft.engine import ArgumentError, Engine, Events
-from camshaft.handlers import LRCurve, lr_range_test
+from camshaft.handlers import LRCurve, NoLearningRateError, lr_range_test
 from camshaft.handlers._lr_range import suggest
 
 torch = pytest.importorskip("torch")
@@ -174,11 +174,59 @@ def test_where_the_loss_never_falls_there_is_no_suggestion():
     assert suggest([1.0], [1.0]) is None
 
 
-def test_the_curve_is_drawn(tmp_path):
+@pytest.mark.parametrize(
+    ("losses", "advice"),
+    [
+        ([], "the first loss is not finite; lower `start_lr`, or check data and model"),
+        ([1.0, 2.0, 3.0], "the loss never falls from 0.1 to 0.3, it rises; lower `start_lr`"),
+        ([1.0, 1.0, 1.0], "the loss never falls from 0.1 to 0.3; raise `end_lr` or `iterations`, and check that"),
+    ],
+)
+def test_asking_for_a_suggestion_that_is_not_there_is_an_error_with_advice(losses, advice):
+    curve = LRCurve([0.1, 0.2, 0.3][: len(losses)], losses, losses)
+
+    with pytest.raises(NoLearningRateError, match=f"no learning rate was found: {advice}"):
+        _ = curve.suggestion
+
+
+def test_a_test_whose_first_loss_is_not_finite_finds_nothing():
+    training = Training()
+    training.trainer.process_function = lambda engine, batch: {"loss": float("inf")}
+
+    curve = training.find(iterations=4)
+
+    assert curve == ([], [], [])
+    with pytest.raises(NoLearningRateError):
+        _ = curve.suggestion
+
+
+def test_the_curve_is_drawn_with_and_without_a_suggestion(tmp_path):
     pytest.importorskip("matplotlib")
-    for name, suggestion in (("with.png", 0.01), ("without.png", None)):
-        LRCurve([0.001, 0.01, 0.1], [3.0, 1.0, 9.0], [3.0, 2.0, 5.0], suggestion).plot(tmp_path / name)
+    falling, rising = [3.0, 2.0, 1.0, 5.0], [1.0, 2.0, 3.0, 4.0]
+    for name, losses in (("with.png", falling), ("without.png", rising)):
+        LRCurve([0.001, 0.01, 0.1, 1.0], losses, losses).plot(tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_without_a_loss_cannot_be_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(NoLearningRateError, match="the first loss is not finite"):
+        LRCurve([], [], []).plot(tmp_path / "curve.png")
+
+
+def test_a_learning_rate_in_a_tensor_is_changed_in_place_and_put_back():
+    training = Training()
+    rate = torch.tensor(0.01)
+    training.optimizer.param_groups[0]["lr"] = rate
+    seen = []
+    inner = training.trainer.process_function
+    training.trainer.process_function = lambda engine, batch: (seen.append(float(rate)), inner(engine, batch))[1]
+
+    curve = training.find(iterations=3)
+
+    assert seen == pytest.approx(curve.lrs)
+    assert training.optimizer.param_groups[0]["lr"] is rate
+    assert rate == torch.tensor(0.01)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +235,9 @@ def test_the_curve_is_drawn(tmp_path):
         ({"start_lr": 0.0}, "`start_lr` must be above 0 and below `end_lr`, got 0.0 and 10.0"),
         ({"start_lr": 20.0}, "`start_lr` must be above 0 and below `end_lr`, got 20.0 and 10.0"),
         ({"iterations": 1}, "`iterations` must be an integer of at least 2, got 1"),
+        ({"iterations": True}, "`iterations` must be an integer of at least 2, got True"),
+        ({"smoothing": 1.0}, "`smoothing` must be at least 0 and below 1, got 1.0"),
+        ({"stop_factor": 1.0}, "`stop_factor` must be above 1, got 1.0"),
     ],
 )
 def test_a_wrong_argument_is_refused(options, text):

@@ -85,7 +85,7 @@ def test_history_csv_logger_scheduler_and_profiler_work_where_torch_cannot_be_im
         ("ExponentialMovingAverage(None)", "torch", "torch"),
         ("with_warmup(None, 1)", "torch", "torch"),
         ("lr_range_test(camshaft.engine.Engine(lambda engine, batch: 0), [0], None, None)", "torch", "torch"),
-        ("LRCurve([1.0], [1.0], [1.0], None).plot('a.png')", "matplotlib", "plot"),
+        ("LRCurve([1.0], [1.0], [1.0]).plot('a.png')", "matplotlib", "plot"),
     ],
 )
 def test_what_needs_an_extra_that_is_missing_names_it(call, package, extra):

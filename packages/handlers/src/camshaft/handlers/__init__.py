@@ -4,7 +4,7 @@ from camshaft.handlers import checkpoint
 from camshaft.handlers.__about__ import __version__
 from camshaft.handlers._csv_logger import CSVLogger
 from camshaft.handlers._early_stopping import EarlyStopping
-from camshaft.handlers._errors import ExtraMissingError
+from camshaft.handlers._errors import ExtraMissingError, NoLearningRateError
 from camshaft.handlers._global_step import global_step_from_engine
 from camshaft.handlers._history import History
 from camshaft.handlers._logger import Logger
@@ -30,6 +30,7 @@ __all__ = [
     "LRScheduler",
     "Logger",
     "MLflowLogger",
+    "NoLearningRateError",
     "Profiler",
     "ProgressBar",
     "TensorBoardLogger",

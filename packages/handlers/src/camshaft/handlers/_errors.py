@@ -19,3 +19,7 @@ class ExtraMissingError(EngineError, ModuleNotFoundError, RuntimeError):
     def __init__(self, extra: str, what: str, package: str) -> None:
         super().__init__(f'{what} needs {package}, which is not installed; pip install "camshaft-handlers[{extra}]"')
         self.extra = extra
+
+
+class NoLearningRateError(EngineError, RuntimeError):
+    """`lr_range_test` found no learning rate at which the loss falls; the text says what to try."""

@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from camshaft.engine import ArgumentError, Engine, Events
+from camshaft.engine import ArgumentError, Engine, Events, as_integer
+from camshaft.handlers._errors import NoLearningRateError
 from camshaft.handlers._extra import import_extra
 from camshaft.handlers._learning_curve import make_axes
-from camshaft.handlers._number import is_integer, to_number
+from camshaft.handlers._number import is_tensor, to_number
 from camshaft.handlers._reading import AnyEngine
+from camshaft.handlers._restored import restored, restored_generators
 
 
 class LRCurve(NamedTuple):
     """The loss over the learning rate.
 
     Attributes:
-        lrs: the learning rates that were tried, of the optimizer's first group.
-        losses: the loss at each.
-        smoothed: a running average of these.
-        suggestion: the learning rate at which the smoothed loss falls fastest; None when it never falls.
+        lrs: the learning rates that were tried, those of the optimizer's first parameter group.
+        losses: the loss at each of them.
+        smoothed: the running average of the losses.
     """
 
     lrs: list[float]
     losses: list[float]
     smoothed: list[float]
-    suggestion: float | None
+
+    @property
+    def suggestion(self) -> float:
+        """The learning rate at which the smoothed loss falls fastest.
+
+        Raises:
+            NoLearningRateError: the loss never falls; the text says what to try.
+        """
+        found = suggest(self.lrs, self.smoothed)
+        if found is None:
+            raise NoLearningRateError(self._explain())
+        return found
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the curve, with the suggestion marked.
+        """Draw the curve, and the suggestion if there is one.
+
+        Args:
+            path: the image file to write; its suffix decides the format.
 
         Raises:
             ExtraMissingError: matplotlib is not installed; the extra is camshaft-handlers[plot].
+            NoLearningRateError: there is no loss to draw.
         """
         (axis,) = make_axes(1, "LRCurve.plot")
+        if not self.losses:
+            raise NoLearningRateError(self._explain())
         axis.set_xscale("log")
         axis.plot(self.lrs, self.losses, alpha=0.3)
         axis.plot(self.lrs, self.smoothed, color="C0")
-        if self.suggestion is not None:
-            axis.axvline(self.suggestion, color="C1", linestyle="--", label=f"{self.suggestion:.2g}")
+        suggestion = suggest(self.lrs, self.smoothed)
+        if suggestion is not None:
+            axis.axvline(suggestion, color="C1", linestyle="--", label=f"{suggestion:.2g}")
             axis.legend(title="suggestion")
-        # The last losses, before it was stopped, may be a million times the others.
+        # The last losses before the end may be a million times the others.
         low, high = min(self.smoothed), self.smoothed[0]
-        axis.set_ylim(low - 0.3 * (high - low), high + 0.7 * (high - low))
+        if low < high:
+            axis.set_ylim(low - 0.3 * (high - low), high + 0.7 * (high - low))
         axis.set(xlabel="learning rate", title="loss")
         axis.figure.savefig(path)
+
+    def _explain(self) -> str:
+        if not self.losses:
+            return "no learning rate was found: the first loss is not finite; lower `start_lr`, or check data and model"
+        tried = f"no learning rate was found: the loss never falls from {self.lrs[0]:g} to {self.lrs[-1]:g}"
+        if self.smoothed[-1] > self.smoothed[0]:
+            return f"{tried}, it rises; lower `start_lr`"
+        return f"{tried}; raise `end_lr` or `iterations`, and check that the optimizer has the model's parameters"
 
 
 def lr_range_test(
@@ -66,26 +92,28 @@ def lr_range_test(
 ) -> LRCurve:
     """Train for a while with a growing learning rate, then put everything back.
 
-    The learning rate grows by the same factor in each iteration, in all groups of the optimizer. The step
-    of `trainer` is run by an engine of its own: none of the trainer's handlers is called, and its state
-    stays. Behind it the model (its modes and gradients included), the optimizer, `others` and torch's
-    random numbers are as they were before.
+    The learning rate grows by the same factor in each iteration, in all parameter groups. A separate engine runs
+    the trainer's step, so none of the trainer's handlers is called and its state does not change. Afterwards the
+    model (modes and gradients included), the optimizer, `others` and the random number generators of Python, numpy
+    and torch are exactly as they were. Only an iterator passed as `data` cannot be put back.
 
     Args:
         trainer: the engine whose process function makes a training step.
-        data: batches; they start again when there are too few.
-        model: the model that is trained.
-        optimizer: its optimizer.
-        *others: what else a step changes, with `state_dict` and `load_state_dict`: a scaler, say.
+        data: batches; they start again when there are fewer than `iterations`.
+        model: the module that is trained.
+        optimizer: the optimizer that trains it.
+        *others: what else a step changes and must be put back: objects with `state_dict` and `load_state_dict`,
+            such as a gradient scaler.
         start_lr: the first learning rate, above 0.
-        end_lr: the last one, above the first.
-        iterations: how many steps there are from one to the other; at least 2.
-        output_transform: makes the loss from the step's output.
-        smoothing: share of the running average of the loss that stays when a loss comes in.
-        stop_factor: it ends early once the smoothed loss is so many times the smallest one, or is not finite.
+        end_lr: the last learning rate, above `start_lr`.
+        iterations: the most iterations to run, at least 2.
+        output_transform: `f(output)` returns the loss: a number, or a tensor with one element.
+        smoothing: share of the running average that stays when a new loss comes in; at least 0, below 1.
+        stop_factor: the test ends early once the smoothed loss is more than this many times the smallest one;
+            above 1. It also ends before a loss that is not finite.
 
     Returns:
-        The curve with a suggestion.
+        The curve; its `suggestion` is the learning rate to try.
 
     Raises:
         ArgumentError: an argument is out of its range.
@@ -96,26 +124,28 @@ def lr_range_test(
     """
     if not 0 < start_lr < end_lr:
         raise ArgumentError(f"`start_lr` must be above 0 and below `end_lr`, got {start_lr!r} and {end_lr!r}")
-    if not is_integer(iterations) or iterations < 2:
-        raise ArgumentError(f"`iterations` must be an integer of at least 2, got {iterations!r}")
-    random = import_extra("torch.random", "torch", "lr_range_test")
+    if not 0 <= smoothing < 1:
+        raise ArgumentError(f"`smoothing` must be at least 0 and below 1, got {smoothing!r}")
+    if not stop_factor > 1:
+        raise ArgumentError(f"`stop_factor` must be above 1, got {stop_factor!r}")
+    count = as_integer("iterations", iterations, least=2)
+    import_extra("torch", "torch", "lr_range_test")
     engine = Engine(trainer.process_function)
-    sweep = _Sweep(optimizer, start_lr, (end_lr / start_lr) ** (1 / (iterations - 1)), smoothing, stop_factor)
-    engine.add_event_handler(Events.ITERATION_STARTED, sweep.raise_lr)
-    engine.add_event_handler(Events.ITERATION_COMPLETED, sweep.note, output_transform)
-    gpus = {parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"}
-    with random.fork_rng(devices=sorted(gpus)), put_back(model, optimizer, *others):
-        engine.run(data, max_iters=iterations)
-    return LRCurve(sweep.lrs, sweep.losses, sweep.smoothed, suggest(sweep.lrs, sweep.smoothed))
+    sweep = _Sweep(optimizer, start_lr, (end_lr / start_lr) ** (1 / (count - 1)), smoothing, stop_factor)
+    engine.add_event_handler(Events.ITERATION_STARTED, sweep.set_lr)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, sweep.record_loss, output_transform)
+    with restored_generators(model), restored(model, optimizer, *others):
+        engine.run(data, max_iters=count)
+    return LRCurve(sweep.lrs, sweep.losses, sweep.smoothed)
 
 
 class _Sweep:
-    """One way through the learning rates: sets them and notes the losses."""
+    """One pass through the learning rates: sets them and records the losses."""
 
     def __init__(self, optimizer: Any, start_lr: float, growth: float, smoothing: float, stop_factor: float) -> None:
         self._optimizer = optimizer
         first = float(optimizer.param_groups[0]["lr"]) or 1.0
-        self._shares = [float(group["lr"]) / first for group in optimizer.param_groups]
+        self._ratios = [float(group["lr"]) / first for group in optimizer.param_groups]
         self._start_lr, self._growth = start_lr, growth
         self._smoothing, self._stop_factor = smoothing, stop_factor
         self._average = 0.0
@@ -123,13 +153,16 @@ class _Sweep:
         self.losses: list[float] = []
         self.smoothed: list[float] = []
 
-    def raise_lr(self, engine: AnyEngine) -> None:
+    def set_lr(self, engine: AnyEngine) -> None:
         lr = self._start_lr * self._growth ** (engine.state.iteration - 1)
         self.lrs.append(lr)
-        for group, share in zip(self._optimizer.param_groups, self._shares, strict=True):
-            group["lr"] = lr * share
+        for group, ratio in zip(self._optimizer.param_groups, self._ratios, strict=True):
+            if is_tensor(group["lr"]):
+                group["lr"].fill_(lr * ratio)
+            else:
+                group["lr"] = lr * ratio
 
-    def note(self, engine: AnyEngine, output_transform: Callable[[Any], Any]) -> None:
+    def record_loss(self, engine: AnyEngine, output_transform: Callable[[Any], Any]) -> None:
         loss = to_number(output_transform(engine.state.output))
         if not math.isfinite(loss):
             self.lrs.pop()
@@ -137,7 +170,7 @@ class _Sweep:
             return
         self.losses.append(loss)
         self._average = self._smoothing * self._average + (1 - self._smoothing) * loss
-        # The average began at 0: the weight of that is taken out.
+        # The average started at 0; dividing takes out the weight of that start.
         self.smoothed.append(self._average / (1 - self._smoothing ** len(self.losses)))
         best = min(self.smoothed)
         if self.smoothed[-1] - best > (self._stop_factor - 1) * abs(best):
@@ -147,8 +180,12 @@ class _Sweep:
 def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> float | None:
     """Return the learning rate around which the loss falls most, None when it never falls.
 
-    Looked at are windows of a tenth of the curve up to its lowest point; not in its first tenth, where the
-    average is still noise.
+    The fall is measured over a tenth of the curve, up to its lowest point. The first tenth of the curve is left
+    out: the average is still noisy there.
+
+    Args:
+        lrs: the learning rates, ascending.
+        smoothed: the smoothed loss at each of them.
 
     Examples:
         >>> suggest([0.001, 0.01, 0.1, 1.0, 10.0], [2.3, 2.2, 1.5, 0.6, 4.0])
@@ -162,22 +199,3 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> float | None:
     }
     steepest = min(changes, key=changes.__getitem__, default=None)
     return lrs[steepest] if steepest is not None and changes[steepest] < 0 else None
-
-
-@contextmanager
-def put_back(model: Any, *others: Any) -> Iterator[None]:
-    """Leave a model, its modes and gradients, and what else has a state, as they were before the block."""
-    saved = [(each, copy.deepcopy(each.state_dict())) for each in (model, *others)]
-    modes = [(module, module.training) for module in model.modules()]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for each, state in saved:
-            each.load_state_dict(state)
-        for module, training in modes:
-            module.training = training
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
