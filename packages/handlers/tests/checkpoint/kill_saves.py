@@ -27,7 +27,7 @@ from camshaft.handlers import (
     restore_latest,
     verify_checkpoint,
 )
-from camshaft.handlers.checkpoint._naming import is_temporary
+from camshaft.handlers.checkpoint.format._file_name import is_temporary
 
 LIMITS = (1, 2, None)
 LARGEST_DELAY_S = 0.06

@@ -1,182 +1,120 @@
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
-from camshaft.handlers.checkpoint._naming import (
-    NameParts,
-    NamePattern,
-    UnknownFieldError,
-    default_pattern,
-    number_text,
-    require_bare_name,
-)
-
-words = st.text(st.characters(categories=["L", "Nd"], include_characters="_-. "), min_size=1, max_size=12)
-scores = st.one_of(st.integers(-(10**6), 10**6), st.floats(allow_nan=True, allow_infinity=True))
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
+from camshaft.handlers.checkpoint._naming import Naming, default_score, name_for
+from camshaft.handlers.checkpoint._retention import Item
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, "{filename_prefix}_{name}_{global_step}_{score_name}={score}.{ext}"),
-        ({"with_prefix": False}, "{name}_{global_step}_{score_name}={score}.{ext}"),
-        ({"with_prefix": False, "with_score_name": False}, "{name}_{global_step}_{score}.{ext}"),
-        ({"with_prefix": False, "with_global_step": False}, "{name}_{score_name}={score}.{ext}"),
-        ({"with_score": False, "with_score_name": False}, "{filename_prefix}_{name}_{global_step}.{ext}"),
-    ],
-)
-def test_default_pattern_has_the_parts_asked_for(options: dict[str, bool], expected: str) -> None:
-    assert expected == default_pattern(**options)
+class Counter:
+    """The smallest thing with a state."""
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take nothing over."""
 
 
-def test_default_pattern_needs_a_score_or_a_step() -> None:
-    with pytest.raises(ValueError, match="with_global_step"):
-        default_pattern(with_score=False, with_score_name=False, with_global_step=False)
+def engine_at(iteration: int) -> Engine[Any, Any]:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.state.iteration = iteration
+    return engine
 
 
-def test_default_pattern_needs_the_score_of_a_score_name() -> None:
-    with pytest.raises(ArgumentError, match="with_score"):
-        default_pattern(with_score=False)
+def test_without_a_score_the_step_is_the_priority() -> None:
+    engine = engine_at(7)
+    request = Naming.checked(None, "last", None, None, None).request(engine, {"a": Counter(), "b": Counter()})
+
+    assert request.engine is engine
+    assert request.item == Item(7, "last_checkpoint_7.pt")
+    assert request.record == CheckpointRecord(step=7, prefix="last", name="checkpoint", priority=7)
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        (94, "94"),
-        (-3, "-3"),
-        (0.77, "0.7700"),
-        (-0.1234, "-0.1234"),
-        (math.inf, "inf"),
-        (-math.inf, "-inf"),
-        (math.nan, "nan"),
-        (1e300, "1.0000e+300"),
-        (10**30, "1.0000e+30"),
-    ],
-)
-def test_numbers_are_short_and_have_four_decimals(number: float, expected: str) -> None:
-    assert expected == number_text(number)
+def test_with_a_score_it_is_the_priority_and_the_step_is_told_all_the_same() -> None:
+    naming = Naming.checked(None, "", lambda engine: 0.5, "acc", None)
+    request = naming.request(engine_at(7), {"m": Counter()})
+
+    assert request.item == Item(0.5, "m_acc=0.5000.pt")
+    assert request.record == CheckpointRecord(step=7, name="m", score_name="acc", priority=0.5)
 
 
-@given(scores)
-def test_no_score_makes_a_name_too_long(score: float) -> None:
-    assert len(number_text(score)) < 40
+def test_the_step_function_gets_engine_and_event() -> None:
+    seen: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    naming = Naming.checked(None, "", None, None, lambda engine, event: seen.append((engine, event)) or 3)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: naming.request(engine, {"m": Counter()}) and None)
+    engine.run([1])
+
+    assert seen == [(engine, Events.EPOCH_COMPLETED)]
 
 
-@given(
-    name=words,
-    prefix=st.one_of(st.just(""), words),
-    step=st.integers(0, 10**9),
-    score=st.one_of(st.none(), scores),
-    score_name=st.one_of(st.none(), words),
-)
-def test_a_name_made_of_parts_comes_apart_into_the_same(
-    name: str, prefix: str, step: int, score: float | None, score_name: str | None
-) -> None:
-    template = default_pattern(
-        with_prefix=bool(prefix), with_score=score is not None, with_score_name=None not in (score, score_name)
-    )
-    pattern = NamePattern(template)
-    filename = pattern.format(NameParts(name, prefix, step, score, score_name))
+def test_a_pattern_that_names_the_step_has_it() -> None:
+    naming = Naming.checked("{name}-{score}-{global_step}.{ext}", "", lambda engine: 1, None, None)
 
-    parts = pattern.parse(filename, filename_prefix=prefix, score_name=score_name, name=name)
-
-    assert parts is not None
-    assert str(step) == parts["global_step"]
-    if score is not None:
-        assert number_text(score) == parts["score"]
+    assert naming.request(engine_at(7), {"m": Counter()}).item.filename == "m-1-7.pt"
 
 
-def test_names_with_another_prefix_or_score_name_are_not_ones_own() -> None:
-    pattern = NamePattern("{filename_prefix}_{name}_{score_name}={score}.{ext}")
+def test_own_names_come_apart_and_others_do_not() -> None:
+    naming = Naming.checked(None, "best", lambda engine: 0, "acc", None)
 
-    assert pattern.parse("best_model_acc=0.5000.pt", filename_prefix="best", score_name="acc") is not None
-    assert pattern.parse("other_model_acc=0.5000.pt", filename_prefix="best", score_name="acc") is None
-    assert pattern.parse("best_model_loss=0.5000.pt", filename_prefix="best", score_name="acc") is None
-    assert pattern.parse("best_model_acc=0.5000.pth", filename_prefix="best", score_name="acc") is None
-    assert pattern.parse("best_model_acc=high.pt", filename_prefix="best", score_name="acc") is None
-
-
-def test_a_field_used_twice_must_be_the_same_twice() -> None:
-    pattern = NamePattern("{global_step}-{name}-{global_step}.{ext}")
-
-    assert pattern.parse("5-model-5.pt") is not None
-    assert pattern.parse("5-model-6.pt") is None
-
-
-def test_special_characters_of_a_template_are_taken_literally() -> None:
-    pattern = NamePattern("SAVE({name})+{{x}}.{ext}")
-    filename = pattern.format(NameParts("model"))
-
-    assert filename == "SAVE(model)+{x}.pt"
-    assert pattern.parse(filename) == {"name": "model", "ext": "pt"}
-
-
-def test_a_format_specification_reaches_the_number() -> None:
-    pattern = NamePattern("{name}_{global_step:06d}_{score:.1f}.{ext}")
-    filename = pattern.format(NameParts("model", global_step=12, score=0.77))
-
-    assert filename == "model_000012_0.8.pt"
-    assert pattern.parse(filename) == {"name": "model", "global_step": "000012", "score": "0.8", "ext": "pt"}
-
-
-@pytest.mark.parametrize("template", ["{random_step}.pt", "{}.pt", "{0}", "{name.upper}.pt", "{name[0]}.pt"])
-def test_an_unknown_field_is_a_key_error_that_names_it(template: str) -> None:
-    with pytest.raises(KeyError, match="filename_pattern") as caught:
-        NamePattern(template)
-
-    assert isinstance(caught.value, UnknownFieldError)
-    assert isinstance(caught.value, ValueError)
-
-
-def test_a_nested_unknown_field_is_found_when_formatting() -> None:
-    with pytest.raises(UnknownFieldError, match="width"):
-        NamePattern("{name:{width}}.pt").format(NameParts("model"))
-
-
-def test_a_broken_template_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="filename_pattern"):
-        NamePattern("{name")
-
-
-def test_a_specification_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="filename_pattern"):
-        NamePattern("{name:d}.pt").format(NameParts("model"))
+    assert naming.parse(naming.sample("model")) is not None
+    assert naming.parse(naming.sample("model"), name="other") is None
+    assert naming.parse("last_model_acc=0.5000.pt") is None
 
 
 @pytest.mark.parametrize(
-    "filename",
+    ("arguments", "error"),
     [
-        "",
-        ".",
-        "..",
-        "../model.pt",
-        "a/b.pt",
-        "/model.pt",
-        "model..pt/..",
-        "..model.pt",
-        "mo\0del.pt",
-        "model\n.pt",
-        "m" * 300 + ".pt",
-        "é" * 130 + ".pt",
-        "\udc80.pt",
-        ".camshaft-0123456789abcdef.tmp",
+        ((None, 5, None, None, None), ArgumentTypeError),
+        ((5, "", None, None, None), ArgumentTypeError),
+        ((None, "", None, 5, None), ArgumentTypeError),
+        ((None, "", 5, None, None), ArgumentTypeError),
+        ((None, "", None, None, 5), ArgumentTypeError),
+        (("{score}.pt", "", None, None, None), ArgumentError),
+        (("{score_name}.pt", "", lambda engine: 1, None, None), ArgumentError),
+        (("{nothing}.pt", "", None, None, None), KeyError),
+        (("{name:{nothing}}.pt", "", None, None, None), KeyError),
     ],
 )
-def test_names_that_leave_the_directory_or_are_none_are_refused(filename: str) -> None:
-    with pytest.raises(ValueError, match="filename"):
-        require_bare_name(filename)
+def test_wrong_arguments_are_refused(arguments: tuple[Any, ...], error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"filename|score|global_step"):
+        Naming.checked(*arguments)
 
 
-def test_a_name_must_be_a_string() -> None:
-    with pytest.raises(ArgumentTypeError, match="filename"):
-        require_bare_name(b"model.pt")  # type: ignore[arg-type] # the wrong kind is the point
+def test_a_request_is_exact_unless_an_engine_in_it_fails() -> None:
+    naming, seen = Naming.checked(None, "", None, None, None), []
+    other = engine_at(1)
+
+    def step(engine: Engine[Any, Any], batch: int) -> None:
+        raise ValueError("stop")
+
+    trainer: Engine[Any, Any] = Engine(step)
+    trainer.add_event_handler(Events.STARTED, lambda: seen.append(naming.request(trainer, {"m": Counter()}).is_exact()))
+
+    @trainer.on(Events.EXCEPTION_RAISED)
+    def look() -> None:
+        for engine, objects in ((trainer, {"m": Counter()}), (other, {"t": [trainer]}), (other, {"m": Counter()})):
+            seen.append(naming.request(engine, objects).is_exact())
+
+    with pytest.raises(ValueError, match="stop"):
+        trainer.run([1])
+    assert seen == [True, False, False, True]
 
 
-@pytest.mark.parametrize("filename", ["model_1.pt", "läuft gut=0.5.pt", ".hidden.pt", "m" * 252 + ".pt"])
-def test_plain_names_are_accepted(filename: str) -> None:
-    assert filename == require_bare_name(filename)
+def test_a_metric_that_is_not_there_is_named() -> None:
+    engine = engine_at(1)
+    engine.state.metrics["loss"] = 0.5
+
+    assert default_score("loss", -1)(engine) == -0.5
+    with pytest.raises(ArgumentError, match=r"'acc'.*loss"):
+        default_score("acc")(engine)
+
+
+def test_one_object_gives_its_name_and_several_have_one_together() -> None:
+    assert name_for({"model": Counter()}) == "model"
+    assert name_for({"model": Counter(), "optimizer": Counter()}) == "checkpoint"

@@ -10,7 +10,7 @@ from typing import Any
 from camshaft.engine import ArgumentError, CallableEventWithFilter, Events, EventsList
 from camshaft.handlers._extra import import_extra
 from camshaft.handlers._reading import AnyEngine
-from camshaft.handlers.checkpoint._collect import unwrap
+from camshaft.handlers.checkpoint._objects import unwrap
 
 
 class ExponentialMovingAverage:

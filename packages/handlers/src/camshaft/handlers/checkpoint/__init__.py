@@ -3,7 +3,7 @@
 Importing this needs no torch; saving and loading files does.
 """
 
-from camshaft.handlers.checkpoint._directory import DiskSaver
+from camshaft.handlers.checkpoint._checkpoint import Checkpoint, CheckpointEvents
 from camshaft.handlers.checkpoint._errors import (
     CheckpointDamagedError,
     CheckpointDeprecationWarning,
@@ -15,13 +15,13 @@ from camshaft.handlers.checkpoint._errors import (
     NoCheckpointError,
     NoDirectoryError,
 )
-from camshaft.handlers.checkpoint._handler import Checkpoint, CheckpointEvents
-from camshaft.handlers.checkpoint._listing import CheckpointFile, list_checkpoints
 from camshaft.handlers.checkpoint._model_checkpoint import ModelCheckpoint
-from camshaft.handlers.checkpoint._record import CheckpointRecord
 from camshaft.handlers.checkpoint._restore import LoadReport, restore_latest
-from camshaft.handlers.checkpoint._store import BaseSaveHandler
-from camshaft.handlers.checkpoint._verify import verify_checkpoint
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.format._verify import verify_checkpoint
+from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, list_checkpoints
+from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler
 
 __all__ = [
     "BaseSaveHandler",

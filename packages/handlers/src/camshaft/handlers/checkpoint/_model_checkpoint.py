@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from camshaft.engine import ArgumentTypeError, Engine
-from camshaft.handlers.checkpoint._directory import DiskSaver
+from camshaft.handlers.checkpoint._checkpoint import Checkpoint, require_savable
 from camshaft.handlers.checkpoint._errors import warn_of_deprecated
-from camshaft.handlers.checkpoint._handler import Checkpoint, require_savable
-from camshaft.handlers.checkpoint._request import Naming, ScoreFunction, StepFunction
+from camshaft.handlers.checkpoint._naming import Naming, ScoreFunction, StepFunction
+from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 
 
 class ModelCheckpoint(Checkpoint):

@@ -1,229 +1,163 @@
-"""Names of checkpoint files: put together from parts, taken apart again, kept inside their directory."""
+"""What is fixed when a handler is called: score, step, priority and file name of a save."""
 
 from __future__ import annotations
 
-import os
-import re
-import string
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Any
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
+from camshaft.handlers.checkpoint._name_pattern import NameParts, NamePattern, default_pattern
+from camshaft.handlers.checkpoint._number import as_score, as_step
+from camshaft.handlers.checkpoint._objects import Objects, leaves
+from camshaft.handlers.checkpoint._retention import Item
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+SEVERAL = "checkpoint"
 
-EXTENSION = "pt"
-FIELDS = ("filename_prefix", "name", "score", "score_name", "global_step", "ext")
-LONGEST_NAME_BYTES = 255
-_NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|inf)|nan"
-_TEMPORARY = re.compile(r"\.camshaft-[0-9a-f]{16}\.tmp")
-
-
-class UnknownFieldError(ArgumentError, KeyError):
-    """A file name pattern uses a field that does not exist."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+ScoreFunction = Callable[[Engine[Any, Any]], Any]
+StepFunction = Callable[[Engine[Any, Any], Any], Any]
 
 
 @dataclass(frozen=True)
-class NameParts:
-    """What a file name is made of.
+class PendingSave:
+    """A save as it was asked for.
 
     Attributes:
-        name: Name of the object, or ``"checkpoint"`` for several.
-        filename_prefix: Goes first.
-        global_step: None when the save has none.
-        score: None when the save has none.
+        engine: The engine that the handler was called with.
+        to_save: The objects.
+        item: Priority and file name.
+        record: What the file is to say of itself, as far as it is known yet.
+    """
+
+    engine: Engine[Any, Any]
+    to_save: Objects
+    item: Item
+    record: CheckpointRecord
+
+    def is_exact(self) -> bool:
+        """Return whether a run could be continued exactly from what is saved now."""
+        engines = [leaf for _, leaf in leaves(self.to_save) if isinstance(leaf, Engine)]
+        return all(engine.is_exact for engine in [self.engine, *engines])
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the saves of a handler are scored, numbered and called.
+
+    Attributes:
+        pattern: Pattern of the file names.
+        prefix: First part of the file names.
+        score_function: ``f(engine)``, None without a score.
         score_name: What the score is called.
-        ext: File name extension without the dot.
+        step_function: ``f(engine, event)``, None for the engine's iteration.
     """
 
-    name: str
-    filename_prefix: str = ""
-    global_step: float | None = None
-    score: float | None = None
-    score_name: str | None = None
-    ext: str = EXTENSION
+    pattern: NamePattern
+    prefix: str
+    score_function: ScoreFunction | None
+    score_name: str | None
+    step_function: StepFunction | None
 
+    @classmethod
+    def checked(
+        cls,
+        template: str | None,
+        prefix: str,
+        score_function: ScoreFunction | None,
+        score_name: str | None,
+        step_function: StepFunction | None,
+    ) -> Naming:
+        """Return the naming that a handler's arguments describe.
 
-class NamePattern:
-    """A `str.format` template of file names, with the fields of `NameParts`.
-
-    Raises:
-        UnknownFieldError: the template uses another field.
-        ArgumentError: the template is no template.
-
-    Examples:
-        >>> pattern = NamePattern("{name}_{global_step}_{score_name}={score}.{ext}")
-        >>> parts = NameParts("model", global_step=9, score=0.77, score_name="val_acc")
-        >>> pattern.format(parts)
-        'model_9_val_acc=0.7700.pt'
-        >>> pattern.parse("model_9_val_acc=0.7700.pt", score_name="val_acc")["global_step"]
-        '9'
-    """
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-        try:
-            self._segments = list(string.Formatter().parse(template))
-        except (ValueError, TypeError) as error:
-            raise ArgumentError(
-                f"`filename_pattern` must be a str.format template, got {template!r}; {error}"
-            ) from error
-        self.fields = frozenset(field for _, field, _, _ in self._segments if field is not None)
-        for field in sorted(self.fields.difference(FIELDS)):
-            raise UnknownFieldError(
-                f"`filename_pattern` must use the fields {', '.join(FIELDS)} only, got {field!r} in {template!r}"
+        Raises:
+            ArgumentTypeError: an argument is of the wrong kind.
+            ArgumentError: the template uses something that there will not be.
+        """
+        for argument, value in (
+            ("filename_prefix", prefix),
+            ("score_name", score_name),
+            ("filename_pattern", template),
+        ):
+            if not isinstance(value, str) and (value is not None or argument == "filename_prefix"):
+                raise ArgumentTypeError(f"`{argument}` must be a string, got {value!r}")
+        for argument, function in (("score_function", score_function), ("global_step_transform", step_function)):
+            if function is not None and not callable(function):
+                raise ArgumentTypeError(f"`{argument}` must be callable, got {function!r}")
+        if score_function is None and score_name is not None:
+            score_function = default_score(score_name)
+        if template is None:
+            template = default_pattern(
+                with_prefix=bool(prefix),
+                with_score=score_function is not None,
+                with_score_name=score_name is not None,
+                with_global_step=score_function is None or step_function is not None,
             )
+        naming = cls(NamePattern(template), prefix, score_function, score_name, step_function)
+        naming._require_values()
+        return naming
 
-    def format(self, parts: NameParts) -> str:
-        """Return the file name; scores are written with four decimals, integers as they are."""
-        values = {
-            "filename_prefix": parts.filename_prefix,
-            "name": parts.name,
-            "score": None if parts.score is None else _NumberText(parts.score),
-            "score_name": parts.score_name,
-            "global_step": parts.global_step,
-            "ext": parts.ext,
-        }
-        try:
-            return self.template.format(**values)
-        except LookupError as error:
-            raise UnknownFieldError(
-                f"`filename_pattern` must use the fields {', '.join(FIELDS)} only, got {self.template!r}; {error!r}"
-            ) from error
-        except (ValueError, TypeError) as error:
-            raise ArgumentError(
-                f"`filename_pattern` must fit its values, got {self.template!r} for {parts}; {error}"
-            ) from error
+    def request(self, engine: Engine[Any, Any], to_save: Objects) -> PendingSave:
+        """Fix score, step and name of a save.
+
+        Raises:
+            ArgumentError: score or step is no number.
+        """
+        score = None if self.score_function is None else as_score(self.score_function(engine))
+        if self.step_function is None:
+            step: float = engine.state.get_event_attrib_value(Events.ITERATION_COMPLETED)
+        else:
+            step = as_step(self.step_function(engine, engine.last_event_name))
+        name = name_for(to_save)
+        item = Item(step if score is None else score, self.filename(name, step, score))
+        record = CheckpointRecord(
+            step=step, prefix=self.prefix, name=name, score_name=self.score_name, priority=item.priority
+        )
+        return PendingSave(engine, to_save, item, record)
+
+    def filename(self, name: str, step: float, score: float | None) -> str:
+        """Return the file name of a save."""
+        return self.pattern.format(NameParts(name, self.prefix, step, score, self.score_name))
+
+    def sample(self, name: str) -> str:
+        """Return a file name as they will be, with numbers of a usual length."""
+        return self.filename(name, 10_000_000, None if self.score_function is None else -0.1234)
 
     def parse(self, filename: str, **known: str | None) -> Mapping[str, str] | None:
-        """Take a file name apart, or return None when it is not of this pattern.
+        """Take a file name apart, or return None when it is none of these."""
+        own = {"filename_prefix": self.prefix, "score_name": self.score_name}
+        return self.pattern.parse(filename, **{**own, **known})
 
-        Args:
-            filename: The name, without a directory.
-            known: Fields that must have this very text; None means any.
-        """
-        seen: set[str] = set()
-        expression = "".join(
-            re.escape(literal) + self._field_expression(field, bool(spec or conversion), known, seen)
-            for literal, field, spec, conversion in self._segments
-        )
-        match = re.fullmatch(expression, filename, flags=re.DOTALL)
-        return match.groupdict() if match else None
-
-    @staticmethod
-    def _field_expression(field: str | None, is_restyled: bool, known: Mapping[str, str | None], seen: set[str]) -> str:
-        if field is None:
-            return ""
-        if field in seen:
-            return f"(?P={field})"
-        seen.add(field)
-        text = known.get(field, EXTENSION if field == "ext" else None)
-        if text is not None:
-            return f"(?P<{field}>{re.escape(text)})"
-        if field in {"score", "global_step"} and not is_restyled:
-            return f"(?P<{field}>{_NUMBER})"
-        return f"(?P<{field}>.*?)"
+    def _require_values(self) -> None:
+        for field, value in (("score", self.score_function), ("score_name", self.score_name)):
+            if field in self.pattern.fields and value is None:
+                raise ArgumentError(
+                    f"`filename_pattern` must not use {field!r} when there is none, got {self.pattern.template!r}; "
+                    f"give `{'score_function' if field == 'score' else field}`"
+                )
+        self.sample(SEVERAL)
 
 
-class _NumberText(str):
-    """The text of a number that a format specification still reaches as a number."""
-
-    __slots__ = ("_number",)
-    _number: float
-
-    def __new__(cls, number: float) -> Self:
-        text = super().__new__(cls, number_text(number))
-        text._number = number
-        return text
-
-    def __format__(self, spec: str) -> str:
-        return format(self._number, spec) if spec else str(self)
+def name_for(to_save: Objects) -> str:
+    """Return what a file with these objects is called."""
+    return next(iter(to_save)) if len(to_save) == 1 else SEVERAL
 
 
-def number_text(number: float) -> str:
-    """Return a number as it stands in file names.
-
-    Examples:
-        >>> number_text(0.77), number_text(94), number_text(float("nan"))
-        ('0.7700', '94', 'nan')
-        >>> number_text(-1e300)
-        '-1.0000e+300'
-    """
-    if abs(number) < 10**24 or number != number:  # noqa: PLR0124 - the test for NaN
-        return str(number) if isinstance(number, int) else f"{number:.4f}"
-    return f"{float(number):.4e}"
-
-
-def default_pattern(
-    *, with_prefix: bool = True, with_score: bool = True, with_score_name: bool = True, with_global_step: bool = True
-) -> str:
-    """Return the template of the names that are used when none is given.
+def default_score(metric_name: str, sign: float = 1.0) -> ScoreFunction:
+    """Return a function that reads a metric of the engine, times `sign`.
 
     Raises:
-        ArgumentError: neither score nor step, or a score's name without the score.
-
-    Examples:
-        >>> default_pattern(with_prefix=False)
-        '{name}_{global_step}_{score_name}={score}.{ext}'
+        ArgumentError: `sign` is neither 1 nor -1.
     """
-    if not (with_score or with_global_step):
-        raise ArgumentError(
-            f"`with_global_step` must be True when `with_score` is not, got {with_global_step!r}; "
-            "without either all names would be the same"
-        )
-    if with_score_name and not with_score:
-        raise ArgumentError(f"`with_score` must be True with `with_score_name`, got {with_score!r}; drop the name too")
-    prefix = "{filename_prefix}_" if with_prefix else ""
-    step = "_{global_step}" if with_global_step else ""
-    score = ("_{score_name}={score}" if with_score_name else "_{score}") if with_score else ""
-    return f"{prefix}{{name}}{step}{score}.{{ext}}"
+    if sign not in (1.0, -1.0):
+        raise ArgumentError(f"`score_sign` must be 1.0 or -1.0, got {sign!r}; -1.0 is for what is better when smaller")
 
+    def score(engine: Engine[Any, Any]) -> Any:
+        metrics = engine.state.metrics
+        if metric_name not in metrics:
+            raise ArgumentError(
+                f"`metric_name` must be a metric of the engine, got {metric_name!r}; it has {sorted(metrics)}"
+            )
+        return sign * metrics[metric_name]
 
-def require_bare_name(filename: str) -> str:
-    """Return `filename` if it names a file right inside a directory.
-
-    Raises:
-        ArgumentError: it is empty, too long, no proper text, leads elsewhere, or is reserved.
-        ArgumentTypeError: it is no string.
-
-    Examples:
-        >>> require_bare_name("model_1.pt")
-        'model_1.pt'
-    """
-    if not isinstance(filename, str):
-        raise ArgumentTypeError(f"`filename` must be a string, got {filename!r}; give the name without a directory")
-    problem = _name_problem(filename)
-    if problem:
-        shown = filename if len(filename) <= LONGEST_NAME_BYTES else f"{filename[:40]}..."
-        raise ArgumentError(
-            f"`filename` must {problem}, got {shown!r}; change `filename_prefix`, the object's name, `score_name` or "
-            "`filename_pattern`"
-        )
-    return filename
-
-
-def is_temporary(filename: str) -> bool:
-    """Return whether a file of this name is one that we write to before it gets its final name."""
-    return _TEMPORARY.fullmatch(filename) is not None
-
-
-def _name_problem(filename: str) -> str | None:
-    try:
-        size_bytes = len(filename.encode())
-    except UnicodeEncodeError:
-        return "be proper Unicode text"
-    forbidden = {"/", os.sep, os.altsep or "/"} | (set('<>:"|?*') if os.name == "nt" else set())
-    rules = {
-        "not be empty": not filename,
-        f"not leave its directory: no '..' and none of {' '.join(sorted(forbidden))}": (
-            ".." in filename or bool(forbidden.intersection(filename))
-        ),
-        "hold no control characters": any(ord(character) < 32 or ord(character) == 127 for character in filename),
-        f"be at most {LONGEST_NAME_BYTES} bytes long": size_bytes > LONGEST_NAME_BYTES,
-        "not be a reserved name": filename == "." or is_temporary(filename),
-    }
-    return next((rule for rule, is_broken in rules.items() if is_broken), None)
+    return score

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.engine import EngineWarning
-from camshaft.handlers.checkpoint._codec import read_payload
-from camshaft.handlers.checkpoint._collect import Objects, load, require_objects, states_for
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
-from camshaft.handlers.checkpoint._listing import CheckpointFile, readable_list
+from camshaft.handlers.checkpoint._objects import Objects, load, require_objects, states_for
+from camshaft.handlers.checkpoint.format._payload import read_payload
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, readable_list
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from camshaft.handlers.checkpoint._collect import Objects
-from camshaft.handlers.checkpoint._directory import DiskSaver
-from camshaft.handlers.checkpoint._own_files import read_saved
-from camshaft.handlers.checkpoint._request import Naming, name_for
+from camshaft.handlers.checkpoint._handler_files import read_saved
+from camshaft.handlers.checkpoint._naming import Naming, name_for
+from camshaft.handlers.checkpoint._objects import Objects
 from camshaft.handlers.checkpoint._retention import Item, best, ranked
+from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 
 
 class SavedList:

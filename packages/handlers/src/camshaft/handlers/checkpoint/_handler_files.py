@@ -1,0 +1,169 @@
+"""The files in a directory that are those of one handler."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.handlers.checkpoint._errors import CheckpointError, NoCheckpointError
+from camshaft.handlers.checkpoint._name_pattern import FIELDS, number_text
+from camshaft.handlers.checkpoint._naming import Naming
+from camshaft.handlers.checkpoint._retention import Item
+from camshaft.handlers.checkpoint.format._file_name import require_bare_name
+from camshaft.handlers.checkpoint.format._verify import verify
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, readable_list
+
+
+def files_of_handler(directory: Path, naming: Naming, name: str | None) -> list[CheckpointFile]:
+    """Return the files of a handler, the newest first.
+
+    Args:
+        directory: Where they are.
+        naming: How they are called.
+        name: Name of their object, or ``"checkpoint"``; None for any.
+
+    Raises:
+        NoCheckpointError: the directory cannot be looked into.
+    """
+    return [item for item in readable_list(directory) if _is_own(item, naming, name)]
+
+
+def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path, check: bool) -> list[Item]:
+    """Return what a retention list says of files, in the order of their saving.
+
+    Args:
+        files: The files, newest first.
+        naming: How they are called.
+        skip: A file that is known to be sound.
+        check: Whether to leave out files whose content is damaged, which takes reading them all.
+    """
+    items = []
+    for item in reversed(list(files)):
+        priority = _priority_of(item, naming)
+        if priority is not None and (not check or item.path == skip or _is_sound(item.path)):
+            items.append(Item(priority, item.path.name))
+    return items
+
+
+def without_later_steps(items: list[Item], loaded: str) -> list[Item]:
+    """Return the items up to the step of the file that was loaded, whose run will not know of later ones.
+
+    Such come from another run, or from one that went on from a file that will not do any more. In
+    the list they would keep out all that is saved until their step is reached.
+    """
+    reached = next((item.priority for item in items if item.filename == loaded), math.inf)
+    for item in items:
+        if item.priority > reached:
+            warnings.warn(
+                f"{item.filename} is of a later step than {loaded}, which was restored; it stays where it is and is "
+                "not counted among those kept",
+                EngineWarning,
+                stacklevel=3,
+            )
+    return [item for item in items if item.priority <= reached]
+
+
+def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) -> Path:
+    """Return the newest file of a handler with these components in its name.
+
+    Raises:
+        ArgumentError: names of this handler have no such component.
+        NoCheckpointError: there is no such file.
+    """
+    for component in components:
+        if component not in naming.pattern.fields:
+            known = ", ".join(field for field in FIELDS if field in naming.pattern.fields)
+            raise ArgumentError(
+                f"`filename_components` must be among {known}, got {component!r}; the names are made like "
+                f"{naming.pattern.template!r}"
+            )
+    known_text = {key: _component_text(value) for key, value in components.items()}
+    for item in readable_list(directory):
+        if naming.parse(item.path.name, **known_text) is not None:
+            return item.path
+    raise NoCheckpointError(
+        f"{directory} has no checkpoint called like {naming.pattern.template!r} with {dict(components)}"
+    )
+
+
+def read_saved(state: object, naming: Naming, name: str | None, directory: Path | None) -> list[Item]:
+    """Return the retention list that a handler's saved state holds.
+
+    Args:
+        state: What `Checkpoint.state_dict` gave out.
+        naming: How the handler's files are called.
+        name: Name of their object, or ``"checkpoint"``; None for any.
+        directory: Where they are; None when it is not a directory that they are kept in.
+
+    Raises:
+        ArgumentTypeError: it is no mapping.
+        ArgumentError: it has no list, an entry is no pair of a number and a name, or names a file
+            that is none of the handler's.
+    """
+    if not isinstance(state, Mapping):
+        raise ArgumentTypeError(f"`state_dict` must be a mapping, got {state!r}")
+    entries = state.get("_saved", state.get("saved"))
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise ArgumentError(f"`state_dict` must have the key '_saved' with a list, got {dict(state)!r}")
+    items = [_read_entry(entry) for entry in entries]
+    if directory is None:
+        return items
+    for item in items:
+        require_bare_name(item.filename)
+        if naming.parse(item.filename, name=name) is None:
+            raise ArgumentError(
+                f"`state_dict` must name files called like {naming.pattern.template!r} with the prefix "
+                f"{naming.prefix!r} and the name {name!r}, got {item.filename!r}; it is not this handler's to remove"
+            )
+    return [item for item in items if _is_there(directory / item.filename)]
+
+
+def _read_entry(entry: Any) -> Item:
+    is_pair = isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+    priority, filename = entry if is_pair else (None, None)
+    if isinstance(priority, bool) or not isinstance(priority, int | float) or not isinstance(filename, str):
+        raise ArgumentError(f"`state_dict` must list pairs of a priority and a file name, got {entry!r}")
+    return Item(priority, filename)
+
+
+def _is_there(path: Path) -> bool:
+    if path.is_file() and not path.is_symlink():
+        return True
+    warnings.warn(f"{path} is in a saved list of checkpoints and is gone; it was dropped", EngineWarning, stacklevel=4)
+    return False
+
+
+def _is_own(item: CheckpointFile, naming: Naming, name: str | None) -> bool:
+    if naming.parse(item.path.name, name=name) is None:
+        return False
+    record = item.record
+    # A record that names nothing comes from a save without a handler: then the file's name decides.
+    return record is None or not record.name or (record.prefix, record.score_name) == (naming.prefix, naming.score_name)
+
+
+def _priority_of(item: CheckpointFile, naming: Naming) -> float | None:
+    if item.record is not None and item.record.priority is not None:
+        return item.record.priority
+    parts = naming.parse(item.path.name) or {}
+    text = parts.get("score", parts.get("global_step", ""))
+    try:
+        return float(text) if "." in text or not text.lstrip("-").isdigit() else int(text)
+    except ValueError:
+        return None
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        verify(path)
+    except (CheckpointError, OSError) as error:
+        warnings.warn(f"{error}; it was left out of the list of checkpoints", EngineWarning, stacklevel=5)
+        return False
+    return True
+
+
+def _component_text(value: Any) -> str:
+    return number_text(value) if isinstance(value, float) else str(value)

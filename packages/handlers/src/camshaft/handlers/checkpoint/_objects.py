@@ -1,0 +1,218 @@
+"""Between objects and the payload that holds their states."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
+from camshaft.handlers.checkpoint._rollback import Snapshot
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+
+Objects = Mapping[str, Any]
+
+
+class Payload(NamedTuple):
+    """What goes into a file: `state` of the objects called `keys`, bare if it is that of the only one."""
+
+    state: Any
+    keys: tuple[str, ...]
+    is_bare: bool
+
+
+def require_objects(objects: object, argument: str) -> Objects:
+    """Return `objects` if they are names of objects that save and load their state.
+
+    Args:
+        objects: A mapping; its values may be nested mappings and sequences.
+        argument: What the caller calls it.
+
+    Raises:
+        ArgumentTypeError: it is no mapping of strings, or an object lacks a method.
+        ArgumentError: it is empty.
+    """
+    if not isinstance(objects, Mapping):
+        raise ArgumentTypeError(f"`{argument}` must be a mapping of names to objects, got {objects!r}")
+    if not objects:
+        raise ArgumentError(f"`{argument}` must name at least one object, got {objects!r}")
+    for path, leaf in leaves(objects):
+        for method in ("state_dict", "load_state_dict"):
+            if not callable(getattr(leaf, method, None)):
+                raise ArgumentTypeError(
+                    f"`{argument}` must hold objects that have `state_dict` and `load_state_dict`, got {leaf!r} for "
+                    f"{path}, which has no {method!r}"
+                )
+    return objects
+
+
+def leaves(objects: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every object in a nested structure, with the way to it."""
+    if _is_mapping(objects):
+        for key, value in objects.items():
+            if not isinstance(key, str):
+                raise ArgumentTypeError(f"names of objects must be strings, got {key!r} at {path or 'the top'}")
+            yield from leaves(value, f"{path}[{key!r}]")
+    elif _is_sequence(objects):
+        for index, value in enumerate(objects):
+            yield from leaves(value, f"{path}[{index}]")
+    else:
+        yield path, objects
+
+
+def unwrap(target: Any) -> Any:
+    """Return the module inside DataParallel, DistributedDataParallel and what `torch.compile` made.
+
+    Examples:
+        >>> unwrap("anything else")
+        'anything else'
+    """
+    while True:
+        inner = _inner_module(target)
+        if inner is None:
+            return target
+        target = inner
+
+
+def consolidate(objects: Objects, rank: int) -> None:
+    """Let objects whose state is spread over several processes gather it in one; all of them have to call this."""
+    for _, leaf in leaves(objects):
+        gather = getattr(leaf, "consolidate_state_dict", None)
+        if callable(gather):
+            gather(to=rank)
+
+
+def collect(objects: Objects) -> Payload:
+    """Return the states of objects as they are now; the tensors are those in use, not copies."""
+    states = {key: _state_of(value) for key, value in objects.items()}
+    if len(states) == 1:
+        ((key, state),) = states.items()
+        return Payload(state, (key,), is_bare=True)
+    return Payload(states, tuple(states), is_bare=False)
+
+
+def states_for(to_load: Objects, payload: Any, record: CheckpointRecord | None = None) -> dict[str, Any]:
+    """Return the states of a payload by name, for just the objects that are to be loaded.
+
+    Args:
+        to_load: The objects.
+        payload: A mapping of names to states, or the bare state of the only object.
+        record: What the file says of itself, if it does.
+
+    Raises:
+        CheckpointMismatchError: a state is missing.
+    """
+    if record is not None and record.keys is not None:
+        is_bare = record.is_bare
+    else:
+        is_bare = len(to_load) == 1 and not any(_holds_by_name(payload, *item) for item in to_load.items())
+    if is_bare:
+        # Of a single object it does not matter what it is called.
+        payload = dict.fromkeys(to_load if len(to_load) == 1 else [record.name if record else ""], payload)
+    if not isinstance(payload, Mapping):
+        raise CheckpointMismatchError(f"`checkpoint` must be a mapping of names to states, got {type(payload)}")
+    missing = [key for key in to_load if key not in payload]
+    if missing:
+        raise CheckpointMismatchError(
+            f"`checkpoint` must hold states of {', '.join(map(repr, to_load))}, got {sorted(map(str, payload))[:20]}; "
+            f"it lacks {', '.join(map(repr, missing))}"
+        )
+    return {key: payload[key] for key in to_load}
+
+
+def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> None:
+    """Load states into objects, into all of them or, if one refuses, into none.
+
+    Args:
+        to_load: The objects.
+        states: Their states, under the same names and nested in the same way.
+        module_options: For the `load_state_dict` of modules.
+
+    Raises:
+        CheckpointMismatchError: the two are nested differently.
+        Exception: what an object raises, with a note that says which one it was.
+    """
+    pairs = [(path, unwrap(leaf), state) for path, leaf, state in _paired(to_load, states, "")]
+    snapshot = Snapshot()
+    for path, target, state in pairs:
+        try:
+            snapshot.add(target)
+            if _is_module(target):
+                target.load_state_dict(state, **module_options)
+            else:
+                target.load_state_dict(state)
+        except BaseException as error:
+            problems = snapshot.restore()
+            error.add_note(f"this came up when loading {path}; no object was changed")
+            for problem in problems:
+                error.add_note(f"but putting an object back failed as well: {problem!r}")
+            raise
+
+
+def _paired(objects: Any, states: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Give each object with its state, and the way to it."""
+    if _is_mapping(objects):
+        _require_same_shape(isinstance(states, Mapping) and set(objects) <= set(states), path, objects, states)
+        for key, value in objects.items():
+            yield from _paired(value, states[key], f"{path}[{key!r}]")
+    elif _is_sequence(objects):
+        _require_same_shape(isinstance(states, list | tuple) and len(states) == len(objects), path, objects, states)
+        for index, value in enumerate(objects):
+            yield from _paired(value, states[index], f"{path}[{index}]")
+    else:
+        yield path, objects, states
+
+
+def _require_same_shape(is_same: bool, path: str, objects: Any, states: Any) -> None:
+    if not is_same:
+        names = f"names {sorted(objects)}" if isinstance(objects, Mapping) else f"{len(objects)} objects"
+        raise CheckpointMismatchError(
+            f"`checkpoint` must be nested like the objects: {names} at {path or 'the top'}, got {type(states)} of "
+            f"length {len(states) if hasattr(states, '__len__') else 1}"
+        )
+
+
+def _state_of(value: Any) -> Any:
+    if _is_mapping(value):
+        return {key: _state_of(inner) for key, inner in value.items()}
+    if _is_sequence(value):
+        return [_state_of(inner) for inner in value]
+    return unwrap(value).state_dict()
+
+
+def _holds_by_name(payload: Any, key: str, target: Any) -> bool:
+    """Return whether a payload is `{key: state}` rather than the state itself, which may have the same key."""
+    if not isinstance(payload, Mapping) or key not in payload:
+        return False
+    is_plausible_state = isinstance(payload[key], Mapping) or not _is_module(unwrap(target))
+    return is_plausible_state or _is_sequence(target)
+
+
+def _inner_module(target: Any) -> Any:
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(target, torch.nn.Module):
+        return None
+    if isinstance(target, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+        return target.module
+    compiled = sys.modules.get("torch._dynamo.eval_frame")
+    if compiled is not None and isinstance(target, compiled.OptimizedModule):
+        return target._orig_mod  # noqa: SLF001 - there is no public way to it
+    return None
+
+
+def _has_state(value: Any) -> bool:
+    return hasattr(value, "state_dict")
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and not _has_state(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and not _has_state(value)
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)

@@ -1,0 +1,64 @@
+"""What a checkpoint file may be called, and what it is called while it is being written."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+
+from camshaft.engine import ArgumentError, ArgumentTypeError
+
+EXTENSION = "pt"
+LONGEST_NAME_BYTES = 255
+_TEMPORARY = re.compile(r"\.camshaft-[0-9a-f]{16}\.tmp")
+
+
+def require_bare_name(filename: str) -> str:
+    """Return `filename` if it names a file right inside a directory.
+
+    Raises:
+        ArgumentError: it is empty, too long, no proper text, leads elsewhere, or is reserved.
+        ArgumentTypeError: it is no string.
+
+    Examples:
+        >>> require_bare_name("model_1.pt")
+        'model_1.pt'
+    """
+    if not isinstance(filename, str):
+        raise ArgumentTypeError(f"`filename` must be a string, got {filename!r}; give the name without a directory")
+    problem = _name_problem(filename)
+    if problem:
+        shown = filename if len(filename) <= LONGEST_NAME_BYTES else f"{filename[:40]}..."
+        raise ArgumentError(
+            f"`filename` must {problem}, got {shown!r}; change `filename_prefix`, the object's name, `score_name` or "
+            "`filename_pattern`"
+        )
+    return filename
+
+
+def new_temporary_name() -> str:
+    """Return a name for a file that is still being written; no two are the same."""
+    return f".camshaft-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(filename: str) -> bool:
+    """Return whether this is the name of a file that is still being written, or was when its process was killed."""
+    return _TEMPORARY.fullmatch(filename) is not None
+
+
+def _name_problem(filename: str) -> str | None:
+    try:
+        size_bytes = len(filename.encode())
+    except UnicodeEncodeError:
+        return "be proper Unicode text"
+    forbidden = {"/", os.sep, os.altsep or "/"} | (set('<>:"|?*') if os.name == "nt" else set())
+    rules = {
+        "not be empty": not filename,
+        f"not leave its directory: no '..' and none of {' '.join(sorted(forbidden))}": (
+            ".." in filename or bool(forbidden.intersection(filename))
+        ),
+        "hold no control characters": any(ord(character) < 32 or ord(character) == 127 for character in filename),
+        f"be at most {LONGEST_NAME_BYTES} bytes long": size_bytes > LONGEST_NAME_BYTES,
+        "not be a reserved name": filename == "." or is_temporary(filename),
+    }
+    return next((rule for rule, is_broken in rules.items() if is_broken), None)

@@ -1,0 +1,226 @@
+"""Between a payload and the bytes of a file, by way of `torch.save` and `torch.load`."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from camshaft.engine import ArgumentError, EngineWarning
+from camshaft.handlers._errors import ExtraMissingError
+from camshaft.handlers.checkpoint._errors import (
+    CheckpointDamagedError,
+    CheckpointError,
+    CheckpointUnsafeError,
+)
+from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
+from camshaft.handlers.checkpoint.format._checksum import read_at
+from camshaft.handlers.checkpoint.format._pickle_check import screen
+from camshaft.handlers.checkpoint.format._record import encode_record
+from camshaft.handlers.checkpoint.format._verify import Contents, opened, verify_open
+from camshaft.handlers.checkpoint.format._writer import CheckpointWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+    from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+
+SAVE_OPTIONS = frozenset(
+    {"pickle_module", "pickle_protocol", "_use_new_zipfile_serialization", "_disable_byteorder_record"}
+)
+_FIRST_SAFE_TORCH = (2, 10)  # CVE-2026-24747: before it a file could corrupt memory in spite of weights_only
+
+
+def require_torch() -> ModuleType:
+    """Return the module `torch`.
+
+    Raises:
+        ExtraMissingError: it is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError("torch", "saving and loading checkpoint files", "torch") from error
+    return torch
+
+
+def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, options: Mapping[str, Any]) -> int:
+    """Write a payload and its record to an open file, and return how many bytes that were.
+
+    Args:
+        descriptor: Where to write.
+        payload: What `torch.save` can save.
+        record: What the file shall say of itself.
+        options: For `torch.save`.
+
+    Raises:
+        OSError: the file could not be written.
+        ArgumentError: this process does not write what lies on XLA devices.
+    """
+    with CheckpointWriter(descriptor) as sink, _without_archive_checksums():
+        _save(payload, sink, options)
+        if sink.is_empty:
+            raise ArgumentError("`save_on_rank` must be 0 on XLA devices, got another rank; only the first one writes")
+        sink.finish(encode_record(record))
+    return sink.size_bytes
+
+
+def write_nothing(payload: Any) -> None:
+    """Take part in saving on an XLA device in a process that writes no file."""
+    _save(payload, io.BytesIO(), {})
+
+
+def read_payload(
+    path: str | os.PathLike[str], *, trusted: bool = False, map_location: Any = "cpu"
+) -> tuple[Any, Contents]:
+    """Verify a file, then unpickle it: tensors, numbers, strings, lists and dicts only, unless trusted.
+
+    Raises:
+        CheckpointDamagedError: the file is not what was written.
+        CheckpointUnsafeError: the file would have to be trusted.
+        OSError: the file cannot be read.
+        ExtraMissingError: PyTorch is not installed.
+    """
+    torch = require_torch()
+    with opened(path, trusted=trusted) as descriptor:
+        contents = verify_open(descriptor, path, trusted=trusted)
+        if not trusted:
+            _warn_of_unsafe_torch(torch)
+            _screen_pickle(descriptor, contents, path)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            file.seek(0)
+            return _load(torch, file, path, trusted=trusted, map_location=map_location), contents
+
+
+def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
+    """Find what keeps a file just written from being loaded without trusting it.
+
+    Args:
+        path: The file.
+        payload: What was written into it.
+
+    Returns:
+        The reason by key of the payload, under ``""`` if no single key is to blame; None when the
+        file loads safely.
+    """
+    torch = require_torch()
+    try:
+        with opened(path, trusted=True) as descriptor:
+            if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
+                return {"": "it is no archive, so its structure cannot be verified"}
+    except OSError:  # what was written cannot be read just now, which says nothing of it
+        return None
+    problem = _loading_problem(torch, path, mmap=True)
+    if problem is None:
+        return None
+    by_key: dict[str, str] = {}
+    for key, value in payload.items() if isinstance(payload, dict) else ():
+        part = io.BytesIO()
+        with torch.serialization.skip_data():
+            torch.save(value, part)
+            part.seek(0)
+            reason = _loading_problem(torch, part)
+        if reason is not None:
+            by_key[str(key)] = reason
+    return by_key or {"": problem}
+
+
+def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
+    try:
+        _load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
+    except OSError:
+        return None
+    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
+        # Not every file system can map files into memory.
+        return _loading_problem(torch, source) if mmap and isinstance(error, RuntimeError) else _first_line(error)
+    return None
+
+
+def _save(payload: Any, file: Any, options: Mapping[str, Any]) -> None:
+    if holds_xla_tensors(payload):
+        import torch_xla.core.xla_model as xla
+
+        # All processes have to come here: it gathers and synchronises; the first one writes.
+        xla.save(payload, file, master_only=True, global_master=True)
+        return
+    require_torch().save(payload, file, **options)
+
+
+def holds_xla_tensors(payload: Any) -> bool:
+    """Return whether a tensor somewhere in a nested payload lies on an XLA device."""
+    if "torch_xla" not in sys.modules:
+        return False
+    if isinstance(payload, dict):
+        return any(holds_xla_tensors(value) for value in payload.values())
+    if isinstance(payload, list | tuple):
+        return any(holds_xla_tensors(value) for value in payload)
+    return getattr(getattr(payload, "device", None), "type", None) == "xla"
+
+
+@contextmanager
+def _without_archive_checksums() -> Iterator[None]:
+    """Switch off the checksums of `torch.save`, which cost more than the disk: there is our own."""
+    serialization = require_torch().serialization
+    before = serialization.get_crc32_options()
+    serialization.set_crc32_options(False)
+    try:
+        yield
+    finally:
+        serialization.set_crc32_options(before)
+
+
+def _screen_pickle(descriptor: int, contents: Contents, path: str | os.PathLike[str]) -> None:
+    entry = contents.entries[PICKLE]
+    try:
+        screen(read_at(descriptor, entry.start, entry.end - entry.start))
+    except CheckpointError as error:
+        raise type(error)(f"{os.fspath(path)}: {error}") from error
+
+
+def _load(torch: ModuleType, file: Any, path: str | os.PathLike[str], *, trusted: bool, map_location: Any) -> Any:
+    try:
+        return _load_quietly(torch, file, map_location=map_location, weights_only=not trusted)
+    except pickle.UnpicklingError as error:
+        if trusted:
+            raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+        raise CheckpointUnsafeError(
+            f"{os.fspath(path)}: {_first_line(error)}; if you know where the file comes from, give trusted=True"
+        ) from error
+    except (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
+        if trusted:
+            raise
+        raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+    except RuntimeError as error:
+        if trusted or str(map_location) != "cpu":  # then the device may be to blame
+            raise
+        raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+
+
+def _load_quietly(torch: ModuleType, source: Any, **options: Any) -> Any:
+    """Load without the warning that another pickle protocol than torch's own may not load: it does, or raises."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        return torch.load(source, **options)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what torch says went wrong, without its advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "Unsupported" in line or "Unpickler error" in line]
+    return (told or lines or [repr(error)])[0].partition(". Please use ")[0][:300]
+
+
+def _warn_of_unsafe_torch(torch: ModuleType) -> None:
+    version = tuple(int(part) for part in str(torch.__version__).split("+")[0].split(".")[:2])
+    if version < _FIRST_SAFE_TORCH:
+        warnings.warn(
+            f"torch {torch.__version__} can be harmed by a file although it loads weights only (CVE-2026-24747); "
+            "update to 2.10 or later before you load files of others",
+            EngineWarning,
+            stacklevel=2,
+        )

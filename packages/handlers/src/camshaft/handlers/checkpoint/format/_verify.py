@@ -1,0 +1,202 @@
+"""Opening and verifying checkpoint files, without PyTorch and before anything in them is unpickled."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointUnsafeError
+from camshaft.handlers.checkpoint.format._archive import (
+    END_RECORD_BYTES,
+    LOCAL_MARK,
+    Entry,
+    damaged_entries,
+    end_record_is_at,
+    has_checksums,
+    read_entries,
+)
+from camshaft.handlers.checkpoint.format._checksum import checksum_of, read_at
+from camshaft.handlers.checkpoint.format._file_name import is_temporary
+from camshaft.handlers.checkpoint.format._record import (
+    MARK,
+    TAIL_BYTES,
+    CheckpointRecord,
+    Trailer,
+    announced_trailer_bytes,
+    decode_trailer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LONGEST_END_BYTES = 1 << 16
+OLD_FORMAT_START = b"\x80"  # of a pickle; from before archives
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is known of a file once it has been verified.
+
+    Attributes:
+        record: What it says of itself; None for one that plain `torch.save` wrote.
+        entries: The entries of the archive by name; empty for a file in the format from before archives.
+        is_verified: False for a trusted file that carries no checksums.
+    """
+
+    record: CheckpointRecord | None
+    entries: Mapping[str, Entry]
+    is_verified: bool = True
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], *, trusted: bool = False) -> Iterator[int]:
+    """Open a file for reading and give its descriptor; no link is followed unless trusted.
+
+    Raises:
+        CheckpointUnsafeError: it is a link, symbolic or hard, and not trusted, or no regular file.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags if trusted else flags | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.EMLINK}:
+            raise
+        raise CheckpointUnsafeError(f"{path}: it is a symbolic link; give the file itself, or trusted=True") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointUnsafeError(f"{path}: it is no regular file")
+        if status.st_nlink > 1 and not trusted and status.st_nlink > 1 + _count_own_links(Path(path), status):
+            raise CheckpointUnsafeError(f"{path}: it has {status.st_nlink} names; copy the file, or give trusted=True")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _count_own_links(path: Path, status: os.stat_result) -> int:
+    """Return under how many of our temporary names a file is there too: lost power may leave a rename half done."""
+    with os.scandir(path.parent) as entries:
+        others = [entry for entry in entries if is_temporary(entry.name) and entry.name != path.name]
+        return sum(os.path.samestat(entry.stat(follow_symlinks=False), status) for entry in others)
+
+
+def read_record(path: str | os.PathLike[str]) -> CheckpointRecord | None:
+    """Return what a file says of itself, or None when it says nothing; its content is not looked at.
+
+    Raises:
+        CheckpointDamagedError: what it says does not match its own checksum.
+        OSError: it cannot be read.
+    """
+    with opened(path, trusted=True) as descriptor:
+        trailer = _read_trailer(descriptor)
+    return trailer.record if trailer else None
+
+
+def ends_like_torch_saved(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file without a record ends as plain `torch.save` lets it end; quick, and no proof.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with opened(path, trusted=True) as descriptor:
+        if read_at(descriptor, 0, 1) == OLD_FORMAT_START:
+            return True
+        return end_record_is_at(descriptor, os.fstat(descriptor).st_size - END_RECORD_BYTES, 0)
+
+
+def verify(path: str | os.PathLike[str], *, trusted: bool = False) -> Contents:
+    """Do what `verify_checkpoint` does, and return all that is known of the file then."""
+    with opened(path, trusted=trusted) as descriptor:
+        return verify_open(descriptor, path, trusted=trusted)
+
+
+def verify_checkpoint(path: str | os.PathLike[str], *, trusted: bool = False) -> CheckpointRecord | None:
+    """Check a checkpoint file, without PyTorch and without running anything in it.
+
+    The content must match its checksum, and the structure must be that of files which `torch.save`
+    writes. Files of plain `torch.save` are checked by the checksums of their archive.
+
+    Args:
+        path: The file.
+        trusted: Whether to accept links, and files that carry no checksums.
+
+    Returns:
+        What the file says of itself; None for one that plain `torch.save` wrote.
+
+    Raises:
+        CheckpointDamagedError: it is not what was written; the text names the file and says what is wrong.
+        CheckpointUnsafeError: it cannot be verified, or is a link, and is not trusted.
+        OSError: it cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     path = Path(directory, "model.pt")
+        ...     written = path.write_bytes(b"PK and no more")
+        ...     try:
+        ...         verify_checkpoint(path)
+        ...     except CheckpointDamagedError as error:
+        ...         print(str(error).replace(directory, ""))
+        /model.pt: it is no checkpoint at all
+    """
+    return verify(path, trusted=trusted).record
+
+
+def verify_open(descriptor: int, path: str | os.PathLike[str], *, trusted: bool = False) -> Contents:
+    """Do what `verify` does to a file that is open already."""
+    try:
+        return _verify(descriptor, trusted=trusted)
+    except (CheckpointDamagedError, CheckpointUnsafeError) as error:
+        raise type(error)(f"{Path(path)}: {error}") from error
+
+
+def _verify(descriptor: int, *, trusted: bool) -> Contents:
+    size_bytes = os.fstat(descriptor).st_size
+    trailer = _read_trailer(descriptor)
+    content_end = size_bytes - (trailer.size_bytes if trailer else 0)
+    if trailer and checksum_of(descriptor, content_end) != trailer.checksum:
+        raise CheckpointDamagedError("its content does not match its checksum")
+    if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
+        return _old_format(trailer, read_at(descriptor, 0, 1), _end_of(descriptor, _LONGEST_END_BYTES), trusted=trusted)
+    if not end_record_is_at(descriptor, content_end - END_RECORD_BYTES, size_bytes - content_end):
+        raise CheckpointDamagedError("it does not end like an archive; it may be cut off")
+    entries = read_entries(descriptor, content_end)
+    if trailer:
+        return Contents(trailer.record, entries)
+    if not has_checksums(entries):
+        if not trusted:
+            raise CheckpointUnsafeError("it was written without checksums and cannot be verified; give trusted=True")
+        return Contents(None, entries, is_verified=False)
+    damaged = damaged_entries(descriptor, entries)
+    if damaged:
+        raise CheckpointDamagedError(
+            f"{len(damaged)} of its {len(entries)} entries changed, the first is {damaged[0]!r}"
+        )
+    return Contents(None, entries)
+
+
+def _old_format(trailer: Trailer | None, start: bytes, end: bytes, *, trusted: bool) -> Contents:
+    """Judge a file that is no archive: PyTorch's format from before archives, or anything else."""
+    if trailer is None and MARK in end:
+        raise CheckpointDamagedError("the line at its end is cut off or changed")
+    if trailer is None and start != OLD_FORMAT_START:
+        raise CheckpointDamagedError("it is no checkpoint at all" if start else "it is empty")
+    if not trusted:
+        raise CheckpointUnsafeError("it is no archive, so its structure cannot be verified; give trusted=True")
+    return Contents(trailer.record if trailer else None, {}, is_verified=trailer is not None)
+
+
+def _read_trailer(descriptor: int) -> Trailer | None:
+    announced = announced_trailer_bytes(_end_of(descriptor, TAIL_BYTES))
+    return None if announced is None else decode_trailer(_end_of(descriptor, announced))
+
+
+def _end_of(descriptor: int, size_bytes: int) -> bytes:
+    return read_at(descriptor, max(0, os.fstat(descriptor).st_size - size_bytes), size_bytes)

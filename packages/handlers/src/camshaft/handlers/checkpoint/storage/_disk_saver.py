@@ -1,0 +1,235 @@
+"""Checkpoints as files in one directory."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointInUseError, CheckpointWriteError
+from camshaft.handlers.checkpoint._rank import current_rank, is_xla_in_use
+from camshaft.handlers.checkpoint.format._file_name import require_bare_name
+from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, unsafe_keys, write_nothing, write_payload
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.storage._durable import (
+    leave_memory,
+    make_directory,
+    remove_leftovers,
+    replacing,
+    require_writable,
+    sync_directory,
+    writing_in_place,
+)
+from camshaft.handlers.checkpoint.storage._listing import largest_save_number, list_checkpoints
+from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
+from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_logger = logging.getLogger("camshaft.handlers.checkpoint")
+
+
+class DiskSaver(BaseSaveHandler):
+    """Keeps checkpoints as files in a directory, in such a way that none is lost and none is half there.
+
+    A file is written under a temporary name, brought to the disk, and only then given its own name:
+    once a save has returned, the checkpoint outlasts a kill and a loss of power. It holds its own
+    checksum, a save number that grows with every save into the directory, and the step; plain
+    `torch.load` reads it. The directory holds nothing else, but for one temporary file while
+    writing; what killed runs left of those is removed when a saver is made.
+
+    Saving takes a lock on the directory for as long as the saver lives. A second process that saves
+    there is refused; all savers of one process share the lock. Reading takes none.
+
+    Args:
+        dirname: The directory; ``~`` is your home.
+        atomic: False writes right under the final name, and promises nothing.
+        create_dir: Whether to make a missing directory.
+        require_empty: Whether to refuse a directory that holds checkpoints already.
+        save_on_rank: The process that writes, among those that train together.
+        durable: False does not wait for the disk: a kill is survived, a loss of power may not be.
+        **kwargs: For `torch.save`.
+
+    Raises:
+        ArgumentError: the directory is missing, or holds checkpoints; how to go on is in the text.
+        ArgumentTypeError: `torch.save` has no such argument.
+        CheckpointWriteError: the directory cannot be written to.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     saver = DiskSaver(directory)
+        ...     saver({"weight": torch.ones(2)}, "model_1.pt")
+        ...     torch.load(saver.dirname / "model_1.pt")
+        {'weight': tensor([1., 1.])}
+    """
+
+    def __init__(
+        self,
+        dirname: str | os.PathLike[str],
+        atomic: bool = True,
+        create_dir: bool = True,
+        require_empty: bool = True,
+        save_on_rank: int = 0,
+        *,
+        durable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        unknown = sorted(set(kwargs) - SAVE_OPTIONS)
+        if unknown:
+            raise ArgumentTypeError(
+                f"`kwargs` must be arguments of torch.save, got {unknown}; it has {sorted(SAVE_OPTIONS)}"
+            )
+        self.dirname = Path(os.path.abspath(Path(dirname).expanduser()))  # noqa: PTH100 - resolve() would follow links
+        self.atomic = atomic
+        self.durable = durable
+        self.save_on_rank = save_on_rank
+        self.save_options = kwargs
+        self._checked: set[str] = set()
+        self._last_path: Path | None = None
+        self._lock = DirectoryLock(self.dirname)
+        self._create_dir, self._is_prepared = create_dir, False
+        if self.is_writer:
+            self._prepare(require_empty=require_empty)
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process is the one that writes."""
+        return current_rank() == self.save_on_rank
+
+    def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint; when this returns it outlasts a kill and a loss of power.
+
+        Args:
+            checkpoint: What `torch.save` can save.
+            filename: Name of the file, without a directory. An earlier file of that name is replaced.
+            metadata: What a `Checkpoint` says about the save.
+
+        Raises:
+            ArgumentError: the name leads out of the directory, or is none.
+            CheckpointWriteError: the file could not be written; the earlier files are as they were.
+            CheckpointInUseError: another process writes to the directory.
+        """
+        require_bare_name(filename)
+        if not self.is_writer:
+            if is_xla_in_use():
+                write_nothing(checkpoint)
+            return
+        path = self.dirname / filename
+        record = metadata.record if isinstance(metadata, SaveMetadata) else CheckpointRecord()
+        with _as_write_error("written", path), self._turn():
+            number = (self._lock.last_number or 0) + 1
+            self._write(checkpoint, path, replace(record, save_number=number))
+            self._lock.last_number, self._last_path = number, path
+        self._warn_if_unsafe(checkpoint, path, metadata)
+
+    def remove(self, filename: str) -> None:
+        """Remove a file; a link is removed itself, not what it leads to. A missing file is a warning.
+
+        Raises:
+            ArgumentError: the name leads out of the directory, or is none.
+            CheckpointWriteError: the file could not be removed.
+            CheckpointInUseError: another process writes to the directory.
+        """
+        require_bare_name(filename)
+        if not self.is_writer:
+            return
+        path = self.dirname / filename
+        with _as_write_error("removed", path), self._turn():
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                warnings.warn(f"{path} was to be removed and is gone already", EngineWarning, stacklevel=2)
+                return
+            if self.durable:
+                sync_directory(self.dirname)
+
+    def close(self) -> None:
+        """Let other processes write to the directory; the next save takes the lock again."""
+        self._lock.release()
+
+    def _prepare(self, *, require_empty: bool) -> None:
+        with _as_write_error("used", self.dirname):
+            if not self.dirname.exists():
+                if not self._create_dir:
+                    raise ArgumentError(
+                        f"`dirname` must exist, got {str(self.dirname)!r}; make the directory, or give create_dir=True"
+                    )
+                make_directory(self.dirname)
+            self._tidy_up()
+            require_writable(self.dirname)
+            present = [item.path.name for item in list_checkpoints(self.dirname)] if require_empty else []
+        if present:
+            raise ArgumentError(
+                f"`dirname` must hold no checkpoints, got {str(self.dirname)!r} with {len(present)} of them "
+                f"({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}); give another directory, or "
+                "require_empty=False to go on in this one"
+            )
+        self._is_prepared = True
+
+    def _tidy_up(self) -> None:
+        """Remove what killed runs left, unless somebody may be writing just now."""
+        holder = holder_of(self.dirname)
+        if holder is None:
+            lock = DirectoryLock(self.dirname)
+            try:
+                if lock.acquire() and lock.is_exclusive:
+                    remove_leftovers(self.dirname)
+            except CheckpointInUseError:
+                holder = "another process"
+            finally:
+                lock.release()
+        if holder is not None:
+            _logger.warning("%s writes checkpoints to %s; saving there will be refused", holder, self.dirname)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the only one to write to the directory, and know the number of the last save."""
+        if not self._is_prepared:  # it was made before the processes had their ranks
+            self._prepare(require_empty=False)
+        self._lock.acquire()
+        with self._lock.turn:
+            if self._lock.last_number is None:
+                if self._lock.is_exclusive:
+                    remove_leftovers(self.dirname)
+                self._lock.last_number = largest_save_number(self.dirname)
+            yield
+
+    def _write(self, checkpoint: Any, path: Path, record: CheckpointRecord) -> None:
+        if self._last_path is not None:
+            leave_memory(self._last_path)  # room for the new one: finding other room may take longer than writing
+        way = replacing if self.atomic else writing_in_place
+        with way(path, durable=self.durable) as descriptor:
+            size_bytes = write_payload(descriptor, checkpoint, record, self.save_options)
+            on_disk = os.fstat(descriptor).st_size
+            if on_disk != size_bytes:
+                raise OSError(errno.EIO, f"{size_bytes} bytes were written and {on_disk} are there")
+
+    def _warn_if_unsafe(self, checkpoint: Any, path: Path, metadata: Mapping[str, Any] | None) -> None:
+        """Warn once per kind of checkpoint if what was written cannot be loaded safely."""
+        basename = str((metadata or {}).get("basename"))
+        if basename in self._checked or metadata is None:
+            return
+        self._checked.add(basename)
+        for key, reason in (unsafe_keys(path, checkpoint) or {}).items():
+            what = f"the state of {key!r}" if key else "what was saved"
+            warnings.warn(
+                f"{path.name}: {what} will not load without trusted=True: {reason}", EngineWarning, stacklevel=3
+            )
+
+
+@contextmanager
+def _as_write_error(done: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointWriteError(error.errno, f"could not be {done}: {error.strerror or error}", str(path)) from error

@@ -1,0 +1,158 @@
+"""Files that are there completely or not at all, and stay there through a loss of power.
+
+Every function raises the `OSError` of the operating system as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Exclusive creation follows no link at the last part of a path; NOFOLLOW says so where it exists.
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_CREATE |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FILE_MODE = 0o666  # the kernel takes the umask off
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it that are missing; all of them outlast a loss of power."""
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+@contextmanager
+def replacing(final: Path, *, durable: bool) -> Iterator[int]:
+    """Give the descriptor of a new file that takes the place of `final` when the block is over.
+
+    Until then it has a temporary name, and none at all if the block raises. An earlier file of the
+    name is replaced in one step; what a link of that name leads to stays as it is.
+    """
+    temporary = _temporary_path(final.parent)
+    descriptor = os.open(temporary, _CREATE, _FILE_MODE)
+    try:
+        try:
+            yield descriptor
+            if durable:
+                sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        _publish(temporary, final, durable=durable)
+    except BaseException:
+        with contextlib.suppress(OSError):  # then the next run removes it
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing_in_place(final: Path, *, durable: bool) -> Iterator[int]:
+    """Give the descriptor of a new file that is called `final` from the start, complete or not."""
+    final.unlink(missing_ok=True)
+    descriptor = os.open(final, _CREATE, _FILE_MODE)
+    try:
+        yield descriptor
+        if durable:
+            sync_file(descriptor)
+    finally:
+        os.close(descriptor)
+    if durable:
+        sync_directory(final.parent)
+
+
+def require_writable(directory: Path) -> None:
+    """Create a file in a directory and remove it again."""
+    path = _temporary_path(directory)
+    descriptor = os.open(path, _CREATE, _FILE_MODE)
+    try:
+        os.close(descriptor)
+    finally:
+        path.unlink()
+
+
+def _temporary_path(directory: Path) -> Path:
+    return directory / new_temporary_name()
+
+
+def sync_file(descriptor: int) -> None:
+    """Wait until the content of an open file is on the disk."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # There fsync leaves the data in the disk's own cache.
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        return
+    os.fsync(descriptor)
+
+
+def begin_sync(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Let the disk begin with what has just been written to a part of an open file, and do not wait."""
+    if hasattr(os, "posix_fadvise"):
+        # It asks the kernel to forget these pages, and what is not on the disk yet has to go there first. They
+        # stay in memory: at this moment none of them can be forgotten. A hint: where it fails, syncing takes longer.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+
+def leave_memory(path: Path) -> None:
+    """Let the kernel forget the content of a file that is on the disk; a hint, so a file that is gone is no error."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk; Windows has no such call."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(temporary: Path, final: Path, *, durable: bool) -> None:
+    """Give a complete file its final name; take a new name back when the disk does not confirm it."""
+    is_new = not os.path.lexists(final)
+    temporary.replace(final)
+    if not durable:
+        return
+    try:
+        sync_directory(final.parent)
+    except OSError:
+        if is_new:
+            final.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(directory: Path) -> list[str]:
+    """Remove the temporary files that killed processes left behind, and return their names.
+
+    Only to be called while nobody else can be writing to the directory. What merely has such a
+    name, a link or a directory, stays.
+    """
+    removed = []
+    with os.scandir(directory) as entries:
+        leftovers = [entry for entry in entries if is_temporary(entry.name)]
+    for entry in leftovers:
+        if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            Path(entry.path).unlink(missing_ok=True)
+            removed.append(entry.name)
+    return removed

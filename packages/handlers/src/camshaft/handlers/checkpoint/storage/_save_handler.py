@@ -1,0 +1,96 @@
+"""What takes a payload and keeps it under a name: the protocol of save handlers."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from camshaft.engine import ArgumentTypeError
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class SaveMetadata(dict[str, Any]):
+    """What a save handler is told beside the payload: exactly basename, score_name and priority.
+
+    Attributes:
+        record: All that the file is to say of itself, for handlers that write it down.
+    """
+
+    def __init__(self, record: CheckpointRecord) -> None:
+        prefix = f"{record.prefix}_" if record.prefix else ""
+        super().__init__(basename=f"{prefix}{record.name}", score_name=record.score_name, priority=record.priority)
+        self.record = record
+
+
+class BaseSaveHandler(ABC):
+    """Where checkpoints go. Derive from it to keep them anywhere.
+
+    With several processes only the one of rank `Checkpoint.save_on_rank` calls the handler; on XLA
+    devices all of them do.
+
+    Examples:
+        >>> class InMemory(BaseSaveHandler):
+        ...     def __init__(self):
+        ...         self.kept = {}
+        ...     def __call__(self, checkpoint, filename, metadata=None):
+        ...         self.kept[filename] = checkpoint
+        ...     def remove(self, filename):
+        ...         del self.kept[filename]
+        >>> handler = InMemory()
+        >>> handler({"weight": 1.0}, "model_1.pt")
+        >>> sorted(handler.kept)
+        ['model_1.pt']
+    """
+
+    @abstractmethod
+    def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """Keep a checkpoint. When this returns it must be safe: older ones are removed right after.
+
+        Args:
+            checkpoint: The state to keep; the tensors in it are those in use, not copies.
+            filename: Its name.
+            metadata: ``basename`` (prefix and name), ``score_name`` and ``priority`` (higher is better).
+        """
+
+    @abstractmethod
+    def remove(self, filename: str) -> None:
+        """Remove the checkpoint of this name."""
+
+
+def as_save_handler(function: Callable[..., Any]) -> Callable[[Any, str, SaveMetadata], Any]:
+    """Return a function that is called as (checkpoint, filename, metadata) for one that takes two or three.
+
+    Raises:
+        ArgumentTypeError: it can be called with neither.
+
+    Examples:
+        >>> as_save_handler(lambda checkpoint, filename: print(filename))({}, "model_1.pt", None)
+        model_1.pt
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return function
+    if _accepts(signature, None, None, None):
+        return function
+    if _accepts(signature, None, None):
+        takes_by_name = "metadata" in signature.parameters
+        if takes_by_name:
+            return lambda checkpoint, filename, metadata: function(checkpoint, filename, metadata=metadata)
+        return lambda checkpoint, filename, _: function(checkpoint, filename)
+    raise ArgumentTypeError(
+        f"`save_handler` must take (checkpoint, filename) or (checkpoint, filename, metadata), got {function!r}; "
+        "change its parameters"
+    )
+
+
+def _accepts(signature: inspect.Signature, *arguments: None) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
