@@ -7,23 +7,23 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from warm_python import WarmPython
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 SHORT = ("--epochs", "3")
 HARD_STOP = 137  # the status of a process that was killed
 
 
-def run(run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def run(python: WarmPython, run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return python.run(DIGITS, "--run-dir", run_dir, *options)
 
 
-def finished(run_dir: Path, *options: str) -> str:
-    result = run(run_dir, *options)
+def finished(python: WarmPython, run_dir: Path, *options: str) -> str:
+    result = run(python, run_dir, *options)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -43,12 +43,14 @@ def history(run_dir: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that was never stopped, and of another one with workers."""
+def never_stopped(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was never stopped, in a fresh process, and of another one with workers."""
     run_dir = tmp_path_factory.mktemp("never_stopped")
-    for workers in ("0", "2"):
-        printed = finished(run_dir, *SHORT, "--workers", workers)
-        (newest(run_dir) / "hash").write_text(parameter_hash(printed))
+    command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *SHORT]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (newest(run_dir) / "hash").write_text(parameter_hash(printed))
+    printed = finished(warm_python, run_dir, *SHORT, "--workers", "2")
+    (newest(run_dir) / "hash").write_text(parameter_hash(printed))
     return run_dir
 
 
@@ -57,8 +59,8 @@ def expected(never_stopped: Path) -> tuple[str, list[str]]:
     return (newest(never_stopped) / "hash").read_text(), history(never_stopped)
 
 
-def test_full_run_reaches_97_percent(tmp_path: Path) -> None:
-    printed = finished(tmp_path)
+def test_full_run_reaches_97_percent(warm_python: WarmPython, tmp_path: Path) -> None:
+    printed = finished(warm_python, tmp_path)
 
     accuracy = max(json.loads(line)["validation/accuracy"] for line in history(tmp_path))
     assert accuracy >= 0.97
@@ -80,52 +82,60 @@ def test_run_is_the_same_for_any_number_of_workers(never_stopped: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_hard_stops_and_resuming_each_time_end_with_the_same_parameters(
-    workers: str, expected: tuple[str, list[str]], tmp_path: Path
+    workers: str, warm_python: WarmPython, expected: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     # Before the first checkpoint, and so from the start again; then inside an epoch, on its way to the next checkpoint.
     for options in ((*SHORT, "--workers", workers, "--stop-after", "7"), ("--resume", "--stop-after", "59")):
-        assert run(tmp_path, *options).returncode == HARD_STOP
-    printed = finished(tmp_path, "--resume")
+        assert run(warm_python, tmp_path, *options).returncode == HARD_STOP
+    printed = finished(warm_python, tmp_path, "--resume")
 
     assert (parameter_hash(printed), history(tmp_path)) == expected
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_sigkills_and_resuming_each_time_end_with_the_same_parameters(
-    workers: str, expected: tuple[str, list[str]], tmp_path: Path
+    workers: str, warm_python: WarmPython, expected: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    kill_behind_epoch(1, tmp_path, *SHORT, "--workers", workers)
-    kill_behind_epoch(2, tmp_path, "--resume")
-    printed = finished(tmp_path, "--resume")
+    kill_behind(warm_python, 60, tmp_path, *SHORT, "--workers", workers)  # inside the second epoch of 45 iterations
+    kill_behind(warm_python, 100, tmp_path, "--resume")  # inside the third
+    printed = finished(warm_python, tmp_path, "--resume")
 
     assert (parameter_hash(printed), history(tmp_path)) == expected
 
 
-def kill_behind_epoch(epoch: int, run_dir: Path, *options: str) -> None:
-    """Kill a run, as soon as there is a line of history about that epoch, inside the next one."""
-    command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *options]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and count_epochs(run_dir) < epoch:
-            time.sleep(0.01)
-        time.sleep(0.05)  # into the next epoch
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+# The killing thread shares the processor with the training, so that it is never too late on a busy machine.
+KILL = """
+import os, runpy, signal, sys, threading, time
+from pathlib import Path
+
+def kill_behind(iteration, run_dir):
+    while not any(int(file.stem.split("_")[-1]) >= iteration for file in run_dir.glob("*/checkpoints/latest_*.pt")):
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill_behind, args=(int(sys.argv[1]), Path(sys.argv[2])), daemon=True).start()
+sys.argv = sys.argv[3:]
+sys.path[0] = str(Path(sys.argv[0]).parent)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
-def count_epochs(run_dir: Path) -> int:
-    return sum(len(file.read_text().splitlines()) for file in run_dir.glob("*/history.jsonl"))
+def kill_behind(python: WarmPython, iteration: int, run_dir: Path, *options: str) -> None:
+    """Kill a run at some moment after it has a checkpoint of that iteration or a later one."""
+    killed = python.run("-c", KILL, iteration, run_dir, DIGITS, "--run-dir", run_dir, *options)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
 def test_damaged_newest_checkpoint_is_passed_over_also_with_other_workers(
-    expected: tuple[str, list[str]], tmp_path: Path
+    warm_python: WarmPython, expected: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    assert run(tmp_path, *SHORT, "--stop-after", "70").returncode == HARD_STOP
+    assert run(warm_python, tmp_path, *SHORT, "--stop-after", "70").returncode == HARD_STOP
     files = sorted(newest(tmp_path).rglob("*.pt"), key=lambda file: file.stat().st_mtime_ns)
     damaged = bytearray(files[-1].read_bytes())
     damaged[len(damaged) // 2] ^= 1
     files[-1].write_bytes(damaged)
 
-    printed = finished(tmp_path, "--resume", "--workers", "2")
+    printed = finished(warm_python, tmp_path, "--resume", "--workers", "2")
 
     assert (parameter_hash(printed), history(tmp_path)) == expected
 
@@ -142,8 +152,10 @@ def test_damaged_newest_checkpoint_is_passed_over_also_with_other_workers(
         (("--resume",), "--resume"),
     ],
 )
-def test_bad_option_is_one_clear_line(options: tuple[str, ...], name: str, tmp_path: Path) -> None:
-    result = run(tmp_path / "runs", *options)
+def test_bad_option_is_one_clear_line(
+    options: tuple[str, ...], name: str, warm_python: WarmPython, tmp_path: Path
+) -> None:
+    result = run(warm_python, tmp_path / "runs", *options)
 
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
