@@ -17,10 +17,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MeanMetric
 
 from camshaft.engine import Events
-from camshaft.supervised import attach_metrics, create_supervised_evaluator, create_supervised_trainer
+from camshaft.supervised import attach_mean_loss, create_supervised_evaluator, create_supervised_trainer
 
 LENGTH, BATCH, ACCUMULATED, EPOCHS = 32, 64, 2, 2
 
@@ -86,9 +85,7 @@ def main() -> None:
         model, optimizer, loss_fn, gradient_accumulation_steps=ACCUMULATED, clip_grad_norm=1.0
     )
     evaluator = create_supervised_evaluator(average)
-    attach_metrics(
-        evaluator, {"loss": MeanMetric()}, output_transform=lambda output: (loss_fn(*output), output[1].numel())
-    )
+    attach_mean_loss(evaluator, loss_fn)
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def evaluate() -> None:

@@ -12,7 +12,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from camshaft.engine import Engine, Events
@@ -25,7 +24,7 @@ from camshaft.handlers import (
     TerminateOnNan,
     global_step_from_engine,
 )
-from camshaft.supervised import attach_metrics, create_supervised_evaluator, create_supervised_trainer
+from camshaft.supervised import attach_mean_loss, create_supervised_evaluator, create_supervised_trainer
 
 SAVE_EVERY = 20  # iterations from one checkpoint to the next
 
@@ -83,13 +82,10 @@ class Job:
         self.history = History(folder / "history.jsonl")
         where: dict[str, Any] = {"device": options.device, "amp_mode": "amp" if options.amp else None}
         self.trainer = create_supervised_trainer(self.model, self.optimizer, cross_entropy, deterministic=True, **where)
-        attach_metrics(self.trainer, {"loss": MeanMetric()}, device=options.device)
+        attach_mean_loss(self.trainer, device=options.device)
         accuracy = MulticlassAccuracy(10, average="micro")
         self.evaluator = create_supervised_evaluator(self.model, {"accuracy": accuracy}, **where)
-        attach_metrics(
-            self.evaluator, {"loss": MeanMetric()}, device=options.device,
-            output_transform=lambda output: (cross_entropy(*output), len(output[1])),
-        )  # fmt: skip
+        attach_mean_loss(self.evaluator, cross_entropy, device=options.device)
         self.checkpoints = folder / "checkpoints"
         self.latest = self.attach_handlers()
 

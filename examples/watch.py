@@ -17,7 +17,6 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset, random_split
-from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from camshaft.engine import Engine, Events
@@ -35,7 +34,7 @@ from camshaft.handlers import (
     lr_range_test,
     with_warmup,
 )
-from camshaft.supervised import attach_metrics, create_supervised_evaluator, create_supervised_trainer
+from camshaft.supervised import attach_mean_loss, create_supervised_evaluator, create_supervised_trainer
 
 AnyEngine = Engine[Any, Any]
 
@@ -61,7 +60,7 @@ def make_model() -> nn.Module:
 def make_evaluator(model: nn.Module) -> AnyEngine:
     """Return an evaluator of loss and accuracy."""
     evaluator = create_supervised_evaluator(model, {"accuracy": MulticlassAccuracy(10, average="micro")})
-    attach_metrics(evaluator, {"loss": MeanMetric()}, output_transform=lambda out: (cross_entropy(*out), len(out[1])))
+    attach_mean_loss(evaluator, cross_entropy)
     return evaluator
 
 
@@ -100,7 +99,7 @@ def main() -> None:
     model = make_model()
     optimizer = torch.optim.AdamW(model.parameters())
     trainer = create_supervised_trainer(model, optimizer, cross_entropy, deterministic=True)
-    attach_metrics(trainer, {"loss": MeanMetric()})
+    attach_mean_loss(trainer)
     evaluator = make_evaluator(model)
 
     found = lr_range_test(trainer, training, model, optimizer)

@@ -8,8 +8,16 @@ import torch
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.supervised import BackendMissingError, create_supervised_trainer
-from camshaft.supervised._backends import as_device, default_device, select_backend, xla_passes
-from camshaft.supervised._train_step import Update
+from camshaft.supervised._backends import (
+    as_device,
+    compute_device,
+    make_backend,
+    plain_backend,
+    scaled_backend,
+    select_backend,
+    xla_backend,
+)
+from camshaft.supervised._optimizer_step import OptimizerStep
 
 STAND_IN_AMP = '''
 """A stand-in for NVIDIA's apex.amp, which cannot be installed here: it records how it is called."""
@@ -153,9 +161,31 @@ def test_what_cannot_name_a_device_is_refused():
         as_device([])
 
 
-def test_the_default_device_is_that_of_the_parameters():
-    assert default_device(torch.nn.Linear(1, 1, device="meta")) == torch.device("meta")
-    assert default_device(torch.nn.Identity()) == torch.device("cpu")
+@pytest.mark.parametrize(
+    ("named", "of_parameters", "computes"),
+    [(None, "cpu", "cpu"), (None, "meta", "meta"), ("meta", "cpu", "meta"), (torch.device("meta"), "cpu", "meta")],
+)
+def test_the_named_device_computes_else_that_of_the_parameters(named, of_parameters, computes):
+    assert compute_device(named, torch.nn.Linear(1, 1, device=of_parameters)) == torch.device(computes)
+
+
+def test_a_model_without_parameters_computes_on_the_cpu():
+    assert compute_device(None, torch.nn.Identity()) == torch.device("cpu")
+
+
+def test_a_scaler_makes_a_backend_that_scales():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaled = make_backend("plain", optimizer, torch.amp.GradScaler("cpu", init_scale=8.0))
+    plain = make_backend("plain", optimizer)
+
+    gradients = []
+    for backend in (scaled, plain):
+        optimizer.zero_grad()
+        backend.backward(weight.sum())
+        gradients.append(weight.grad.item())
+
+    assert gradients == [8.0, 1.0]
 
 
 @pytest.mark.parametrize("mode", [None, "amp"])
@@ -233,6 +263,48 @@ def test_a_fused_optimizer_of_apex_steps_with_true_gradients(options, make_packa
     assert model.weight.item() == 3.0 - 0.25 * 4.0 - 0.25 * 2.0
 
 
+# ---- scaling --------------------------------------------------------------------------------------
+
+
+def test_scaled_gradients_are_true_after_unscaling():
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    backend = scaled_backend(optimizer, torch.amp.GradScaler("cpu", init_scale=1024.0))
+
+    backend.backward((3.0 * weight).sum())
+    assert weight.grad.item() == 3.0 * 1024
+    backend.unscale()
+    assert weight.grad.item() == 3.0
+    backend.step()
+
+    assert weight.item() == 1.0 - 3.0
+
+
+def test_a_step_whose_gradients_overflowed_is_left_out():
+    weight = torch.nn.Parameter(torch.ones(1))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    backend = scaled_backend(torch.optim.SGD([weight], lr=1.0), scaler)
+
+    backend.backward((weight * float("inf")).sum())
+    backend.step()
+
+    assert weight.item() == 1.0
+    assert scaler.get_scale() == 512.0
+
+
+def test_a_schedule_made_after_the_backend_sees_its_steps():
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    backend = plain_backend(optimizer)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+
+    backend.backward(weight.sum())
+    backend.step()
+    schedule.step()  # it would warn, had it not seen the optimizer's step
+
+    assert schedule.get_last_lr() == [0.1]
+
+
 # ---- XLA: what a machine with one replica cannot show; the real device is in test_xla.py -----------------
 
 
@@ -244,12 +316,14 @@ def test_replicas_clip_the_mean_of_their_gradients(options, moved_by, make_packa
     make_package({"torch_xla/__init__.py": STAND_IN_XLA, "torch_xla/core/xla_model.py": STAND_IN_XLA_MODEL})
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    update = Update(optimizer, xla_passes(optimizer), options.get("clip_grad_norm"), options.get("clip_grad_value"))
+    step = OptimizerStep(
+        optimizer, xla_backend(optimizer), options.get("clip_grad_norm"), options.get("clip_grad_value")
+    )
 
     for _ in range(2):
         optimizer.zero_grad()
-        update.passes.backward(-50.0 * weight.sum())
-        update()
+        step.backend.backward(-50.0 * weight.sum())
+        step()
 
     assert weight.item() == pytest.approx(2 * moved_by)
     assert sys.modules["torch_xla"].calls == ["reduce_gradients", "sync"] * 2

@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from camshaft.engine import ArgumentError
-from camshaft.supervised import move_to_device, prepare_batch
+from camshaft.supervised import batch_size, move_to_device, prepare_batch
 
 # Nothing is computed on the meta device, so moving there works everywhere and shows what moved.
 META = torch.device("meta")
@@ -116,3 +116,22 @@ def test_without_a_device_nothing_is_rebuilt():
     value = {"a": [torch.zeros(1)]}
 
     assert move_to_device(value, None) is value
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.zeros(3, 2),
+        (torch.zeros(3, 2), torch.zeros(3)),
+        {"name": "a", "image": [torch.tensor(1.0), torch.zeros(3)]},
+        [{"empty": ()}, Pair(None, torch.zeros(3, 1, 1))],
+    ],
+)
+def test_the_size_of_a_batch_is_the_first_dimension_of_its_first_tensor(batch):
+    assert batch_size(batch) == 3
+
+
+@pytest.mark.parametrize("batch", [None, "text", [1, 2], {}, torch.tensor(1.0)])
+def test_a_batch_without_a_tensor_has_no_size(batch):
+    with pytest.raises(ArgumentError, match=r"must hold a tensor of shape \(N, \*\), got a .*; pass a `batch_size`"):
+        batch_size(batch)

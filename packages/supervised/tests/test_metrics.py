@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassPrecision, MulticlassRecall
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, StateDictError
-from camshaft.supervised import attach_metrics, create_supervised_evaluator
+from camshaft.supervised import attach_mean_loss, attach_metrics, create_supervised_evaluator, create_supervised_trainer
 
 
 def make_data(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -159,6 +161,127 @@ def test_results_that_would_share_a_name_are_refused_and_nothing_is_attached():
         attach_metrics(engine, {"a": accuracy(), "scores": MetricCollection([MulticlassRecall(3)])})
 
     assert set(engine.stateful) == {"metric:MulticlassRecall"}
+
+
+# ---- the mean loss ---------------------------------------------------------------------------------
+
+
+def uneven_data() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return batches of five, five and one sample."""
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(n, 1, generator=generator), torch.randn(n, 1, generator=generator)) for n in (5, 5, 1)]
+
+
+def mean_over_samples(data) -> float:
+    x, y = (torch.cat(parts) for parts in zip(*data, strict=True))
+    return torch.nn.functional.mse_loss(x, y).item()
+
+
+def test_the_mean_loss_of_an_evaluator_is_that_over_all_samples():
+    data, evaluator = uneven_data(), create_supervised_evaluator(torch.nn.Identity())
+    attach_mean_loss(evaluator, torch.nn.functional.mse_loss)
+
+    assert evaluator.run(data).metrics == {"loss": pytest.approx(mean_over_samples(data))}
+
+
+def test_the_mean_loss_of_a_trainer_is_that_over_all_samples():
+    data, model = uneven_data(), torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(model.weight)
+    torch.nn.init.zeros_(model.bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    trainer = create_supervised_trainer(model, optimizer, torch.nn.functional.mse_loss)
+    attach_mean_loss(trainer, name="mean loss")
+
+    assert trainer.run(data).metrics == {"mean loss": pytest.approx(mean_over_samples(data))}
+
+
+def test_the_size_of_a_batch_can_be_told():
+    engine = Engine(lambda engine, batch: batch["loss"])
+    attach_mean_loss(engine, batch_size=lambda batch: len(batch["names"]))
+
+    metrics = engine.run([{"loss": 1.0, "names": ["a", "b", "c"]}, {"loss": 5.0, "names": ["d"]}]).metrics
+
+    assert metrics == {"loss": 2.0}
+
+
+def test_a_batch_without_a_size_is_refused():
+    engine = Engine(lambda engine, batch: 1.0)
+    attach_mean_loss(engine)
+
+    with pytest.raises(ArgumentError, match="must hold a tensor of shape .*; pass a `batch_size` of your own"):
+        engine.run([["a", "b"]])
+
+
+def test_a_mean_loss_continued_elsewhere_is_the_same():
+    data = uneven_data()
+
+    def make():
+        evaluator = create_supervised_evaluator(torch.nn.Identity())
+        attach_mean_loss(evaluator, torch.nn.functional.mse_loss)
+        return evaluator
+
+    expected, stopped = make().run(data).metrics, make()
+    stopped.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda engine: engine.terminate())
+    stopped.run(data, max_epochs=2)
+    continued = make()
+    continued.load_state_dict(through_a_file(stopped.state_dict()))
+    continued.run(data, max_epochs=2)
+
+    assert continued.state.metrics == expected
+
+
+def test_a_mean_loss_needs_a_name_of_its_own():
+    engine = echo()
+    attach_mean_loss(engine)
+
+    with pytest.raises(ArgumentError, match=r"`metrics` must have names of their own, got \['loss'\] twice"):
+        attach_mean_loss(engine)
+
+
+WITHOUT_TORCHMETRICS = """
+import sys
+sys.modules["torchmetrics"] = None
+from camshaft.engine import Engine
+from camshaft.supervised import attach_mean_loss
+try:
+    attach_mean_loss(Engine(lambda engine, batch: batch))
+except ModuleNotFoundError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_mean_loss_without_torchmetrics_names_the_extra():
+    command = [sys.executable, "-c", WITHOUT_TORCHMETRICS]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert printed == (
+        "BackendMissingError `attach_mean_loss` needs torchmetrics, which is not installed; "
+        "see the extra camshaft-supervised[metrics]\n"
+    )
+
+
+# ---- of pytorch-ignite -----------------------------------------------------------------------------
+
+
+def make_metric_of_a_package_called_ignite() -> object:
+    return type("Accuracy", (Count,), {"__module__": "ignite.metrics.accuracy"})()
+
+
+def test_a_metric_of_pytorch_ignite_is_told_apart():
+    with pytest.raises(
+        ArgumentTypeError, match=r"`metrics\['a'\]` must not be a metric of pytorch-ignite, got Accuracy"
+    ):
+        attach_metrics(echo(), {"a": make_metric_of_a_package_called_ignite()})
+
+
+def test_a_metric_of_a_package_that_stands_in_for_pytorch_ignite_is_a_metric(monkeypatch):
+    stand_in = type(sys)("ignite.engine")
+    stand_in.Engine = Engine
+    monkeypatch.setitem(sys.modules, "ignite.engine", stand_in)
+    engine = echo()
+    attach_metrics(engine, {"a": make_metric_of_a_package_called_ignite()})
+
+    assert engine.run(make_data()).metrics == {"a": 30}
 
 
 # ---- saved and restored ----------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Supervised training and evaluation: one step for every precision, backend and accumulation."""
 
 from camshaft.supervised.__about__ import __version__
-from camshaft.supervised._batch import move_to_device, prepare_batch
+from camshaft.supervised._batch import batch_size, move_to_device, prepare_batch
 from camshaft.supervised._errors import BackendMissingError
 from camshaft.supervised._factory import create_supervised_evaluator, create_supervised_trainer
-from camshaft.supervised._metrics import attach_metrics
+from camshaft.supervised._metrics import attach_mean_loss, attach_metrics
 from camshaft.supervised._named_steps import (
     supervised_evaluation_step,
     supervised_evaluation_step_amp,
@@ -18,7 +18,9 @@ from camshaft.supervised._named_steps import (
 __all__ = [
     "BackendMissingError",
     "__version__",
+    "attach_mean_loss",
     "attach_metrics",
+    "batch_size",
     "create_supervised_evaluator",
     "create_supervised_trainer",
     "move_to_device",

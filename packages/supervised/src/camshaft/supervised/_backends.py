@@ -1,11 +1,13 @@
-"""Backends: plain torch, NVIDIA's apex, XLA. What differs between them, and nothing else."""
+"""Backends: plain torch, a gradient scaler, NVIDIA's apex, XLA. What differs between them, and nothing else."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +15,8 @@ import torch
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.supervised._errors import BackendMissingError
-from camshaft.supervised._precision import Passes, plain_passes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from torch.amp.grad_scaler import GradScaler
@@ -27,11 +27,48 @@ BackendName = Literal["plain", "apex", "xla"]
 AMP_MODES = (None, "amp", "apex")
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What happens between a loss and the new parameters.
+
+    Attributes:
+        backward: adds the gradients of a loss to those of the parameters.
+        unscale: brings the gradients to their true size, so that they can be clipped or weighted. Called at most once
+            before a step, and only when something looks at the gradients.
+        step: lets the optimizer use the gradients.
+    """
+
+    backward: Callable[[torch.Tensor], None]
+    unscale: Callable[[], None]
+    step: Callable[[], None]
+
+
+def make_backend(name: BackendName, optimizer: torch.optim.Optimizer, scaler: GradScaler | None = None) -> Backend:
+    """Return the backend of that name.
+
+    Args:
+        name: what `select_backend` returned.
+        optimizer: steps with the gradients.
+        scaler: scales the loss on the plain backend; None scales nothing.
+    """
+    if name == "apex":
+        return apex_backend(optimizer)
+    if name == "xla":
+        return xla_backend(optimizer)
+    return plain_backend(optimizer) if scaler is None else scaled_backend(optimizer, scaler)
+
+
+# ---- which one -------------------------------------------------------------------------------------
+
+
 def as_device(device: Device) -> torch.device | None:
     """Return `device` as torch's own type, None when none is named.
 
+    Args:
+        device: a device, its name or its index; None names none.
+
     Raises:
-        ArgumentError: no device goes by that name.
+        ArgumentError: torch knows no device of that name.
         ArgumentTypeError: it cannot name a device at all.
     """
     try:
@@ -45,11 +82,17 @@ def as_device(device: Device) -> torch.device | None:
 def select_backend(
     device: Device, amp_mode: str | None, scaler: bool | GradScaler | None = None, dtype: torch.dtype | None = None
 ) -> BackendName:
-    """Return the backend for the device and mode, once it is sure that it can be used.
+    """Return the backend for a device and a mode, after checking that it can be used.
+
+    Args:
+        device: where the batches go; None leaves them where they are.
+        amp_mode: None, "amp" or "apex".
+        scaler: the gradient scaler, or whether to make one; None and False mean none.
+        dtype: what autocast computes in; None for its default.
 
     Raises:
         ArgumentError: the mode is unknown, or does not go with the device, the scaler or the dtype.
-        BackendMissingError: the backend is not installed in a form that can be used.
+        BackendMissingError: the backend is not installed, or not in a usable form.
     """
     placed = as_device(device)
     kind = None if placed is None else placed.type
@@ -77,6 +120,57 @@ def _require_scaler_fits(kind: str | None, amp_mode: str | None) -> None:
         raise ArgumentError(f"`scaler` must be False unless amp_mode is 'amp', got amp_mode={amp_mode!r}")
     if kind == "xla":
         raise ArgumentError("`scaler` must be False on an XLA device, which autocasts to bfloat16")
+
+
+def compute_device(device: Device, model: torch.nn.Module) -> torch.device:
+    """Return the device that computes: the one named, else that of the model's parameters, else the CPU.
+
+    Args:
+        device: a device, its name or its index; None names none.
+        model: the model.
+    """
+    named = as_device(device)
+    if named is not None:
+        return named
+    with suppress(StopIteration):
+        return next(model.parameters()).device
+    return torch.device("cpu")
+
+
+# ---- plain torch -----------------------------------------------------------------------------------
+
+
+def plain_backend(optimizer: torch.optim.Optimizer) -> Backend:
+    """Return the backend that scales nothing.
+
+    Args:
+        optimizer: steps with the gradients.
+    """
+
+    def step() -> None:
+        # Looked up at each call: a scheduler that is made later wraps it.
+        optimizer.step()
+
+    return Backend(backward=methodcaller("backward"), unscale=lambda: None, step=step)
+
+
+def scaled_backend(optimizer: torch.optim.Optimizer, scaler: GradScaler) -> Backend:
+    """Return the backend that scales the loss up, so that float16 gradients do not vanish.
+
+    Args:
+        optimizer: steps with the gradients.
+        scaler: scales the loss.
+    """
+
+    def step() -> None:
+        scaler.step(optimizer)
+        scaler.update()
+
+    return Backend(
+        backward=lambda loss: scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        unscale=lambda: scaler.unscale_(optimizer),
+        step=step,
+    )
 
 
 # ---- apex ----------------------------------------------------------------------------------------
@@ -113,16 +207,20 @@ def _apex_missing(text: str) -> BackendMissingError:
     return BackendMissingError("apex", text)
 
 
-def apex_passes(optimizer: torch.optim.Optimizer) -> Passes:
-    """Return the passes with the loss scaled by apex. Model and optimizer went through `amp.initialize` before."""
+def apex_backend(optimizer: torch.optim.Optimizer) -> Backend:
+    """Return the backend whose loss is scaled by apex.
+
+    Args:
+        optimizer: steps with the gradients; it and the model went through `apex.amp.initialize` before.
+    """
     amp = require_apex()
 
     def backward(loss: torch.Tensor) -> None:
-        # At the end of this block apex itself brings the gradients back to their true size.
+        # At the end of this block apex itself unscales the gradients.
         with amp.scale_loss(loss, optimizer) as scaled_loss:
             scaled_loss.backward()
 
-    return replace(plain_passes(optimizer), backward=backward)
+    return replace(plain_backend(optimizer), backward=backward)
 
 
 # ---- XLA -----------------------------------------------------------------------------------------
@@ -142,10 +240,13 @@ def require_xla() -> tuple[ModuleType, ModuleType]:
         raise BackendMissingError("xla", f"an XLA device needs torch_xla, which {state}") from error
 
 
-def xla_passes(optimizer: torch.optim.Optimizer) -> Passes:
-    """Return the passes whose step exchanges gradients between replicas and runs what was recorded.
+def xla_backend(optimizer: torch.optim.Optimizer) -> Backend:
+    """Return the backend whose step averages the gradients over replicas and runs what the device has recorded.
 
-    Gradients that are clipped or weighted are exchanged before that: each replica clips their mean.
+    Gradients that are clipped or weighted are averaged first, so that each replica clips their mean.
+
+    Args:
+        optimizer: steps with the gradients.
     """
     torch_xla, xla_model = require_xla()
     exchanged = False
@@ -164,17 +265,10 @@ def xla_passes(optimizer: torch.optim.Optimizer) -> Passes:
         else:
             xla_model.optimizer_step(optimizer, barrier=True)
 
-    return replace(plain_passes(optimizer), unscale=exchange, step=step)
+    return replace(plain_backend(optimizer), unscale=exchange, step=step)
 
 
 def xla_sync() -> Callable[[], Any]:
     """Return the function that runs what an XLA device has recorded so far."""
     torch_xla, _ = require_xla()
     return torch_xla.sync  # type: ignore[no-any-return]  # an untyped module
-
-
-def default_device(model: torch.nn.Module) -> torch.device:
-    """Return the device of the model's parameters, the CPU when it has none."""
-    with suppress(StopIteration):
-        return next(model.parameters()).device
-    return torch.device("cpu")

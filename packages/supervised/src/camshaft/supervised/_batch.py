@@ -1,4 +1,4 @@
-"""Batches: split into input and target, moved to a device."""
+"""Batches: split into input and target, moved to a device, counted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ PAIRS = (list, tuple)
 def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False) -> tuple[Any, Any]:
     """Split a batch into input and target and move both to a device.
 
-    This is what the steps do with a batch unless they are given another function of this signature.
+    The steps do this with each batch, unless they are given another function with these parameters.
 
     Args:
-        batch: a sequence of two, `(x, y)`; either may be nested.
+        batch: a list or tuple `(x, y)`; both may be nested.
         device: where to move both; None leaves them where they are.
         non_blocking: copy from pinned memory without waiting, where the device can.
 
+    Returns:
+        The input and the target.
+
     Raises:
-        ArgumentError: the batch is anything but a sequence of two. A mapping or a tensor is
-            refused also when it has two entries: unpacking it would train on nonsense.
+        ArgumentError: the batch is not a list or tuple of two. A mapping or a tensor is refused even if it has two
+            entries: unpacking it would train on nonsense.
 
     Examples:
         >>> prepare_batch((torch.tensor([1.0]), torch.tensor([0])))
@@ -39,25 +42,25 @@ def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False)
 
 
 def require_pair(batch: Any) -> Any:
-    """Return `batch` if it is a sequence of two; see :func:`prepare_batch`."""
+    """Return `batch` if it is a list or tuple of two; see :func:`prepare_batch`."""
     if isinstance(batch, PAIRS) and len(batch) == 2:
         return batch
-    raise ArgumentError(
-        f"`batch` must be a pair (x, y), got {_describe(batch)}; give the step a `prepare_batch` of your own"
-    )
+    raise ArgumentError(f"`batch` must be a pair (x, y), got {_describe(batch)}; pass a `prepare_batch` of your own")
 
 
 def move_to_device(value: Any, device: Device, non_blocking: bool = False) -> Any:
-    """Return `value` with everything in it that can move on `device`.
+    """Move everything in a nested value that can move to a device.
 
-    Tensors and other objects with a `to` method move. Mappings, lists, tuples and named tuples
-    are rebuilt around what moved, in their own type where that can be made. Everything else
-    (strings, numbers, None) stays the object it is.
+    Tensors and other objects with a `to` method move. Mappings, lists, tuples and named tuples are rebuilt around
+    what moved, in their own type where that is possible. Everything else (strings, numbers, None) stays as it is.
 
     Args:
         value: nested to any depth; it is not changed itself.
-        device: None returns `value` as it is.
+        device: where to move it; None returns `value` as it is.
         non_blocking: copy from pinned memory without waiting, where the device can.
+
+    Returns:
+        The moved value.
 
     Examples:
         >>> move_to_device({"ids": [torch.tensor([1])], "name": "a"}, "cpu")
@@ -73,6 +76,34 @@ def move_to_device(value: Any, device: Device, non_blocking: bool = False) -> An
     if isinstance(value, list | tuple):
         return _as_sequence_like(value, [move_to_device(item, device, non_blocking) for item in value])
     return value
+
+
+def batch_size(batch: Any) -> int:
+    """Return how many samples a batch has: the first dimension of the first tensor in it.
+
+    Args:
+        batch: nested to any depth; its tensors have shape `(N, *)`.
+
+    Raises:
+        ArgumentError: there is no such tensor in it.
+
+    Examples:
+        >>> batch_size({"image": torch.zeros(32, 3, 8, 8), "label": torch.zeros(32)})
+        32
+    """
+    size = _first_length(batch)
+    if size is None:
+        raise ArgumentError(
+            f"`batch` must hold a tensor of shape (N, *), got {_describe(batch)}; pass a `batch_size` of your own"
+        )
+    return size
+
+
+def _first_length(value: Any) -> int | None:
+    if isinstance(value, torch.Tensor):
+        return value.shape[0] if value.dim() else None
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return next((length for item in items if (length := _first_length(item)) is not None), None)
 
 
 def _as_mapping_like(original: Mapping[Any, Any], moved: dict[Any, Any]) -> Mapping[Any, Any]:
@@ -101,6 +132,6 @@ def _as_sequence_like(original: Sequence[Any], moved: list[Any]) -> Sequence[Any
 
 
 def _describe(batch: object) -> str:
-    # A batch can be huge: its kind and size say what is wrong, its contents do not.
+    # Not its contents: a batch can be huge.
     size = f" of length {len(batch)}" if isinstance(batch, list | tuple | Mapping) else ""
     return f"a {type(batch).__name__}{size}"

@@ -1,8 +1,9 @@
-"""The evaluation step: no gradients, evaluation mode, and every mode put back at the run's end."""
+"""The evaluation step: no gradients, evaluation mode, and every mode restored at the end of the run."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,19 +11,16 @@ import torch
 from camshaft.engine import Engine, Events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from camshaft.supervised._precision import Forward
-    from camshaft.supervised._prediction import Prediction
-    from camshaft.supervised._train_step import AnyEngine, Step
+    from camshaft.supervised._accumulation import AnyEngine, Step
+    from camshaft.supervised._precision import Precision
 
 
-class Modes:
-    """The training or evaluation mode of a model and all its submodules, kept for the length of a run.
+class EvalMode:
+    """Evaluation mode of a model for the length of a run.
 
     Args:
-        model: its modes are recorded and put back module by module, so that a layer that was
-            frozen inside a training model is frozen again afterwards.
+        model: the modes of all its submodules are recorded and restored one by one, so a layer that was frozen in a
+            training model is frozen again afterwards.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -31,13 +29,13 @@ class Modes:
         self._engines: weakref.WeakSet[AnyEngine] = weakref.WeakSet()
 
     def attach(self, engine: AnyEngine) -> None:
-        """Put the modes back whichever way a run of this engine ends."""
+        """Restore the modes whichever way a run of this engine ends."""
         self._engines.add(engine)
         ends = Events.COMPLETED | Events.TERMINATE | Events.INTERRUPT | Events.EXCEPTION_RAISED
         engine.add_event_handler(ends, self.restore)
 
-    def switch_off_training(self, engine: AnyEngine) -> None:
-        """Record every mode, the first time in a run, and switch the model to evaluation."""
+    def enter(self, engine: AnyEngine) -> None:
+        """Put the model into evaluation mode; record the modes before that, the first time in a run."""
         if self._recorded is None and isinstance(engine, Engine) and engine.is_running:
             if engine not in self._engines:
                 self.attach(engine)
@@ -45,46 +43,54 @@ class Modes:
         self._model.eval()
 
     @property
-    def recorded(self) -> bool:
-        """Whether a run has begun whose end will put the modes back."""
+    def is_recorded(self) -> bool:
+        """Whether a run has recorded the modes that its end will restore."""
         return self._recorded is not None
 
     def restore(self) -> None:
-        """Put every recorded mode back; without a record, do nothing."""
+        """Restore every recorded mode; without a record, do nothing."""
         recorded, self._recorded = self._recorded, None
         for module, training in recorded or ():
             # Not `module.train(...)`: that would also change the modules below it.
             module.training = training
 
 
-def predictions_and_targets(x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
+def prediction_and_target(x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
     """Return `(y_pred, y)`: the default output."""
     return y_pred, y
 
 
 def make_evaluation_step(
-    prediction: Prediction,
-    forward: Forward,
+    model: torch.nn.Module,
+    split: Callable[[Any], tuple[Any, Any]],
+    predict: Callable[[Any], Any],
+    precision: Precision,
     output_transform: Callable[[Any, Any, Any], Any],
-    modes: Modes,
+    eval_mode: EvalMode,
     synchronize: Callable[[], Any] | None = None,
 ) -> Step:
     """Return the function that does one iteration of evaluation.
 
-    On devices that only record what they are to do, `synchronize` makes them do it.
+    Args:
+        model: put into evaluation mode.
+        split: makes `(x, y)` from a batch.
+        predict: makes `y_pred` from `x`.
+        precision: what the forward pass is computed in.
+        output_transform: `f(x, y, y_pred)` makes the output.
+        eval_mode: records and restores the modes of the model.
+        synchronize: runs what a device has only recorded so far; None where devices compute at once.
     """
-    model, split, run = prediction.model, prediction.split(), prediction.predict()
 
-    @forward
-    def predict(x: Any) -> Any:
-        return run(x)
+    @precision
+    def forward(x: Any) -> Any:
+        return predict(x)
 
     def evaluation_step(engine: AnyEngine, batch: Any) -> Any:
-        if model.training or not modes.recorded:
-            modes.switch_off_training(engine)
+        if model.training or not eval_mode.is_recorded:
+            eval_mode.enter(engine)
         with torch.no_grad():
             x, y = split(batch)
-            y_pred = predict(x)
+            y_pred = forward(x)
             if synchronize is not None:
                 synchronize()
         return output_transform(x, y, y_pred)

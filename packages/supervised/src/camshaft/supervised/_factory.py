@@ -1,17 +1,20 @@
-"""The two factories: an engine that trains, an engine that evaluates."""
+"""The two factories, and how their steps are put together: every part is chosen here, in plain sight."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import Engine
+from camshaft.supervised._accumulation import GradientAccumulation, Step, make_accumulation
+from camshaft.supervised._backends import BackendName, compute_device, make_backend, select_backend, xla_sync
 from camshaft.supervised._batch import Device, prepare_batch
-from camshaft.supervised._build import Arithmetic, build_evaluation, build_training
 from camshaft.supervised._errors import BackendMissingError
-from camshaft.supervised._eval_step import predictions_and_targets
+from camshaft.supervised._eval_step import EvalMode, make_evaluation_step, prediction_and_target
+from camshaft.supervised._forward import Compile, call_model, identity, make_predict, make_split
 from camshaft.supervised._metrics import attach_metrics
-from camshaft.supervised._prediction import Compile, Prediction, call_model, identity
-from camshaft.supervised._train_step import detached_loss
+from camshaft.supervised._optimizer_step import OptimizerStep
+from camshaft.supervised._precision import Precision, autocast, full_precision, is_scaling, make_scaler
+from camshaft.supervised._train_step import detached_loss, make_training_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,43 +45,43 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
 ) -> Engine[Any, Any]:
     """Make an engine that trains a model on pairs of input and target.
 
-    Accumulation: an epoch is cut into windows of `gradient_accumulation_steps` iterations from its
-    start. Each window counts as one large batch: its losses are divided by its length, and one
-    optimizer step ends it. So is the last one of an epoch, however short. While a window is open
-    no checkpoint is taken, and replicas (`DistributedDataParallel`) exchange no gradients. A run that
-    ends inside a window (`terminate()`, `max_iters`) leaves it open for the run that continues it.
+    With gradient accumulation, an epoch is divided into windows of `gradient_accumulation_steps` iterations. A window
+    counts as one large batch: its losses are divided by its length, and one optimizer step ends it. The last window
+    of an epoch is stepped too, however short it is. While a window is open, checkpoints wait and replicas
+    (`DistributedDataParallel`) exchange no gradients. A run that ends inside a window (`terminate()`, `max_iters`)
+    leaves it open for the run that continues it.
 
     Args:
-        model: it stays on the device where it is, and so do its frozen layers in their mode.
-        optimizer: updates the model's parameters.
-        loss_fn: `loss_fn(y_pred, y)` returns a scalar tensor.
-        device: where the batch goes; None leaves it. An XLA device selects `torch_xla`.
+        model: stays on its device. It is put into training mode; layers that are frozen in evaluation mode stay so.
+        optimizer: updates the parameters of the model.
+        loss_fn: `loss_fn(y_pred, y)` returns the loss, a scalar tensor of shape `()`.
+        device: where the batch goes; None leaves it where it is. An XLA device selects `torch_xla`.
         non_blocking: copy batches from pinned memory without waiting.
         prepare_batch: `f(batch, device=..., non_blocking=...)` returns `(x, y)`.
-        model_transform: makes `y_pred` from what the model returns.
-        output_transform: `f(x, y, y_pred, loss)` makes the engine's output. The default is the loss
-            as a detached scalar tensor, so no iteration waits for the device; `.item()` reads it.
-            The loss is the undivided one also when gradients are accumulated.
-        deterministic: make a `DeterministicEngine`: same data and random numbers for a seed, and
-            exact resume. Needs the extra camshaft-supervised[deterministic].
+        model_transform: `f(output)` makes `y_pred` from what the model returns.
+        output_transform: `f(x, y, y_pred, loss)` makes the output of the engine. The default output is the loss as a
+            detached tensor of shape `()`, so no iteration waits for the device; read it with `.item()`. With gradient
+            accumulation it is the loss before the division.
+        deterministic: make a `DeterministicEngine`, whose runs are reproducible and resume exactly. Needs the extra
+            camshaft-supervised[deterministic].
         amp_mode: None for full precision, "amp" for `torch.amp`, "apex" for `apex.amp`.
-        scaler: scale the loss for float16: True makes a scaler, or pass one. It is found in
-            `engine.state.scaler`, and the engine's saved state has it under "scaler".
+        scaler: scale the loss so that float16 gradients do not vanish. True makes a scaler; or pass one. It is in
+            `engine.state.scaler`, and in the engine's `state_dict`.
         gradient_accumulation_steps: iterations that share an optimizer step; at least 1.
         model_fn: `f(model, x)` runs the forward pass.
-        amp_dtype: what "amp" computes in: float16 or bfloat16. None takes float16 with a scaler,
-            else bfloat16, or float16 with a warning on GPUs that lack it.
-        clip_grad_norm: largest norm of all gradients together, None for any.
-        clip_grad_value: largest size of any one gradient, None for any.
-        compile: run the model through `torch.compile`: True, or a mapping of options for it. `model`
-            itself stays as it is, so what is saved of it loads with and without compiling.
+        amp_dtype: what "amp" computes in: float16 or bfloat16. None means float16 with a scaler and bfloat16
+            without; on GPUs that lack bfloat16, float16 with a warning.
+        clip_grad_norm: largest norm of all gradients together; above 0. None clips nothing.
+        clip_grad_value: largest absolute value of any gradient element; above 0. None clips nothing.
+        compile: run the model through `torch.compile`: True, or a mapping of options for it. `model` itself does not
+            change, so its `state_dict` loads with and without compiling.
 
     Returns:
-        the engine; `run(data, max_epochs=...)` trains.
+        The engine; `run(data, max_epochs=...)` trains.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or does not go with the others or the device.
-        BackendMissingError: apex, torch_xla or the deterministic engine is asked for and missing.
+        ArgumentError: an argument is out of its range, or does not go with another one or with the device.
+        BackendMissingError: apex, torch_xla or the deterministic engine is asked for and not installed.
 
     Warns:
         EngineWarning: mixed precision falls back to float16 because the GPU lacks bfloat16.
@@ -94,20 +97,72 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         >>> round(state.output.item(), 4)
         0.0
     """
-    arithmetic = Arithmetic.select(device, amp_mode, amp_dtype, scaler)
+    backend = select_backend(device, amp_mode, scaler, amp_dtype)
     engine_class = _deterministic_engine() if deterministic else Engine
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn, compile)
-    training = build_training(
-        arithmetic, prediction, optimizer, loss_fn, output_transform,
-        gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
+    grad_scaler = make_scaler(scaler, compute_device(device, model))
+    precision = select_precision(model, device, amp=amp_mode == "amp", dtype=amp_dtype, scaler=grad_scaler)
+    step, accumulation = build_training_step(
+        model, loss_fn, precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform, compile),
+        optimizer_step=OptimizerStep(
+            optimizer, make_backend(backend, optimizer, grad_scaler), clip_grad_norm, clip_grad_value
+        ),
+        accumulation_steps=gradient_accumulation_steps,
+        output_transform=output_transform,
     )  # fmt: skip
-    trainer = engine_class(training.step)
-    if training.accumulation is not None:
-        training.accumulation.attach(trainer)
-    if training.scaler is not None:
-        trainer.state.scaler = training.scaler
-        trainer.stateful["scaler"] = training.scaler
+    trainer = engine_class(step)
+    if accumulation is not None:
+        accumulation.attach(trainer)
+    if grad_scaler is not None:
+        trainer.state.scaler = grad_scaler
+        trainer.stateful["scaler"] = grad_scaler
     return trainer
+
+
+def build_training_step(
+    model: torch.nn.Module,
+    loss_fn: Callable[[Any, Any], torch.Tensor],
+    precision: Precision,
+    *,
+    split: Callable[[Any], tuple[Any, Any]],
+    predict: Callable[[Any], Any],
+    optimizer_step: OptimizerStep,
+    accumulation_steps: int,
+    output_transform: Callable[[Any, Any, Any, Any], Any],
+) -> tuple[Step, GradientAccumulation | None]:
+    """Put the training step together, from the parts that :func:`make_training_step` describes.
+
+    Args:
+        model, loss_fn, precision, split, predict, optimizer_step, output_transform: the parts.
+        accumulation_steps: iterations that share an optimizer step; at least 1.
+
+    Returns:
+        The step, and the accumulation to attach to its engine; None when each iteration steps the optimizer.
+    """
+    accumulation = make_accumulation(accumulation_steps, model, optimizer_step)
+    step = make_training_step(model, split, predict, precision, loss_fn, optimizer_step, output_transform)
+    return (step if accumulation is None else accumulation.wrap(step)), accumulation
+
+
+def select_precision(
+    model: torch.nn.Module,
+    device: Device,
+    *,
+    amp: bool,
+    dtype: torch.dtype | None = None,
+    scaler: GradScaler | None = None,
+) -> Precision:
+    """Return what the forward pass computes in, on the device that computes.
+
+    Args:
+        model: decides the device when none is named.
+        device: where the batch goes; None names no device.
+        amp: whether to use `torch.amp`.
+        dtype: as :func:`autocast` takes it.
+        scaler: scales the gradients; None scales nothing.
+    """
+    return autocast(compute_device(device, model), dtype, scaled=is_scaling(scaler)) if amp else full_precision
 
 
 def create_supervised_evaluator(
@@ -117,7 +172,7 @@ def create_supervised_evaluator(
     non_blocking: bool = False,
     prepare_batch: Callable[..., tuple[Any, Any]] = prepare_batch,
     model_transform: Callable[[Any], Any] = identity,
-    output_transform: Callable[[Any, Any, Any], Any] = predictions_and_targets,
+    output_transform: Callable[[Any, Any, Any], Any] = prediction_and_target,
     amp_mode: str | None = None,
     model_fn: Callable[[Any, Any], Any] = call_model,
     *,
@@ -126,30 +181,34 @@ def create_supervised_evaluator(
 ) -> Engine[Any, Any]:
     """Make an engine that evaluates a model on pairs of input and target.
 
-    The model is in evaluation mode during a run, and no gradients are recorded. The mode of each of
-    its submodules is noted at a run's first step and put back at the run's end, whichever way it
-    ends.
+    During a run the model is in evaluation mode and no gradients are recorded. The first step of a run records the
+    mode of each submodule, and the end of the run restores it, whichever way the run ends.
 
     Args:
-        model: it stays on the device where it is.
-        metrics: names to metrics; the results are in `engine.state.metrics` after a run. See
-            :func:`attach_metrics`, which also attaches metrics of something else than the output.
-        device: where the batch and the metrics go; None leaves them.
+        model: stays on its device.
+        metrics: names to metrics; after a run the results are in `engine.state.metrics`. :func:`attach_metrics` says
+            what is a metric, and attaches metrics of something else than the output.
+        device: where the batch and the metrics go; None leaves them where they are.
         non_blocking: copy batches from pinned memory without waiting.
         prepare_batch: `f(batch, device=..., non_blocking=...)` returns `(x, y)`.
-        model_transform: makes `y_pred` from what the model returns.
-        output_transform: `f(x, y, y_pred)` makes the engine's output; the default is `(y_pred, y)`.
+        model_transform: `f(output)` makes `y_pred` from what the model returns.
+        output_transform: `f(x, y, y_pred)` makes the output of the engine; the default output is `(y_pred, y)`.
         amp_mode: None for full precision, "amp" for `torch.amp`, "apex" for a model of `apex.amp`.
         model_fn: `f(model, x)` runs the forward pass.
-        amp_dtype: what "amp" computes in, None for bfloat16, or float16 on GPUs that lack it.
+        amp_dtype: what "amp" computes in: float16 or bfloat16. None means bfloat16; on GPUs that lack it, float16
+            with a warning.
         compile: run the model through `torch.compile`: True, or a mapping of options for it.
 
     Returns:
-        the engine; `run(data)` evaluates.
+        The engine; `run(data)` evaluates.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or does not go with the others or the device.
-        BackendMissingError: apex or torch_xla is asked for and missing.
+        ArgumentError: an argument is out of its range, or does not go with another one or with the device.
+        ArgumentTypeError: `metrics` is not a mapping, or holds something that is not a metric.
+        BackendMissingError: apex or torch_xla is asked for and not installed.
+
+    Warns:
+        EngineWarning: mixed precision falls back to float16 because the GPU lacks bfloat16.
 
     Examples:
         >>> import torch
@@ -161,13 +220,42 @@ def create_supervised_evaluator(
         >>> evaluator.run([(torch.eye(3), torch.tensor([0, 1, 1]))]).metrics
         {'correct': 2}
     """
-    arithmetic = Arithmetic.select(device, amp_mode, amp_dtype)
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn, compile)
-    evaluation = build_evaluation(arithmetic, prediction, output_transform)
-    evaluator = Engine(evaluation.step)
-    evaluation.modes.attach(evaluator)
+    backend = select_backend(device, amp_mode, dtype=amp_dtype)
+    step, eval_mode = build_evaluation_step(
+        model, select_precision(model, device, amp=amp_mode == "amp", dtype=amp_dtype),
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform, compile),
+        backend=backend,
+        output_transform=output_transform,
+    )  # fmt: skip
+    evaluator = Engine(step)
+    eval_mode.attach(evaluator)
     attach_metrics(evaluator, metrics or {}, device=device)
     return evaluator
+
+
+def build_evaluation_step(
+    model: torch.nn.Module,
+    precision: Precision,
+    *,
+    split: Callable[[Any], tuple[Any, Any]],
+    predict: Callable[[Any], Any],
+    backend: BackendName,
+    output_transform: Callable[[Any, Any, Any], Any],
+) -> tuple[Step, EvalMode]:
+    """Put the evaluation step together, from the parts that :func:`make_evaluation_step` describes.
+
+    Args:
+        model, precision, split, predict, output_transform: the parts.
+        backend: what `select_backend` returned.
+
+    Returns:
+        The step, and what restores the modes of the model, to attach to its engine.
+    """
+    eval_mode = EvalMode(model)
+    synchronize = xla_sync() if backend == "xla" else None
+    step = make_evaluation_step(model, split, predict, precision, output_transform, eval_mode, synchronize)
+    return step, eval_mode
 
 
 def _deterministic_engine() -> type[Engine[Any, Any]]:

@@ -1,18 +1,32 @@
-"""Metrics of a run, by name: anything with update, compute and reset, torchmetrics first of all."""
+"""Metrics of a run, by name: anything with update, compute and reset, first of all those of torchmetrics."""
 
 from __future__ import annotations
 
-import inspect
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, StateDictError
+from camshaft.engine import (
+    ArgumentError,
+    ArgumentTypeError,
+    Engine,
+    EngineWarning,
+    Events,
+    StateDictError,
+    accepts,
+    has_state,
+)
+from camshaft.supervised._batch import batch_size
+from camshaft.supervised._errors import BackendMissingError
 
 if TYPE_CHECKING:
     from camshaft.supervised._batch import Device
+
+AnyEngine = Engine[Any, Any]
 
 
 @runtime_checkable
@@ -30,7 +44,7 @@ class Metric(Protocol):
 
 
 def attach_metrics(
-    engine: Engine[Any, Any],
+    engine: AnyEngine,
     metrics: Mapping[str, Any],
     *,
     output_transform: Callable[[Any], Any] | None = None,
@@ -38,23 +52,23 @@ def attach_metrics(
 ) -> None:
     """Compute metrics over each epoch of an engine.
 
-    A metric is reset when an epoch starts, takes in the output of each iteration, and leaves its
-    result in `engine.state.metrics` under its name when the epoch ends: a plain number where the
-    result is a single one. A result that is a mapping (a collection's) is there as a whole under
-    the metric's name, and its entries under their own.
+    A metric is reset when an epoch starts and updated with the output of each iteration. When the epoch ends, its
+    result is put into `engine.state.metrics` under its name: as a plain number if it is a single one. A result that
+    is a mapping (that of a collection) is there as a whole under the name of the metric, and its entries are there
+    under their own names.
 
-    An output that is a tuple is spread over the arguments of `update` if they can take it, so the
-    `(y_pred, y)` of an evaluator reaches `update(preds, target)`.
+    An output that is a tuple becomes the arguments of `update` if `update` takes that many, so the `(y_pred, y)` of
+    an evaluator reaches `update(preds, target)`.
 
-    Metrics with a `state_dict` belong to the engine's saved state under "metric:<name>", and those
-    of torchmetrics are made persistent for it, so an epoch may be continued in another process. A metric
-    without one starts anew there, with a warning.
+    Metrics with `state_dict` and `load_state_dict` are saved with the engine, under "metric:<name>", so an epoch can
+    be continued in another process. The states of torchmetrics are made persistent for that. A metric without these
+    methods starts again there, with a warning.
 
     Args:
         engine: the engine whose outputs are measured.
-        metrics: names to metrics: `torchmetrics.Metric`, `torchmetrics.MetricCollection`, or any
-            object with `update`, `compute` and `reset`.
-        output_transform: makes what `update` takes from the engine's output; None passes it as it is.
+        metrics: names to metrics: `torchmetrics.Metric`, `torchmetrics.MetricCollection`, or any object with
+            `update`, `compute` and `reset`.
+        output_transform: `f(output)` makes what `update` takes from the engine's output; None passes the output.
         device: where to move metrics that are modules; None leaves them where they are.
 
     Raises:
@@ -62,7 +76,7 @@ def attach_metrics(
         ArgumentError: two results would have the same name.
 
     Warns:
-        EngineWarning: a run goes on inside an epoch whose first iterations the metric does not know.
+        EngineWarning: (in a run) the run continues inside an epoch, and the metric lacks its first iterations.
 
     Examples:
         >>> class Total:
@@ -77,18 +91,81 @@ def attach_metrics(
     if not isinstance(metrics, Mapping):
         raise ArgumentTypeError(f"`metrics` must be a mapping of names to metrics, got {metrics!r}")
     _require_distinct_names(engine, metrics)
-    attached = [AttachedMetric(name, metric, output_transform, device) for name, metric in metrics.items()]
+
+    def read(engine: AnyEngine) -> Any:
+        output = engine.state.output
+        return output if output_transform is None else output_transform(output)
+
+    attached = [AttachedMetric(name, metric, read, device) for name, metric in metrics.items()]
     for each in attached:
         each.attach(engine)
 
 
-def _require_distinct_names(engine: Engine[Any, Any], metrics: Mapping[str, Any]) -> None:
+def attach_mean_loss(
+    engine: AnyEngine,
+    loss_fn: Callable[[Any, Any], Any] | None = None,
+    *,
+    name: str = "loss",
+    batch_size: Callable[[Any], int] = batch_size,
+    device: Device = None,
+) -> None:
+    """Compute the mean loss over the samples of each epoch: each batch counts with its size.
+
+    The mean of the batches' losses alone would be wrong when the last batch is smaller than the others. The mean is
+    `torchmetrics.MeanMetric`, attached as :func:`attach_metrics` does.
+
+    Args:
+        engine: the engine that is measured. A trainer's output is the loss; an evaluator's is `(y_pred, y)`.
+        loss_fn: `loss_fn(y_pred, y)` returns the mean loss of a batch; None takes the engine's output as that.
+        name: key of the result in `engine.state.metrics`.
+        batch_size: `f(batch)` returns how many samples a batch has. By default, the first dimension of the first
+            tensor in it.
+        device: where to compute the mean; None means the CPU.
+
+    Raises:
+        BackendMissingError: torchmetrics is not installed; the extra is camshaft-supervised[metrics].
+        ArgumentError: the engine has a result of this name already.
+
+    Examples:
+        >>> from camshaft.supervised import create_supervised_evaluator
+        >>> evaluator = create_supervised_evaluator(torch.nn.Identity())
+        >>> attach_mean_loss(evaluator, torch.nn.functional.mse_loss)
+        >>> evaluator.run([(torch.zeros(3), torch.ones(3)), (torch.zeros(1), torch.zeros(1))]).metrics
+        {'loss': 0.75}
+    """
+    mean = _import_torchmetrics("attach_mean_loss").MeanMetric()
+    _require_distinct_names(engine, {name: mean})
+
+    def read(engine: AnyEngine) -> tuple[Any, int]:
+        output: Any = engine.state.output
+        loss = output if loss_fn is None else loss_fn(*output)
+        return loss, batch_size(engine.state.batch)
+
+    AttachedMetric(name, mean, read, device).attach(engine)
+
+
+def _import_torchmetrics(needed_by: str) -> Any:
+    try:
+        return import_module("torchmetrics")
+    except ModuleNotFoundError as error:
+        if error.name != "torchmetrics":
+            raise
+        raise BackendMissingError("metrics", f"`{needed_by}` needs torchmetrics, which is not installed") from error
+
+
+def _require_distinct_names(engine: AnyEngine, metrics: Mapping[str, Any]) -> None:
     taken = {name for key in engine.stateful if (name := key.removeprefix("metric:")) != key}
     for name, metric in metrics.items():
         if not isinstance(name, str):
             raise ArgumentTypeError(f"`metrics` must have strings as names, got {name!r}")
         if not isinstance(metric, Metric):
             raise ArgumentTypeError(f"`metrics[{name!r}]` must have update, compute and reset, got {metric!r}")
+        if _is_of_pytorch_ignite(metric):
+            raise ArgumentTypeError(
+                f"`metrics[{name!r}]` must not be a metric of pytorch-ignite, got {type(metric).__qualname__}, which "
+                "needs an engine of pytorch-ignite; use the metric of that name of torchmetrics, or install "
+                "camshaft-ignite-compat in place of pytorch-ignite"
+            )
         members = set(metric.keys()) if isinstance(metric, torch.nn.ModuleDict) else set()
         if repeated := ({name} | members) & taken:
             raise ArgumentError(
@@ -97,72 +174,84 @@ def _require_distinct_names(engine: Engine[Any, Any], metrics: Mapping[str, Any]
         taken |= {name} | members
 
 
+def _is_of_pytorch_ignite(value: object) -> bool:
+    """Return whether `value` comes from pytorch-ignite, not from the package that stands in for it here."""
+    if not any(base.__module__.partition(".")[0] == "ignite" for base in type(value).__mro__):
+        return False
+    engine_class = getattr(sys.modules.get("ignite.engine"), "Engine", None)
+    return not (isinstance(engine_class, type) and issubclass(engine_class, Engine))
+
+
 class AttachedMetric:
     """One metric on an engine.
 
     Args:
         name: key of the result.
         metric: what is updated, computed and reset.
-        output_transform, device: as :func:`attach_metrics` takes them.
+        read: `read(engine)` returns what `update` takes; a tuple is several arguments.
+        device: where to move a metric that is a module; None leaves it where it is.
     """
 
-    def __init__(
-        self, name: str, metric: Any, output_transform: Callable[[Any], Any] | None = None, device: Device = None
-    ) -> None:
+    def __init__(self, name: str, metric: Any, read: Callable[[AnyEngine], Any], device: Device = None) -> None:
         self.name = name
         self.metric = metric
-        self._transform = output_transform
-        self._most_arguments = _positional_count(metric.update)
-        self._updated = False
-        self._iteration: int | None = -1  # of the run, up to which it is up to date; None: up to where it was restored
+        self._read = read
+        self._takes: dict[int, bool] = {}  # number of arguments: whether `update` takes that many
+        self._is_updated = False
+        # The metric is up to date until this iteration of the run; None: until where it was restored.
+        self._iteration: int | None = -1
         if isinstance(metric, torch.nn.Module):
             _make_persistent(metric)
             if device is not None:
                 metric.to(device)
 
-    def attach(self, engine: Engine[Any, Any]) -> None:
-        """Follow the engine's epochs, and belong to its saved state when the metric has one."""
+    def attach(self, engine: AnyEngine) -> None:
+        """Follow the epochs of an engine, and be saved with it if the metric has a state."""
         engine.add_event_handler(Events.STARTED, self.require_epoch_so_far)
         engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.compute)
-        if all(callable(getattr(self.metric, method, None)) for method in ("state_dict", "load_state_dict")):
+        if has_state(self.metric):
             engine.stateful[f"metric:{self.name}"] = self
 
-    def require_epoch_so_far(self, engine: Engine[Any, Any]) -> None:
-        """Start anew, with a warning, in an epoch whose first iterations this metric has not seen."""
+    def require_epoch_so_far(self, engine: AnyEngine) -> None:
+        """Start again, with a warning, if the run continues an epoch whose first iterations the metric lacks."""
         position = engine.position
         if not engine.state.resumed or not position.epoch_iteration or self._iteration in (None, position.iteration):
             return
         self.reset(engine)
         warnings.warn(
-            f"the metric {self.name!r} has no saved state to go on from: its result for epoch {position.epoch} "
+            f"the metric {self.name!r} has no saved state to continue from: its result for epoch {position.epoch} "
             f"leaves out the first {position.epoch_iteration} iterations",
             EngineWarning,
             stacklevel=2,
         )
 
-    def reset(self, engine: Engine[Any, Any]) -> None:
-        """Forget the epoch before."""
+    def reset(self, engine: AnyEngine) -> None:
+        """Forget the previous epoch."""
         self.metric.reset()
-        self._updated, self._iteration = False, engine.state.iteration
+        self._is_updated, self._iteration = False, engine.state.iteration
 
     @torch.no_grad()
-    def update(self, engine: Engine[Any, Any]) -> None:
-        """Take in the output of the iteration just done."""
-        output = engine.state.output
-        if self._transform is not None:
-            output = self._transform(output)
-        if isinstance(output, tuple) and len(output) <= self._most_arguments:
-            self.metric.update(*output)
+    def update(self, engine: AnyEngine) -> None:
+        """Update the metric with the iteration that was just done."""
+        value = self._read(engine)
+        if isinstance(value, tuple) and self._takes_as_arguments(value):
+            self.metric.update(*value)
         else:
-            self.metric.update(output)
-        self._updated, self._iteration = True, engine.state.iteration
+            self.metric.update(value)
+        self._is_updated, self._iteration = True, engine.state.iteration
 
-    def compute(self, engine: Engine[Any, Any]) -> None:
-        """Put the result of the epoch into the state."""
+    def _takes_as_arguments(self, values: tuple[Any, ...]) -> bool:
+        count = len(values)
+        if count not in self._takes:
+            self._takes[count] = accepts(self.metric.update, *values)
+        return self._takes[count]
+
+    def compute(self, engine: AnyEngine) -> None:
+        """Put the result of the epoch into `engine.state.metrics`."""
         with warnings.catch_warnings():
-            if self._updated:
+            if self._is_updated:
                 # A restored metric of torchmetrics does not know that it was updated before it was saved.
                 warnings.filterwarnings("ignore", message=".*was called before the ``update`` method")
             result = _plain(self.metric.compute())
@@ -171,11 +260,14 @@ class AttachedMetric:
         engine.state.metrics[self.name] = result
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the metric has taken in so far in this epoch."""
-        return {"updated": self._updated, "metric": dict(self.metric.state_dict())}
+        """Return what the metric has accumulated in this epoch."""
+        return {"updated": self._is_updated, "metric": dict(self.metric.state_dict())}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: it is not the state of such a metric; nothing is changed then.
@@ -188,11 +280,11 @@ class AttachedMetric:
             self._load_into_module(state)
         else:
             self.metric.load_state_dict(state)
-        self._updated, self._iteration = bool(state_dict["updated"]), None
+        self._is_updated, self._iteration = bool(state_dict["updated"]), None
 
     def _load_into_module(self, state: Mapping[str, Any]) -> None:
-        # torchmetrics remembers its last result until it is reset. It takes entries out of what it loads, and keeps
-        # them as they are: hence a copy.
+        # Reset, because torchmetrics keeps its last result until then. Copied, because it removes entries from the
+        # mapping that it loads and keeps the tensors themselves.
         self.metric.reset()
         self.metric.load_state_dict(_copied(state))
         _return_to_device(self.metric)
@@ -209,20 +301,8 @@ class AttachedMetric:
                 )
 
 
-def _positional_count(function: Callable[..., Any]) -> float:
-    """Return how many positional arguments `function` can take."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # a builtin that does not say
-        return float("inf")
-    kinds = [parameter.kind for parameter in parameters]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return float("inf")
-    return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
-
-
 def _make_persistent(metric: torch.nn.Module) -> None:
-    # Wrappers and collections hold metrics of their own, which their own switch does not reach.
+    # Module by module: the method of a wrapper or a collection does not reach the metrics inside it.
     for module in metric.modules():
         switch = getattr(module, "persistent", None)
         if callable(switch):
@@ -230,7 +310,7 @@ def _make_persistent(metric: torch.nn.Module) -> None:
 
 
 def _return_to_device(metric: torch.nn.Module) -> None:
-    # Loading replaces tensors with those of the file, wherever these are.
+    # Loading replaces the tensors with those of the file, on whichever device they are.
     for module in metric.modules():
         home = getattr(module, "device", None)
         if isinstance(home, torch.device):
@@ -246,7 +326,7 @@ def _copied(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return single numbers of torch and numpy as Python's own, in mappings too; everything else as it is."""
+    """Return single numbers of torch and numpy as Python numbers, also inside mappings; anything else as it is."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, torch.Tensor):

@@ -1,4 +1,4 @@
-"""The steps by the names of what they run on, for engines that are put together by hand."""
+"""The steps under their own names, for engines that are put together by hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from camshaft.supervised._backends import select_backend
+from camshaft.supervised._accumulation import Step
+from camshaft.supervised._backends import (
+    apex_backend,
+    as_device,
+    compute_device,
+    make_backend,
+    plain_backend,
+    select_backend,
+    xla_backend,
+)
 from camshaft.supervised._batch import Device, prepare_batch
-from camshaft.supervised._build import Arithmetic, build_evaluation, build_training
-from camshaft.supervised._eval_step import predictions_and_targets
-from camshaft.supervised._prediction import Prediction, call_model, identity
-from camshaft.supervised._train_step import Step, detached_loss
+from camshaft.supervised._eval_step import prediction_and_target
+from camshaft.supervised._factory import build_evaluation_step, build_training_step, select_precision
+from camshaft.supervised._forward import call_model, identity, make_predict, make_split
+from camshaft.supervised._optimizer_step import OptimizerStep
+from camshaft.supervised._precision import full_precision, make_scaler
+from camshaft.supervised._train_step import detached_loss
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -38,16 +49,19 @@ def supervised_training_step(
 ) -> Step:
     """Make a step that trains in full precision.
 
-    One call does, in this order: gradients to zero, training mode, batch to the device, forward
-    pass, loss, backward pass, optimizer step, output.
+    One call zeroes the gradients, puts the model into training mode, moves the batch to the device, and does the
+    forward pass, the loss, the backward pass and the optimizer step, in this order.
 
-    The arguments are those of :func:`create_supervised_trainer`.
+    Args:
+        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
+        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
+            :func:`create_supervised_trainer` takes them.
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Raises:
-        ArgumentError: an argument breaks its rule.
+        ArgumentError: an argument is out of its range.
 
     Examples:
         >>> from camshaft.engine import Engine
@@ -57,11 +71,15 @@ def supervised_training_step(
         >>> trainer.run([(torch.ones(4, 1), torch.ones(4, 1))]).output.shape
         torch.Size([])
     """
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_training(
-        Arithmetic("plain"), prediction, optimizer, loss_fn, output_transform,
-        gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
-    ).step  # fmt: skip
+    as_device(device)  # refused now if there is no such device
+    return build_training_step(
+        model, loss_fn, full_precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        optimizer_step=OptimizerStep(optimizer, plain_backend(optimizer), clip_grad_norm, clip_grad_value),
+        accumulation_steps=gradient_accumulation_steps,
+        output_transform=output_transform,
+    )[0]  # fmt: skip
 
 
 def supervised_training_step_amp(  # noqa: PLR0913  # the contract's arguments
@@ -83,21 +101,30 @@ def supervised_training_step_amp(  # noqa: PLR0913  # the contract's arguments
 ) -> Step:
     """Make a step that trains in mixed precision with `torch.amp`.
 
-    The arguments are those of :func:`create_supervised_trainer`. A scaler belongs to the caller, who
-    saves it; without one the step computes in bfloat16.
+    Args:
+        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
+        gradient_accumulation_steps, model_fn, amp_dtype, clip_grad_norm, clip_grad_value: as
+            :func:`create_supervised_trainer` takes them.
+        scaler: scales the loss for float16; the caller saves it. None computes in bfloat16.
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Raises:
-        ArgumentError: an argument breaks its rule, or the device cannot compute in the dtype.
+        ArgumentError: an argument is out of its range, or the device cannot compute in the dtype.
     """
-    arithmetic = Arithmetic(select_backend(device, "amp", scaler), True, amp_dtype, False if scaler is None else scaler)
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_training(
-        arithmetic, prediction, optimizer, loss_fn, output_transform,
-        gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
-    ).step  # fmt: skip
+    backend = select_backend(device, "amp", scaler, amp_dtype)
+    scaler = make_scaler(scaler, compute_device(device, model))
+    precision = select_precision(model, device, amp=True, dtype=amp_dtype, scaler=scaler)
+    scaled_backend = make_backend(backend, optimizer, scaler)
+    return build_training_step(
+        model, loss_fn, precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        optimizer_step=OptimizerStep(optimizer, scaled_backend, clip_grad_norm, clip_grad_value),
+        accumulation_steps=gradient_accumulation_steps,
+        output_transform=output_transform,
+    )[0]  # fmt: skip
 
 
 def supervised_training_step_apex(
@@ -115,23 +142,31 @@ def supervised_training_step_apex(
     clip_grad_norm: float | None = None,
     clip_grad_value: float | None = None,
 ) -> Step:
-    """Make a step that trains with `apex.amp`; model and optimizer went through its `initialize` before.
+    """Make a step that trains with `apex.amp`.
 
-    The arguments are those of :func:`create_supervised_trainer`.
+    Pass model and optimizer through `apex.amp.initialize` before.
+
+    Args:
+        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
+        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
+            :func:`create_supervised_trainer` takes them.
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Raises:
-        BackendMissingError: no apex that has `apex.amp` is installed; the text says what is there.
-        ArgumentError: an argument breaks its rule.
+        BackendMissingError: no apex with `apex.amp` is installed; the text says what was found.
+        ArgumentError: an argument is out of its range.
     """
-    arithmetic = Arithmetic(select_backend(device, "apex"))
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_training(
-        arithmetic, prediction, optimizer, loss_fn, output_transform,
-        gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
-    ).step  # fmt: skip
+    select_backend(device, "apex")  # refused now if there is no usable apex
+    return build_training_step(
+        model, loss_fn, full_precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        optimizer_step=OptimizerStep(optimizer, apex_backend(optimizer), clip_grad_norm, clip_grad_value),
+        accumulation_steps=gradient_accumulation_steps,
+        output_transform=output_transform,
+    )[0]  # fmt: skip
 
 
 def supervised_training_step_xla(
@@ -151,22 +186,29 @@ def supervised_training_step_xla(
 ) -> Step:
     """Make a step that trains on an XLA device through `torch_xla`.
 
-    The arguments are those of :func:`create_supervised_trainer`; without a `device` the batch goes to "xla".
+    Args:
+        model, optimizer, loss_fn, non_blocking, prepare_batch, model_transform, output_transform,
+        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
+            :func:`create_supervised_trainer` takes them.
+        device: where the batch goes; None means "xla".
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Raises:
         BackendMissingError: torch_xla cannot be imported.
-        ArgumentError: an argument breaks its rule.
+        ArgumentError: an argument is out of its range.
     """
     device = "xla" if device is None else device
-    select_backend("xla", None)
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_training(
-        Arithmetic("xla"), prediction, optimizer, loss_fn, output_transform,
-        gradient_accumulation_steps, clip_grad_norm, clip_grad_value,
-    ).step  # fmt: skip
+    select_backend("xla", None)  # refused now if there is no torch_xla
+    return build_training_step(
+        model, loss_fn, full_precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        optimizer_step=OptimizerStep(optimizer, xla_backend(optimizer), clip_grad_norm, clip_grad_value),
+        accumulation_steps=gradient_accumulation_steps,
+        output_transform=output_transform,
+    )[0]  # fmt: skip
 
 
 supervised_training_step_tpu = supervised_training_step_xla
@@ -178,17 +220,19 @@ def supervised_evaluation_step(
     non_blocking: bool = False,
     prepare_batch: PrepareBatch = prepare_batch,
     model_transform: Callable[[Any], Any] = identity,
-    output_transform: Callable[[Any, Any, Any], Any] = predictions_and_targets,
+    output_transform: Callable[[Any, Any, Any], Any] = prediction_and_target,
     model_fn: Callable[[Any, Any], Any] = call_model,
 ) -> Step:
     """Make a step that evaluates in full precision: evaluation mode, no gradients.
 
-    The mode of every submodule is recorded at a run's first step and put back at the run's end.
+    The first step of a run records the mode of every submodule, and the end of the run restores it.
 
-    The arguments are those of :func:`create_supervised_evaluator`.
+    Args:
+        model, device, non_blocking, prepare_batch, model_transform, output_transform, model_fn: as
+            :func:`create_supervised_evaluator` takes them.
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Examples:
         >>> from camshaft.engine import Engine
@@ -197,9 +241,13 @@ def supervised_evaluation_step(
         >>> evaluator.run([(torch.ones(2), torch.ones(2))]).output[0], model.training
         (tensor([1., 1.]), True)
     """
-    arithmetic = Arithmetic(select_backend(device, None))
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_evaluation(arithmetic, prediction, output_transform).step
+    return build_evaluation_step(
+        model, full_precision,
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        backend=select_backend(device, None),
+        output_transform=output_transform,
+    )[0]  # fmt: skip
 
 
 def supervised_evaluation_step_amp(
@@ -208,21 +256,28 @@ def supervised_evaluation_step_amp(
     non_blocking: bool = False,
     prepare_batch: PrepareBatch = prepare_batch,
     model_transform: Callable[[Any], Any] = identity,
-    output_transform: Callable[[Any, Any, Any], Any] = predictions_and_targets,
+    output_transform: Callable[[Any, Any, Any], Any] = prediction_and_target,
     model_fn: Callable[[Any, Any], Any] = call_model,
     *,
     amp_dtype: torch.dtype | None = None,
 ) -> Step:
     """Make a step that evaluates in mixed precision with `torch.amp`.
 
-    The arguments are those of :func:`create_supervised_evaluator`.
+    Args:
+        model, device, non_blocking, prepare_batch, model_transform, output_transform, model_fn, amp_dtype: as
+            :func:`create_supervised_evaluator` takes them.
 
     Returns:
-        `step(engine, batch)`, the process function of one engine.
+        `step(engine, batch)`, the process function of an engine.
 
     Raises:
         ArgumentError: the device cannot compute in the dtype.
     """
-    arithmetic = Arithmetic.select(device, "amp", amp_dtype)
-    prediction = Prediction(model, device, non_blocking, prepare_batch, model_transform, model_fn)
-    return build_evaluation(arithmetic, prediction, output_transform).step
+    backend = select_backend(device, "amp", dtype=amp_dtype)
+    return build_evaluation_step(
+        model, select_precision(model, device, amp=True, dtype=amp_dtype),
+        split=make_split(prepare_batch, device, non_blocking),
+        predict=make_predict(model, model_fn, model_transform),
+        backend=backend,
+        output_transform=output_transform,
+    )[0]  # fmt: skip

@@ -1,10 +1,9 @@
-"""How a batch becomes a prediction: what training and evaluation share."""
+"""From a batch to a prediction: what training and evaluation share."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,45 +25,53 @@ def call_model(model: Callable[[Any], Any], x: Any) -> Any:
     return model(x)
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """How a batch becomes a prediction.
+def make_split(
+    prepare: Callable[..., tuple[Any, Any]], device: Device, non_blocking: bool
+) -> Callable[[Any], tuple[Any, Any]]:
+    """Return the function that makes `(x, y)` from a batch, on the device.
 
-    Attributes:
-        model, device, non_blocking, prepare_batch, model_transform, model_fn, compile: as the factories take them.
+    Args:
+        prepare: `f(batch, device=..., non_blocking=...)` returns `(x, y)`.
+        device: where the batch goes; None leaves it where it is.
+        non_blocking: copy from pinned memory without waiting.
     """
+    if prepare is prepare_batch and device is None:
+        return require_pair  # nothing else is left to do in each of a million iterations
+    return lambda batch: prepare(batch, device=device, non_blocking=non_blocking)
 
-    model: torch.nn.Module
-    device: Device
-    non_blocking: bool
-    prepare_batch: Callable[..., tuple[Any, Any]]
-    model_transform: Callable[[Any], Any]
-    model_fn: Callable[[Any, Any], Any]
-    compile: Compile = False
 
-    def split(self) -> Callable[[Any], tuple[Any, Any]]:
-        """Return the function from batch to input and target, where they are wanted."""
-        prepare, device, non_blocking = self.prepare_batch, self.device, self.non_blocking
-        if prepare is prepare_batch and device is None:
-            return require_pair  # all that is left to do, in each of a million iterations
-        return lambda batch: prepare(batch, device=device, non_blocking=non_blocking)
+def make_predict(
+    model: torch.nn.Module,
+    model_fn: Callable[[Any, Any], Any],
+    model_transform: Callable[[Any], Any],
+    compile: Compile = False,  # noqa: A002  # the factories' name
+) -> Callable[[Any], Any]:
+    """Return the function that makes `y_pred` from `x`; it contains nothing that was not asked for.
 
-    def predict(self) -> Callable[[Any], Any]:
-        """Return the function from input to prediction: nothing is in it that was not asked for."""
-        network, transform = compile_model(self.model, self.compile), self.model_transform
-        run = network if self.model_fn is call_model else partial(self.model_fn, network)
-        return run if transform is identity else lambda x: transform(run(x))
+    Args:
+        model: the model.
+        model_fn: `f(model, x)` runs the forward pass.
+        model_transform: makes `y_pred` from what the model returns.
+        compile: as :func:`compile_model` takes it.
+    """
+    network = compile_model(model, compile)
+    run = network if model_fn is call_model else partial(model_fn, network)
+    return run if model_transform is identity else lambda x: model_transform(run(x))
 
 
 def compile_model(model: torch.nn.Module, compile: Compile) -> Callable[[Any], Any]:  # noqa: A002  # the factories' name
-    """Return what runs the model: itself, or what `torch.compile` makes of it.
+    """Return the model, or what `torch.compile` makes of it.
 
-    The model stays as it is: both have the same parameters, and a state of the model is free of the
-    prefix that a compiled one would put before its names.
+    The model itself does not change. Both share their parameters, and the names in the model's `state_dict` stay free
+    of the prefix that a compiled model has.
+
+    Args:
+        model: the model.
+        compile: whether to compile, or a mapping of options for `torch.compile`.
 
     Raises:
         ArgumentTypeError: `compile` is neither a bool nor a mapping.
-        ArgumentError: an option or the backend is not one of torch's.
+        ArgumentError: torch does not know an option or the backend, or options do not go together.
     """
     if not isinstance(compile, bool | Mapping):
         raise ArgumentTypeError(f"`compile` must be a bool or a mapping of options of torch.compile, got {compile!r}")
@@ -91,4 +98,4 @@ def _require_choices(rule: str, given: Iterable[str], choices: Iterable[str]) ->
     for name in given:
         if name not in choices:
             shown = ", ".join(choice for choice in choices if not choice.endswith("TESTING_ONLY"))
-            raise ArgumentError(f"{rule}, got {name!r}; there are {shown}")
+            raise ArgumentError(f"{rule}, got {name!r}; choose from {shown}")

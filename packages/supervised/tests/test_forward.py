@@ -8,7 +8,7 @@ import torch
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.supervised import create_supervised_evaluator, create_supervised_trainer
 from camshaft.supervised._batch import prepare_batch, require_pair
-from camshaft.supervised._prediction import Prediction, call_model, compile_model, identity
+from camshaft.supervised._forward import call_model, compile_model, identity, make_predict, make_split
 
 mse_loss = torch.nn.functional.mse_loss
 EAGER = {"backend": "eager"}  # traces the model as every backend does, and generates no code: that takes half a minute
@@ -35,24 +35,24 @@ def train(model: torch.nn.Module, epochs: int = 2, **options) -> list[float]:
     return losses
 
 
-def make_prediction(**options):
-    parts = {"model_transform": identity, "model_fn": call_model} | options
-    return Prediction(torch.nn.Linear(1, 1), None, False, prepare_batch, **parts)
-
-
 def test_nothing_is_composed_that_was_not_asked_for():
-    prediction = make_prediction()
+    model = make_model()
 
-    assert prediction.predict() is prediction.model
-    assert prediction.split() is require_pair
+    assert make_predict(model, call_model, identity) is model
+    assert make_split(prepare_batch, None, False) is require_pair
+
+
+def test_the_batch_is_split_by_the_given_function():
+    split = make_split(lambda batch, device, non_blocking: (batch, device, non_blocking), "cpu", True)
+
+    assert split("batch") == ("batch", "cpu", True)
 
 
 def test_the_model_is_called_and_its_output_transformed():
-    prediction = make_prediction(
-        model_fn=lambda model, x: (model, x), model_transform=lambda output: ["transformed", output]
-    )
+    model = make_model()
+    predict = make_predict(model, lambda model, x: (model, x), lambda output: ["transformed", output])
 
-    assert prediction.predict()("x") == ["transformed", (prediction.model, "x")]
+    assert predict("x") == ["transformed", (model, "x")]
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,12 @@ def test_what_is_neither_bool_nor_options_is_refused(option):
 
 
 def test_an_unknown_option_is_refused_with_the_choices():
-    with pytest.raises(ArgumentError, match=r"must be options of torch.compile, got 'fast'; there are fullgraph, dyn"):
+    with pytest.raises(ArgumentError, match=r"must be options of torch.compile, got 'fast'; choose from fullgraph"):
         create_supervised_trainer(make_model(), None, mse_loss, compile={"fast": True})
 
 
 def test_an_unknown_backend_is_refused_with_the_choices():
-    with pytest.raises(ArgumentError, match=r"must be one of torch's, got 'gcc'; there are .*eager, .*inductor"):
+    with pytest.raises(ArgumentError, match=r"must be one of torch's, got 'gcc'; choose from .*eager, .*inductor"):
         create_supervised_evaluator(make_model(), compile={"backend": "gcc"})
 
 
