@@ -15,6 +15,7 @@ from camshaft.engine import Engine, EngineWarning, Events
 from camshaft.engine.testing import Entry, EventLog, Programme, Stop, record_events
 
 BETWEEN_FETCH_AND_STEP = ("GET_BATCH_COMPLETED", "ITERATION_STARTED", "STEP")
+ACTIONS = ("terminate", "terminate_epoch", "interrupt", "raise")
 PLACES = (
     "STARTED", "EPOCH_STARTED", "GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "STEP",
     "ITERATION_COMPLETED", "DATALOADER_STOP_ITERATION", "EPOCH_COMPLETED", "TERMINATE_SINGLE_EPOCH", "FETCH",
@@ -179,7 +180,7 @@ def is_covered(programme: Programme, stop: Stop) -> bool:
 
 
 @st.composite
-def programmes(draw: st.DrawFn, max_stops: int = 3) -> Programme:
+def programmes(draw: st.DrawFn, max_stops: int = 3, actions: tuple[str, ...] = ACTIONS) -> Programme:
     kind = draw(st.sampled_from(("sequence", "sequence", "iterable", "iterator", "none")))
     one_pass = kind in ("sequence", "iterator", "none")
     later = [] if one_pass else draw(st.lists(st.integers(0, 4), max_size=2))
@@ -194,7 +195,7 @@ def programmes(draw: st.DrawFn, max_stops: int = 3) -> Programme:
         max_epochs=None if by_iters else draw(st.integers(1, 3)),
         max_iters=draw(st.integers(1, 8)) if by_iters else None,
         epoch_length=3 if kind == "none" and length is None else length,
-        stops=draw(st.lists(stops(), max_size=max_stops)),
+        stops=draw(st.lists(stops(actions), max_size=max_stops)),
     )
     fitting = tuple(stop for stop in programme.stops if is_covered(programme, stop))
     if any(stop.event in BETWEEN_FETCH_AND_STEP and stop.action in ("terminate", "raise") for stop in fitting):
@@ -203,6 +204,5 @@ def programmes(draw: st.DrawFn, max_stops: int = 3) -> Programme:
     return replace(programme, stops=fitting)
 
 
-def stops() -> st.SearchStrategy[Stop]:
-    actions = st.sampled_from(("terminate", "terminate_epoch", "interrupt", "raise"))
-    return st.builds(Stop, st.sampled_from(PLACES), st.integers(1, 6), actions, st.booleans())
+def stops(actions: tuple[str, ...]) -> st.SearchStrategy[Stop]:
+    return st.builds(Stop, st.sampled_from(PLACES), st.integers(1, 6), st.sampled_from(actions), st.booleans())

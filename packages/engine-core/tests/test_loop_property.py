@@ -174,7 +174,8 @@ class Handlers:
 
 
 @many(600)
-@given(programmes(max_stops=1), plans, st.booleans())
+# None of them raises: a handler behind one that raises does not see the event.
+@given(programmes(max_stops=1, actions=("terminate", "terminate_epoch", "interrupt")), plans, st.booleans())
 def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
     programme: Programme, plans: list[Plan], observed: bool
 ) -> None:
@@ -182,9 +183,6 @@ def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
     handlers = Handlers(runner.engine, plans)
     entries: list[Entry] = []
     while not oracle.is_finished and not oracle.is_spent:
-        # An event whose first handler raises is not seen by the handlers behind it.
-        if any(stop.action == "raise" for stop in programme.stops):
-            return
         entries += oracle.run()
         runner.run()
 
@@ -199,6 +197,8 @@ def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
 def test_a_state_saved_at_any_safe_point_continues_with_the_rest_of_the_run(
     programme: Programme, place: int, ends_epoch: bool
 ) -> None:
+    events = [number for number, entry in enumerate(Runner(programme, observed=True).run()) if entry.event != "STEP"]
+    place = events[place % (len(events) - 1)]  # anywhere but at the last event, behind which nothing is left
     whole = Runner(programme, observed=True)
     saved: list[tuple[int, dict[str, Any]]] = []
 
@@ -211,9 +211,7 @@ def test_a_state_saved_at_any_safe_point_continues_with_the_rest_of_the_run(
     for event in Events:
         whole.engine.add_event_handler(event, save)
     log = whole.run()
-    if not saved or saved[0][0] == len(log):
-        return
-    done, state = saved[0]
+    ((done, state),) = saved
 
     again = Runner(programme, observed=True)
     again.engine.load_state_dict(state)
