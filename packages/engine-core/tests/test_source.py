@@ -34,7 +34,7 @@ def test_the_length_of_data_is_none_where_it_is_not_known() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("data", [3, 2.5, object(), len], ids=str)
+@pytest.mark.parametrize("data", [3, 2.5, object(), len], ids=lambda data: type(data).__name__)
 def test_what_cannot_be_iterated_is_a_type_error(data: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="`data` must be iterable"):
         require_data(data)
