@@ -1,15 +1,9 @@
 """Processes that train together, over `torch.distributed`."""
 
-import torch.distributed as dist
+from ignite.distributed import utils
+from ignite.distributed.auto import DistributedProxySampler, auto_dataloader, auto_model, auto_optim
+from ignite.distributed.launcher import Parallel
+from ignite.distributed.utils import *  # noqa: F403  # exactly its `__all__`
 
-__all__ = ["get_rank", "get_world_size"]
-
-
-def get_rank() -> int:
-    """Return the rank of this process in the group, 0 without one."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def get_world_size() -> int:
-    """Return the number of processes of the group, 1 without one."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+__all__ = ["DistributedProxySampler", "Parallel", "auto_dataloader", "auto_model", "auto_optim"]
+__all__ += utils.__all__
