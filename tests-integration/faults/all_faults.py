@@ -17,6 +17,7 @@ HARNESSES = {
     "g9": "damaged_files",
     "g10": "hostile_files",
     "g11": "refused_states",
+    "g17": "interrupted_saves",
 }
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A program, which imports torch: --doctest-modules would import it too.
-collect_ignore = ["kill_saves.py"]
+# Programs, which import torch: --doctest-modules would import it too.
+collect_ignore = ["interrupt_saves.py", "kill_saves.py"]
 
 
 @pytest.fixture

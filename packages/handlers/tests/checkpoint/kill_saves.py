@@ -30,7 +30,8 @@ from camshaft.handlers import (
 from camshaft.handlers.checkpoint.format._file_name import is_temporary
 
 LIMITS = (1, 2, None)
-LARGEST_DELAY_S = 0.06
+LARGEST_DELAY_S = 0.03
+MOST_AWAITED_SAVES = 6
 
 
 def names(directory: Path) -> list[str]:
@@ -61,8 +62,12 @@ def save_for_ever(directory: Path, n_saved: int | None, report: int) -> None:
     trainer.run(max_epochs=1, epoch_length=100_000)
 
 
-def killed_run(directory: Path, n_saved: int | None, delay_s: float, *, after_first: bool) -> int:
-    """Run until the kill, and return the iteration of the last checkpoint that was reported as saved, 0 if none was."""
+def killed_run(directory: Path, n_saved: int | None, saves: int, delay_s: float) -> int:
+    """Let a process save, and kill it a moment after this many saves.
+
+    Returns:
+        The iteration of the last checkpoint that was reported as saved, 0 if none was.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -72,12 +77,12 @@ def killed_run(directory: Path, n_saved: int | None, delay_s: float, *, after_fi
             os._exit(1)
     os.close(writing)
     with os.fdopen(reading, "rb") as reports:
-        first = reports.readline() if after_first else b""
+        lines = [reports.readline() for _ in range(saves)]
         time.sleep(delay_s)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WTERMSIG(status) == signal.SIGKILL, "the process ended by itself"
-        lines = [first, *reports.read().splitlines()]
+        lines += reports.read().splitlines()
     return max((int(line) for line in lines if line.strip()), default=0)
 
 
@@ -121,7 +126,9 @@ def main(directory: Path, kills: int, seed: int) -> None:
         n_saved = LIMITS[count % len(LIMITS)]
         place = directory / str(count)
         place.mkdir()
-        reported = killed_run(place, n_saved, rng.uniform(0, LARGEST_DELAY_S), after_first=count % 4 != 3)
+        awaited = 0 if count % 4 == 3 else rng.randint(1, MOST_AWAITED_SAVES)
+        reported = killed_run(place, n_saved, awaited, rng.uniform(0, LARGEST_DELAY_S))
+        assert reported >= awaited, f"{awaited} saves were awaited, {reported} are known"
         seen["kills"] += 1
         seen["saves"] += reported
         seen["leftovers"] += check(place, reported, n_saved)

@@ -11,8 +11,8 @@ from camshaft.handlers.checkpoint._name_pattern import (
     NameParts,
     NamePattern,
     UnknownFieldError,
-    default_pattern,
     number_text,
+    setup_filename_pattern,
 )
 
 words = st.text(st.characters(categories=["L", "Nd"], include_characters="_-. "), min_size=1, max_size=12)
@@ -30,17 +30,17 @@ scores = st.one_of(st.integers(-(10**6), 10**6), st.floats(allow_nan=True, allow
     ],
 )
 def test_default_pattern_has_the_parts_asked_for(options: dict[str, bool], expected: str) -> None:
-    assert expected == default_pattern(**options)
+    assert expected == setup_filename_pattern(**options)
 
 
 def test_default_pattern_needs_a_score_or_a_step() -> None:
     with pytest.raises(ValueError, match="with_global_step"):
-        default_pattern(with_score=False, with_score_name=False, with_global_step=False)
+        setup_filename_pattern(with_score=False, with_score_name=False, with_global_step=False)
 
 
 def test_default_pattern_needs_the_score_of_a_score_name() -> None:
     with pytest.raises(ArgumentError, match="with_score"):
-        default_pattern(with_score=False)
+        setup_filename_pattern(with_score=False)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_score_makes_a_name_too_long(score: float) -> None:
 def test_a_name_made_of_parts_comes_apart_into_the_same(
     name: str, prefix: str, step: int, score: float | None, score_name: str | None
 ) -> None:
-    template = default_pattern(
+    template = setup_filename_pattern(
         with_prefix=bool(prefix), with_score=score is not None, with_score_name=None not in (score, score_name)
     )
     pattern = NamePattern(template)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
-from camshaft.handlers.checkpoint._naming import Naming, default_score, name_for
+from camshaft.handlers.checkpoint._naming import Naming, get_default_score_fn, name_for
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
@@ -28,7 +28,7 @@ def engine_at(iteration: int) -> Engine[Any, Any]:
 
 def test_without_a_score_the_step_is_the_priority() -> None:
     engine = engine_at(7)
-    request = Naming.checked(None, "last", None, None, None).request(engine, {"a": Counter(), "b": Counter()})
+    request = Naming.checked(None, "last", None, None, None).pending_save(engine, {"a": Counter(), "b": Counter()})
 
     assert request.engine is engine
     assert request.item == Item(7, "last_checkpoint_7.pt")
@@ -37,7 +37,7 @@ def test_without_a_score_the_step_is_the_priority() -> None:
 
 def test_with_a_score_it_is_the_priority_and_the_step_is_told_all_the_same() -> None:
     naming = Naming.checked(None, "", lambda engine: 0.5, "acc", None)
-    request = naming.request(engine_at(7), {"m": Counter()})
+    request = naming.pending_save(engine_at(7), {"m": Counter()})
 
     assert request.item == Item(0.5, "m_acc=0.5000.pt")
     assert request.record == CheckpointRecord(step=7, name="m", score_name="acc", priority=0.5)
@@ -47,7 +47,7 @@ def test_the_step_function_gets_engine_and_event() -> None:
     seen: list[Any] = []
     engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
     naming = Naming.checked(None, "", None, None, lambda engine, event: seen.append((engine, event)) or 3)
-    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: naming.request(engine, {"m": Counter()}) and None)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: naming.pending_save(engine, {"m": Counter()}) and None)
     engine.run([1])
 
     assert seen == [(engine, Events.EPOCH_COMPLETED)]
@@ -56,7 +56,7 @@ def test_the_step_function_gets_engine_and_event() -> None:
 def test_a_pattern_that_names_the_step_has_it() -> None:
     naming = Naming.checked("{name}-{score}-{global_step}.{ext}", "", lambda engine: 1, None, None)
 
-    assert naming.request(engine_at(7), {"m": Counter()}).item.filename == "m-1-7.pt"
+    assert naming.pending_save(engine_at(7), {"m": Counter()}).item.filename == "m-1-7.pt"
 
 
 def test_own_names_come_apart_and_others_do_not() -> None:
@@ -94,12 +94,14 @@ def test_a_request_is_exact_unless_an_engine_in_it_fails() -> None:
         raise ValueError("stop")
 
     trainer: Engine[Any, Any] = Engine(step)
-    trainer.add_event_handler(Events.STARTED, lambda: seen.append(naming.request(trainer, {"m": Counter()}).is_exact()))
+    trainer.add_event_handler(
+        Events.STARTED, lambda: seen.append(naming.pending_save(trainer, {"m": Counter()}).is_exact())
+    )
 
     @trainer.on(Events.EXCEPTION_RAISED)
     def look() -> None:
         for engine, objects in ((trainer, {"m": Counter()}), (other, {"t": [trainer]}), (other, {"m": Counter()})):
-            seen.append(naming.request(engine, objects).is_exact())
+            seen.append(naming.pending_save(engine, objects).is_exact())
 
     with pytest.raises(ValueError, match="stop"):
         trainer.run([1])
@@ -110,9 +112,9 @@ def test_a_metric_that_is_not_there_is_named() -> None:
     engine = engine_at(1)
     engine.state.metrics["loss"] = 0.5
 
-    assert default_score("loss", -1)(engine) == -0.5
+    assert get_default_score_fn("loss", -1)(engine) == -0.5
     with pytest.raises(ArgumentError, match=r"'acc'.*loss"):
-        default_score("acc")(engine)
+        get_default_score_fn("acc")(engine)
 
 
 def test_one_object_gives_its_name_and_several_have_one_together() -> None:

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, EventEnum
+from camshaft.engine import Engine, EventEnum
 from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
-from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, verified_items, without_later_steps
-from camshaft.handlers.checkpoint._name_pattern import default_pattern
+from camshaft.handlers.checkpoint._handler_files import (
+    files_of_handler,
+    find_file,
+    read_saved,
+    verified_items,
+    without_later_steps,
+)
+from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
 from camshaft.handlers.checkpoint._naming import (
     Naming,
     PendingSave,
     ScoreFunction,
     StepFunction,
-    default_score,
+    get_default_score_fn,
     name_for,
 )
 from camshaft.handlers.checkpoint._number import as_limit
-from camshaft.handlers.checkpoint._objects import Objects, collect, consolidate, require_objects
-from camshaft.handlers.checkpoint._rank import current_rank, is_distributed, is_xla_in_use
+from camshaft.handlers.checkpoint._objects import (
+    Objects,
+    Payload,
+    collect,
+    consolidate,
+    require_objects,
+    require_savable,
+    require_whole_objects,
+    with_entry,
+)
+from camshaft.handlers.checkpoint._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
-from camshaft.handlers.checkpoint._retention import Plan, is_behind, plan, ranked
-from camshaft.handlers.checkpoint._saved_list import SavedList, as_state
+from camshaft.handlers.checkpoint._retention import Plan, best, plan
+from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
+from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
+from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import EXTENSION, require_bare_name
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
-from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata, as_save_handler
+from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
 
 SELF_KEY = "checkpointer"
-
-SaveHandler = str | os.PathLike[str] | BaseSaveHandler | Callable[..., Any]
 
 
 class CheckpointEvents(EventEnum):
@@ -44,7 +58,7 @@ class CheckpointEvents(EventEnum):
     SAVED_CHECKPOINT = "saved_checkpoint"
 
 
-class Checkpoint(SavedList):
+class Checkpoint:
     """Saves objects when it is called, and keeps the best or the latest of what it saved.
 
     Attach it to the events at which to save. Score, step and name are fixed at the call; the states
@@ -107,6 +121,9 @@ class Checkpoint(SavedList):
 
     SAVED_CHECKPOINT = CheckpointEvents.SAVED_CHECKPOINT
     Item = SavedItem
+    load_objects = staticmethod(load_objects)
+    get_default_score_fn = staticmethod(get_default_score_fn)
+    setup_filename_pattern = staticmethod(setup_filename_pattern)
 
     def __init__(
         self,
@@ -123,7 +140,7 @@ class Checkpoint(SavedList):
         greater_or_equal: bool = False,
         save_on_rank: int = 0,
     ) -> None:
-        self.to_save = require_savable(to_save, include_self)
+        self.to_save = require_savable(to_save, SELF_KEY if include_self else None)
         naming = Naming.checked(filename_pattern, filename_prefix, score_function, score_name, global_step_transform)
         self._set_up(save_handler, naming, n_saved, include_self, greater_or_equal, save_on_rank)
         if archived:
@@ -144,128 +161,128 @@ class Checkpoint(SavedList):
         self.save_on_rank = save_on_rank
         self.ext = EXTENSION
         self._naming = naming
-        SavedList.__init__(self)
+        self._saved = SavedList()
+        self._turn = Turn()
         if isinstance(save_handler, DiskSaver) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
-        if isinstance(save_handler, str | os.PathLike) and not callable(save_handler):
-            save_handler = DiskSaver(save_handler, require_empty=False, save_on_rank=save_on_rank)
-        if not callable(save_handler):
-            raise ArgumentTypeError(
-                f"`save_handler` must be a function, a BaseSaveHandler or a path, got {save_handler!r}"
-            )
-        if isinstance(save_handler, DiskSaver):
-            self.save_on_rank = save_handler.save_on_rank
-        self.save_handler = save_handler
-        self._write = as_save_handler(save_handler)
+        self.save_handler: Any = require_save_handler(save_handler, save_on_rank)
+        as_save_handler(self.save_handler)
+        if isinstance(self.save_handler, DiskSaver):
+            self.save_on_rank = self.save_handler.save_on_rank
 
     # ------------------------------------------------------------------ saving
 
     def __call__(self, engine: Engine[Any, Any], *event_args: Any) -> None:
         """Save at the next safe point, or at once outside a run, if it is worth keeping.
 
+        A Ctrl-C that arrives while a `DiskSaver` writes ends the save without a trace, or, once the file is
+        complete, is raised right after the save, in the place of the event.
+
+        Args:
+            engine: Gives the score, the step and the safe point.
+            event_args: What the event passes on; ignored.
+
         Raises:
             ArgumentError: the score is no number, or the step no integer.
+            ArgumentTypeError: a tensor is sharded over several processes.
             CheckpointWriteError: the save failed; what was there before still is.
         """
         self._save_soon(engine, self.to_save)
 
     def _save_soon(self, engine: Engine[Any, Any], to_save: Objects) -> None:
         engine.register_events(*CheckpointEvents)
-        request = self._naming.request(engine, to_save)
+        save = self._naming.pending_save(engine, to_save)
         if isinstance(self.save_handler, DiskSaver):
-            require_bare_name(request.item.filename)
-        was_exact = request.is_exact()
-        engine.at_safe_point(lambda: self._save(request, was_exact))
+            require_bare_name(save.item.filename)
+        was_exact = save.is_exact()
+        engine.at_safe_point(lambda: self._save(save, was_exact))
 
-    def _save(self, request: PendingSave, was_exact: bool) -> None:
-        """Collect, write, and only then remove."""
-        what = plan(self._saved, request.item, self.n_saved, greater_or_equal=self.greater_or_equal)
-        if what is None:
-            self._explain(request.item)
+    def _save(self, pending: PendingSave, was_exact: bool) -> None:
+        """Collect the states, write them, and only then remove what they replace."""
+        item = pending.item
+        if self._plan(item) is None:
+            if self._naming.score_function is None:
+                warn_if_behind(self._saved.items, item)
             return
+        require_whole_objects(pending.to_save)
         if is_distributed():
-            consolidate(request.to_save, self.save_on_rank)
-        if self._takes_part:
-            self._collect_and_write(request, what, exact=was_exact and request.is_exact())
-        self._saved, self._newest = list(what.keep), request.item.filename
-        self._remove(what.drop)
-        request.engine.fire_event(self.SAVED_CHECKPOINT)
+            consolidate(pending.to_save, self.save_on_rank)
+        payload = collect(pending.to_save) if takes_part(self.save_on_rank) else None
+        record = replace(pending.record, exact=was_exact and pending.is_exact())
+        # From here on the files and the list change together, or not at all.
+        with deferred_signals() as signals, self._turn:
+            what = self._plan(item)  # another thread may have saved meanwhile
+            if what is None:
+                return
+            if payload is not None:
+                self._write(payload, record, what, item.filename, signals)
+            self._saved = SavedList(what.keep, item.filename)
+            if payload is not None:
+                remaining = remove(self.save_handler, what.drop)
+                self._saved = SavedList((*remaining, *what.keep), item.filename)
+        pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
-    def _collect_and_write(self, request: PendingSave, what: Plan, *, exact: bool) -> None:
-        state, keys, is_bare = collect(request.to_save)
+    def _plan(self, item: SavedItem) -> Plan | None:
+        return plan(self._saved.items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
+
+    def _write(
+        self, payload: Payload, record: CheckpointRecord, what: Plan, filename: str, signals: deferred_signals
+    ) -> None:
         if self.include_self:
-            states = {keys[0]: state} if is_bare else state
-            state, keys, is_bare = {**states, SELF_KEY: as_state(what.keep)}, (*keys, SELF_KEY), False
-        record = replace(request.record, keys=keys, is_bare=is_bare, exact=exact)
-        self._write(state, request.item.filename, SaveMetadata(record))
+            payload = with_entry(payload, SELF_KEY, saved_state(what.keep))
+        record = replace(record, keys=payload.keys, is_bare=payload.is_bare)
+        write(self.save_handler, payload.state, filename, SaveMetadata(record), signals)
+
+    # ------------------------------------------------------------------ the list of kept checkpoints
 
     @property
-    def _takes_part(self) -> bool:
-        """Whether this process has to write, or to help another one to."""
-        return current_rank() == self.save_on_rank or is_xla_in_use()
+    def last_checkpoint(self) -> Path | str | None:
+        """The kept checkpoint with the highest priority, None if there is none; a full path with `DiskSaver`."""
+        item = best(self._saved.items)
+        return None if item is None else self._located(item.filename)
 
-    def _remove(self, items: tuple[SavedItem, ...]) -> None:
-        """Remove checkpoints; one that cannot be removed is tried again after the next save."""
-        if not isinstance(self.save_handler, BaseSaveHandler) or not self._takes_part:
-            return
-        for item in reversed(items):
-            try:
-                self.save_handler.remove(item.filename)
-            except FileNotFoundError:
-                warnings.warn(f"{item.filename} was to be removed and is gone already", EngineWarning, stacklevel=2)
-            except OSError as error:
-                self._saved.insert(0, item)
-                warnings.warn(f"{item.filename} could not be removed: {error}", EngineWarning, stacklevel=2)
+    @property
+    def newest_checkpoint(self) -> Path | str | None:
+        """The checkpoint that was written last, None before the first; a full path with `DiskSaver`."""
+        return None if self._saved.newest is None else self._located(self._saved.newest)
 
-    def _explain(self, item: SavedItem) -> None:
-        """Warn of a save that is left out although it may be the latest: steps are expected to grow."""
-        if self._naming.score_function is None and is_behind(self._saved, item):
-            warnings.warn(
-                f"{item.filename} was not saved: its step is behind that of {self._saved[-1].filename}; call reset() "
-                "when a new run begins",
-                EngineWarning,
-                stacklevel=2,
-            )
+    def _located(self, filename: str) -> Path | str:
+        return self.save_handler.dirname / filename if isinstance(self.save_handler, DiskSaver) else filename
 
-    # ------------------------------------------------------------------ loading
+    def reset(self) -> None:
+        """Forget what was saved; the files stay."""
+        self._saved = SavedList()
 
-    @staticmethod
-    def load_objects(
-        to_load: Objects,
-        checkpoint: Mapping[str, Any] | str | os.PathLike[str],
-        *,
-        trusted: bool = False,
-        map_location: Any = "cpu",
-        **kwargs: Any,
-    ) -> None:
-        """Load a checkpoint into objects, into all of them or, if one refuses, into none.
+    def state_dict(self) -> SavedState:
+        """Return the list of kept checkpoints: ``{"_saved": [(priority, filename), ...]}``."""
+        return self._saved.state_dict()
 
-        A file is verified first, and nothing in it is run. While loading, main memory also holds a
-        copy of the state that the objects had.
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a list of kept checkpoints; with `DiskSaver` those that are gone are dropped with a warning.
 
         Args:
-            to_load: Names and objects; may be fewer than were saved.
-            checkpoint: A file, or what `torch.load` made of one. Of a single object it may be the
-                state itself.
-            trusted: Whether to run what is in the file, follow links and read what cannot be verified.
-            map_location: For `torch.load`.
-            **kwargs: For the `load_state_dict` of modules, ``strict=False``, say.
+            state_dict: What `state_dict` returned.
 
         Raises:
-            CheckpointMismatchError: it lacks an object.
-            CheckpointDamagedError: the file is not what was written.
-            CheckpointUnsafeError: the file would have to be trusted.
-            OSError: the file cannot be read.
-            Exception: what an object raises that cannot load its state.
-
-        Examples:
-            >>> import torch
-            >>> model = torch.nn.Linear(2, 1, bias=False)
-            >>> Checkpoint.load_objects({"model": model}, {"model": {"weight": torch.ones(1, 2)}})
-            >>> model.weight.tolist()
-            [[1.0, 1.0]]
+            ArgumentTypeError: it is no mapping.
+            ArgumentError: it holds no such list, or names files that are not this handler's. The
+                handler is unchanged.
         """
-        load_objects(to_load, checkpoint, trusted=trusted, map_location=map_location, **kwargs)
+        directory = self.save_handler.dirname if isinstance(self.save_handler, DiskSaver) else None
+        items = read_saved(state_dict, self._naming, self._name, directory)
+        # The order is that of the list: of equal priorities the last one stays the last.
+        saved = SavedList.of(items, None, greater_or_equal=True)
+        # The latest has the highest step; which of several scores was the last to be saved is not told.
+        if saved.items and self._naming.score_function is None:
+            saved = replace(saved, newest=saved.items[-1].filename)
+        self._saved = saved
+
+    @property
+    def _name(self) -> str | None:
+        """What the files' object is called; None while it is not known."""
+        return name_for(self.to_save) if self.to_save else None
+
+    # ------------------------------------------------------------------ loading
 
     def reload_objects(
         self, to_load: Objects, load_kwargs: Mapping[str, Any] | None = None, **filename_components: Any
@@ -316,8 +333,8 @@ class Checkpoint(SavedList):
         items = verified_items(files, self._naming, skip=report.path, check=self.n_saved is not None)
         if self._naming.score_function is None:
             items = without_later_steps(items, report.path.name)
-        self._saved = ranked(items, greater_or_equal=self.greater_or_equal)
-        self._newest = items[-1].filename if items else None
+        newest = items[-1].filename if items else None
+        self._saved = SavedList.of(items, newest, greater_or_equal=self.greater_or_equal)
         return report
 
     def _directory(self) -> Path:
@@ -326,54 +343,3 @@ class Checkpoint(SavedList):
                 f"`save_handler` must be a DiskSaver to look for files, got {self.save_handler!r}; use load_objects"
             )
         return self.save_handler.dirname
-
-    # ------------------------------------------------------------------ helpers for arguments
-
-    @staticmethod
-    def get_default_score_fn(metric_name: str, score_sign: float = 1.0) -> ScoreFunction:
-        """Return a score function that reads a metric of the engine.
-
-        Args:
-            metric_name: Key in `engine.state.metrics`.
-            score_sign: -1.0 for what is better when smaller.
-
-        Raises:
-            ArgumentError: another sign.
-
-        Examples:
-            >>> engine = Engine(lambda engine, batch: None)
-            >>> engine.state.metrics["loss"] = 0.25
-            >>> Checkpoint.get_default_score_fn("loss", -1.0)(engine)
-            -0.25
-        """
-        return default_score(metric_name, score_sign)
-
-    @staticmethod
-    def setup_filename_pattern(
-        with_prefix: bool = True, with_score: bool = True, with_score_name: bool = True, with_global_step: bool = True
-    ) -> str:
-        """Return the template of the names that are used when no `filename_pattern` is given.
-
-        Raises:
-            ArgumentError: neither score nor step, or a score's name without the score.
-
-        Examples:
-            >>> Checkpoint.setup_filename_pattern()
-            '{filename_prefix}_{name}_{global_step}_{score_name}={score}.{ext}'
-        """
-        return default_pattern(
-            with_prefix=with_prefix,
-            with_score=with_score,
-            with_score_name=with_score_name,
-            with_global_step=with_global_step,
-        )
-
-
-def require_savable(to_save: object, include_self: bool) -> Objects:
-    """Return `to_save` if it names objects that can be saved, and leaves room for the handler itself."""
-    objects = require_objects(to_save, "to_save")
-    if include_self and SELF_KEY in objects:
-        raise ArgumentError(
-            f"`to_save` must not have the key {SELF_KEY!r} with include_self=True, got it; call the object otherwise"
-        )
-    return objects

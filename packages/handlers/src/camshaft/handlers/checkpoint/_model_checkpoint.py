@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 from camshaft.engine import ArgumentTypeError, Engine
-from camshaft.handlers.checkpoint._checkpoint import Checkpoint, require_savable
+from camshaft.handlers.checkpoint._checkpoint import SELF_KEY, Checkpoint
 from camshaft.handlers.checkpoint._errors import warn_of_deprecated
 from camshaft.handlers.checkpoint._naming import Naming, ScoreFunction, StepFunction
+from camshaft.handlers.checkpoint._objects import require_savable
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 
 
@@ -103,5 +104,5 @@ class ModelCheckpoint(Checkpoint):
             raise ArgumentTypeError(
                 "`to_save` must be given, got nothing; attach with add_event_handler(event, handler, to_save)"
             )
-        self.to_save = require_savable(event_args[-1], self.include_self)
+        self.to_save = require_savable(event_args[-1], SELF_KEY if self.include_self else None)
         self._save_soon(engine, self.to_save)

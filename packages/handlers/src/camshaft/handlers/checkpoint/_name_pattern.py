@@ -155,17 +155,26 @@ def number_text(number: float) -> str:
     return f"{float(number):.4e}"
 
 
-def default_pattern(
-    *, with_prefix: bool = True, with_score: bool = True, with_score_name: bool = True, with_global_step: bool = True
+def setup_filename_pattern(
+    with_prefix: bool = True, with_score: bool = True, with_score_name: bool = True, with_global_step: bool = True
 ) -> str:
-    """Return the template of the names that are used when none is given.
+    """Return the pattern of the file names that are used when no `filename_pattern` is given.
+
+    Args:
+        with_prefix: Whether names begin with the prefix.
+        with_score: Whether names have the score.
+        with_score_name: Whether names have what the score is called.
+        with_global_step: Whether names have the step.
 
     Raises:
         ArgumentError: neither score nor step, or a score's name without the score.
 
     Examples:
-        >>> default_pattern(with_prefix=False)
-        '{name}_{global_step}_{score_name}={score}.{ext}'
+        >>> from camshaft.handlers import Checkpoint
+        >>> Checkpoint.setup_filename_pattern()
+        '{filename_prefix}_{name}_{global_step}_{score_name}={score}.{ext}'
+        >>> Checkpoint.setup_filename_pattern(with_prefix=False, with_score=False, with_score_name=False)
+        '{name}_{global_step}.{ext}'
     """
     if not (with_score or with_global_step):
         raise ArgumentError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
-from camshaft.handlers.checkpoint._name_pattern import NameParts, NamePattern, default_pattern
+from camshaft.handlers.checkpoint._name_pattern import NameParts, NamePattern, setup_filename_pattern
 from camshaft.handlers.checkpoint._number import as_score, as_step
 from camshaft.handlers.checkpoint._objects import Objects, leaves
 from camshaft.handlers.checkpoint._retention import Item
@@ -85,9 +85,9 @@ class Naming:
             if function is not None and not callable(function):
                 raise ArgumentTypeError(f"`{argument}` must be callable, got {function!r}")
         if score_function is None and score_name is not None:
-            score_function = default_score(score_name)
+            score_function = get_default_score_fn(score_name)
         if template is None:
-            template = default_pattern(
+            template = setup_filename_pattern(
                 with_prefix=bool(prefix),
                 with_score=score_function is not None,
                 with_score_name=score_name is not None,
@@ -97,8 +97,8 @@ class Naming:
         naming._require_values()
         return naming
 
-    def request(self, engine: Engine[Any, Any], to_save: Objects) -> PendingSave:
-        """Fix score, step and name of a save.
+    def pending_save(self, engine: Engine[Any, Any], to_save: Objects) -> PendingSave:
+        """Return a save whose score, step and name are fixed now.
 
         Raises:
             ArgumentError: score or step is no number.
@@ -143,14 +143,27 @@ def name_for(to_save: Objects) -> str:
     return next(iter(to_save)) if len(to_save) == 1 else SEVERAL
 
 
-def default_score(metric_name: str, sign: float = 1.0) -> ScoreFunction:
-    """Return a function that reads a metric of the engine, times `sign`.
+def get_default_score_fn(metric_name: str, score_sign: float = 1.0) -> ScoreFunction:
+    """Return a score function that reads a metric of the engine.
+
+    Args:
+        metric_name: Key in `engine.state.metrics`.
+        score_sign: -1.0 for what is better when smaller.
 
     Raises:
-        ArgumentError: `sign` is neither 1 nor -1.
+        ArgumentError: another sign.
+
+    Examples:
+        >>> from camshaft.handlers import Checkpoint
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> engine.state.metrics["loss"] = 0.25
+        >>> Checkpoint.get_default_score_fn("loss", -1.0)(engine)
+        -0.25
     """
-    if sign not in (1.0, -1.0):
-        raise ArgumentError(f"`score_sign` must be 1.0 or -1.0, got {sign!r}; -1.0 is for what is better when smaller")
+    if score_sign not in (1.0, -1.0):
+        raise ArgumentError(
+            f"`score_sign` must be 1.0 or -1.0, got {score_sign!r}; -1.0 is for what is better when smaller"
+        )
 
     def score(engine: Engine[Any, Any]) -> Any:
         metrics = engine.state.metrics
@@ -158,6 +171,6 @@ def default_score(metric_name: str, sign: float = 1.0) -> ScoreFunction:
             raise ArgumentError(
                 f"`metric_name` must be a metric of the engine, got {metric_name!r}; it has {sorted(metrics)}"
             )
-        return sign * metrics[metric_name]
+        return score_sign * metrics[metric_name]
 
     return score

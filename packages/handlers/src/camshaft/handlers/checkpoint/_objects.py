@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
+from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 Objects = Mapping[str, Any]
@@ -45,6 +46,36 @@ def require_objects(objects: object, argument: str) -> Objects:
                     f"{path}, which has no {method!r}"
                 )
     return objects
+
+
+def require_savable(to_save: object, reserved: str | None = None) -> Objects:
+    """Return `to_save` if it names objects that a file can hold.
+
+    Args:
+        to_save: What the user wants to save.
+        reserved: A key that is wanted for something else; None for none.
+
+    Raises:
+        ArgumentTypeError: it is no mapping of objects with a state, or one of them is sharded over processes.
+        ArgumentError: it is empty, or has the reserved key.
+    """
+    objects = require_objects(to_save, "to_save")
+    if reserved is not None and reserved in objects:
+        raise ArgumentError(
+            f"`to_save` must not have the key {reserved!r} with include_self=True, got it; call the object otherwise"
+        )
+    require_whole_objects(objects)
+    return objects
+
+
+def require_whole_objects(objects: Objects) -> None:
+    """Raise if a module or an optimizer among the objects is sharded over several processes.
+
+    Raises:
+        ArgumentTypeError: one is.
+    """
+    for path, leaf in leaves(objects):
+        require_whole_parameters(unwrap(leaf), path)
 
 
 def leaves(objects: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -84,12 +115,23 @@ def consolidate(objects: Objects, rank: int) -> None:
 
 
 def collect(objects: Objects) -> Payload:
-    """Return the states of objects as they are now; the tensors are those in use, not copies."""
+    """Return the states of objects as they are now; the tensors are those in use, not copies.
+
+    Raises:
+        ArgumentTypeError: a tensor in a state is sharded over several processes.
+    """
     states = {key: _state_of(value) for key, value in objects.items()}
+    require_whole_tensors(states)
     if len(states) == 1:
         ((key, state),) = states.items()
         return Payload(state, (key,), is_bare=True)
     return Payload(states, tuple(states), is_bare=False)
+
+
+def with_entry(payload: Payload, key: str, state: Any) -> Payload:
+    """Return a payload with one more state in it, by name."""
+    states = {payload.keys[0]: payload.state} if payload.is_bare else payload.state
+    return Payload({**states, key: state}, (*payload.keys, key), is_bare=False)
 
 
 def states_for(to_load: Objects, payload: Any, record: CheckpointRecord | None = None) -> dict[str, Any]:

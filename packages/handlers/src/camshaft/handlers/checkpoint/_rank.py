@@ -13,6 +13,11 @@ def current_rank() -> int:
     return int(runtime.global_ordinal()) if runtime is not None else 0
 
 
+def takes_part(save_on_rank: int) -> bool:
+    """Return whether this process has to write, or to help another one to."""
+    return current_rank() == save_on_rank or is_xla_in_use()
+
+
 def is_xla_in_use() -> bool:
     """Return whether this process works with XLA devices, where all processes have to save together."""
     return "torch_xla" in sys.modules

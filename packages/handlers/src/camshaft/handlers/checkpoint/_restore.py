@@ -53,7 +53,31 @@ def load_objects(
 ) -> None:
     """Load a checkpoint into objects, into all of them or, if one refuses, into none.
 
-    While loading, main memory holds a copy of the objects' former state. See `Checkpoint.load_objects`.
+    A file is verified first, and nothing in it is run. While loading, main memory also holds a
+    copy of the state that the objects had.
+
+    Args:
+        to_load: Names and objects; may be fewer than were saved.
+        checkpoint: A file, or what `torch.load` made of one. Of a single object it may be the
+            state itself.
+        trusted: Whether to run what is in the file, follow links and read what cannot be verified.
+        map_location: For `torch.load`.
+        **kwargs: For the `load_state_dict` of modules, ``strict=False``, say.
+
+    Raises:
+        CheckpointMismatchError: it lacks an object.
+        CheckpointDamagedError: the file is not what was written.
+        CheckpointUnsafeError: the file would have to be trusted.
+        OSError: the file cannot be read.
+        Exception: what an object raises that cannot load its state.
+
+    Examples:
+        >>> import torch
+        >>> from camshaft.handlers import Checkpoint
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> Checkpoint.load_objects({"model": model}, {"model": {"weight": torch.ones(1, 2)}})
+        >>> model.weight.tolist()
+        [[1.0, 1.0]]
     """
     require_objects(to_load, "to_load")
     if isinstance(checkpoint, str | os.PathLike):

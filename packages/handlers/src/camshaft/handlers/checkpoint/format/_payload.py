@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import io
 import os
 import pickle
 import sys
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
@@ -17,6 +18,7 @@ from camshaft.handlers.checkpoint._errors import (
     CheckpointError,
     CheckpointUnsafeError,
 )
+from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._pickle_check import screen
@@ -25,7 +27,7 @@ from camshaft.handlers.checkpoint.format._verify import Contents, opened, verify
 from camshaft.handlers.checkpoint.format._writer import CheckpointWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from camshaft.handlers.checkpoint.format._record import CheckpointRecord
@@ -62,12 +64,16 @@ def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, optio
         OSError: the file could not be written.
         ArgumentError: this process does not write what lies on XLA devices.
     """
-    with CheckpointWriter(descriptor) as sink, _without_archive_checksums():
-        _save(payload, sink, options)
-        if sink.is_empty:
+    with CheckpointWriter(descriptor) as writer:
+        try:
+            _without_archive_checksums(lambda: _save(payload, writer, options))
+        except BaseException:
+            writer.raise_error()  # what has come up first
+            raise
+        if writer.is_empty:
             raise ArgumentError("`save_on_rank` must be 0 on XLA devices, got another rank; only the first one writes")
-        sink.finish(encode_record(record))
-    return sink.size_bytes
+        writer.finish(encode_record(record))
+    return writer.size_bytes
 
 
 def write_nothing(payload: Any) -> None:
@@ -162,16 +168,34 @@ def holds_xla_tensors(payload: Any) -> bool:
     return getattr(getattr(payload, "device", None), "type", None) == "xla"
 
 
-@contextmanager
-def _without_archive_checksums() -> Iterator[None]:
-    """Switch off the checksums of `torch.save`, which cost more than the disk: there is our own."""
+def _without_archive_checksums(save: Callable[[], None]) -> None:
+    """Save without the checksums of `torch.save`, which cost more than the disk: there is our own.
+
+    PyTorch keeps the option that switches them off by context, so it is set in a context of its own and nobody else
+    ever sees it. Where it is kept for the whole process it stays as it is, and saving takes longer.
+    """
+    if _has_options_by_context():
+        contextvars.copy_context().run(_switch_off_and_save, save)
+    else:
+        save()
+
+
+def _switch_off_and_save(save: Callable[[], None]) -> None:
+    require_torch().serialization.set_crc32_options(False)
+    save()
+
+
+@functools.cache
+def _has_options_by_context() -> bool:
+    """Return whether an option that is set in a context is not seen outside of it."""
     serialization = require_torch().serialization
-    before = serialization.get_crc32_options()
-    serialization.set_crc32_options(False)
-    try:
-        yield
-    finally:
+    with deferred_signals():
+        before = serialization.get_crc32_options()
+        contextvars.copy_context().run(serialization.set_crc32_options, not before)
+        if serialization.get_crc32_options() == before:
+            return True
         serialization.set_crc32_options(before)
+        return False
 
 
 def _screen_pickle(descriptor: int, contents: Contents, path: str | os.PathLike[str]) -> None:

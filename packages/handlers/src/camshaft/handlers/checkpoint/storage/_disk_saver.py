@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointInUseError, CheckpointWriteError
 from camshaft.handlers.checkpoint._rank import current_rank, is_xla_in_use
+from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
 from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, unsafe_keys, write_nothing, write_payload
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
@@ -124,7 +125,7 @@ class DiskSaver(BaseSaveHandler):
             return
         path = self.dirname / filename
         record = metadata.record if isinstance(metadata, SaveMetadata) else CheckpointRecord()
-        with _as_write_error("written", path), self._turn():
+        with deferred_signals(), _as_write_error("written", path), self._turn():
             number = (self._lock.last_number or 0) + 1
             self._write(checkpoint, path, replace(record, save_number=number))
             self._lock.last_number, self._last_path = number, path
@@ -142,7 +143,7 @@ class DiskSaver(BaseSaveHandler):
         if not self.is_writer:
             return
         path = self.dirname / filename
-        with _as_write_error("removed", path), self._turn():
+        with deferred_signals(), _as_write_error("removed", path), self._turn():
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -156,7 +157,7 @@ class DiskSaver(BaseSaveHandler):
         self._lock.release()
 
     def _prepare(self, *, require_empty: bool) -> None:
-        with _as_write_error("used", self.dirname):
+        with deferred_signals(), _as_write_error("used", self.dirname):
             if not self.dirname.exists():
                 if not self._create_dir:
                     raise ArgumentError(
@@ -181,7 +182,9 @@ class DiskSaver(BaseSaveHandler):
             lock = DirectoryLock(self.dirname)
             try:
                 if lock.acquire() and lock.is_exclusive:
-                    remove_leftovers(self.dirname)
+                    with lock.turn:  # a saver of another thread may share the lock by now
+                        if lock.last_number is None:
+                            remove_leftovers(self.dirname)
             except CheckpointInUseError:
                 holder = "another process"
             finally:

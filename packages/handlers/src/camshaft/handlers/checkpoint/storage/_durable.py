@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name
 
 if TYPE_CHECKING:
@@ -39,47 +40,57 @@ def replacing(final: Path, *, durable: bool) -> Iterator[int]:
     """Give the descriptor of a new file that takes the place of `final` when the block is over.
 
     Until then it has a temporary name, and none at all if the block raises. An earlier file of the
-    name is replaced in one step; what a link of that name leads to stays as it is.
+    name is replaced in one step; what a link of that name leads to stays as it is. Signals wait; a handler that
+    raises ends all this before the file has its final name, or after everything is done.
     """
-    temporary = _temporary_path(final.parent)
-    descriptor = os.open(temporary, _CREATE, _FILE_MODE)
-    try:
+    with deferred_signals() as signals:
+        temporary = _temporary_path(final.parent)
+        descriptor = os.open(temporary, _CREATE, _FILE_MODE)
+        try:
+            try:
+                yield descriptor
+                if durable:
+                    sync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            signals.handle()
+            _publish(temporary, final, durable=durable)
+        except BaseException:
+            with contextlib.suppress(OSError):  # then the next run removes it
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing_in_place(final: Path, *, durable: bool) -> Iterator[int]:
+    """Give the descriptor of a new file that is called `final` from the start, complete or not."""
+    with deferred_signals():
+        final.unlink(missing_ok=True)
+        descriptor = os.open(final, _CREATE, _FILE_MODE)
         try:
             yield descriptor
             if durable:
                 sync_file(descriptor)
         finally:
             os.close(descriptor)
-        _publish(temporary, final, durable=durable)
-    except BaseException:
-        with contextlib.suppress(OSError):  # then the next run removes it
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def writing_in_place(final: Path, *, durable: bool) -> Iterator[int]:
-    """Give the descriptor of a new file that is called `final` from the start, complete or not."""
-    final.unlink(missing_ok=True)
-    descriptor = os.open(final, _CREATE, _FILE_MODE)
-    try:
-        yield descriptor
         if durable:
-            sync_file(descriptor)
-    finally:
-        os.close(descriptor)
-    if durable:
-        sync_directory(final.parent)
+            sync_directory(final.parent)
 
 
 def require_writable(directory: Path) -> None:
-    """Create a file in a directory and remove it again."""
-    path = _temporary_path(directory)
-    descriptor = os.open(path, _CREATE, _FILE_MODE)
-    try:
-        os.close(descriptor)
-    finally:
-        path.unlink()
+    """Create a file in a directory and remove it again.
+
+    Raises:
+        OSError: the directory takes no files.
+    """
+    with deferred_signals():
+        path = _temporary_path(directory)
+        descriptor = os.open(path, _CREATE, _FILE_MODE)
+        try:
+            os.close(descriptor)
+        finally:
+            # Somebody else may take it for a leftover: then it is gone, and has shown what it was for.
+            path.unlink(missing_ok=True)
 
 
 def _temporary_path(directory: Path) -> Path:
@@ -95,15 +106,6 @@ def sync_file(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         return
     os.fsync(descriptor)
-
-
-def begin_sync(descriptor: int, offset: int, size_bytes: int) -> None:
-    """Let the disk begin with what has just been written to a part of an open file, and do not wait."""
-    if hasattr(os, "posix_fadvise"):
-        # It asks the kernel to forget these pages, and what is not on the disk yet has to go there first. They
-        # stay in memory: at this moment none of them can be forgotten. A hint: where it fails, syncing takes longer.
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(descriptor, offset, size_bytes, os.POSIX_FADV_DONTNEED)
 
 
 def leave_memory(path: Path) -> None:
@@ -152,7 +154,9 @@ def remove_leftovers(directory: Path) -> list[str]:
     with os.scandir(directory) as entries:
         leftovers = [entry for entry in entries if is_temporary(entry.name)]
     for entry in leftovers:
-        if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-            Path(entry.path).unlink(missing_ok=True)
-            removed.append(entry.name)
+        # Another process may be removing the same ones.
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                Path(entry.path).unlink()
+                removed.append(entry.name)
     return removed

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camshaft.engine import EngineWarning, RunningError
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
+from camshaft.handlers.checkpoint._signals import deferred_signals
 
 if sys.platform != "win32":
     import fcntl
@@ -69,7 +70,7 @@ class _Holdings:
 
     def give_back(self, identity: _Identity, holding: _Holding) -> None:
         """Take one user off a lock; the last one's leaving frees the directory."""
-        with self.mutex:
+        with deferred_signals(), self.mutex:
             if self.by_directory.get(identity) is not holding:
                 return  # a forked process has given up its parent's locks already
             holding.users -= 1
@@ -125,7 +126,7 @@ class DirectoryLock:
             OSError: the directory cannot be opened.
         """
         identity = _identity_of(self.directory)
-        with _holdings.mutex:
+        with deferred_signals(), _holdings.mutex:
             if self._held is not None and _holdings.by_directory.get(identity) is self._held:
                 return False
             self.release()
@@ -135,8 +136,9 @@ class DirectoryLock:
 
     def release(self) -> None:
         """Give the share back; the process's last one frees the directory. A second call does nothing."""
-        self._give_back()
-        self._held, self._give_back = None, _do_nothing
+        with deferred_signals():
+            self._give_back()
+            self._held, self._give_back = None, _do_nothing
 
     @property
     def is_exclusive(self) -> bool:

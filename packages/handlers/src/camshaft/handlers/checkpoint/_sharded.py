@@ -1,0 +1,75 @@
+"""Tensors of which a process holds only a part: a file of a whole model cannot have them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from camshaft.engine import ArgumentTypeError
+
+_CLASSES = (
+    ("torch.distributed.tensor", "DTensor"),  # of FSDP2 and of tensor parallelism
+    ("torch.distributed._shard.sharded_tensor", "ShardedTensor"),  # of the older FSDP
+)
+
+
+def require_whole_parameters(target: Any, path: str) -> None:
+    """Raise if a module has sharded parameters or buffers, or an optimizer works on such.
+
+    Args:
+        target: A module, an optimizer or anything else; only these two are looked into.
+        path: The way to it, for the text of the error.
+
+    Raises:
+        ArgumentTypeError: it is sharded.
+    """
+    classes = _sharded_classes()
+    if classes:
+        for name, tensor in _named_tensors(target):
+            if isinstance(tensor, classes):
+                raise _error(tensor, f"{path}[{name!r}]")
+
+
+def require_whole_tensors(state: Any) -> None:
+    """Raise if a sharded tensor is anywhere in a nested state.
+
+    Raises:
+        ArgumentTypeError: there is one.
+    """
+    classes = _sharded_classes()
+    waiting = [("", state)] if classes else []
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, classes):
+            raise _error(value, path)
+        if isinstance(value, Mapping):
+            waiting.extend((f"{path}[{key!r}]", inner) for key, inner in value.items())
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting.extend((f"{path}[{index}]", inner) for index, inner in enumerate(value))
+
+
+def _sharded_classes() -> tuple[type, ...]:
+    """Return the classes of sharded tensors that this process can have: those of modules that were imported."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _CLASSES)
+    return tuple(each for each in found if isinstance(each, type))
+
+
+def _named_tensors(target: Any) -> Iterator[tuple[str, Any]]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if isinstance(target, torch.nn.Module):
+        yield from chain(target.named_parameters(), target.named_buffers())
+    elif isinstance(target, torch.optim.Optimizer):
+        for number, group in enumerate(target.param_groups):
+            yield from ((f"param_groups[{number}]", tensor) for tensor in group["params"])
+
+
+def _error(tensor: Any, path: str) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"`to_save` must hold whole tensors, got a {type(tensor).__name__} at {path or 'the top'}, of which this "
+        "process has only a part; save it with torch.distributed.checkpoint, or gather it first: "
+        "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
+    )

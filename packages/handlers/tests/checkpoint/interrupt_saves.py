@@ -1,0 +1,161 @@
+"""Interrupt saves at random moments, and look at what is left: `python interrupt_saves.py DIRECTORY INTERRUPTS [SEED]`.
+
+A second thread sends SIGINT to the process while the main thread saves. After each interrupt the files in the
+directory, the list of the handler and PyTorch's options must be as after a save that was completed, or was never asked
+for. One line of JSON at the end counts what was seen, and each kind of broken promise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from camshaft.engine import Engine
+from camshaft.handlers import Checkpoint, DiskSaver, verify_checkpoint
+
+N_SAVED = 2
+PROMISES = ("list_disagrees", "too_many_kept", "left_over", "damaged", "lost", "other_exception", "handlers", "option")
+
+
+class Interrupter:
+    """A thread that sends one SIGINT to the process, a given time after it was asked to."""
+
+    def __init__(self) -> None:
+        self._asked, self._is_over = threading.Event(), threading.Event()
+        self._delay_s, self._goes_on = 0.0, True
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def send_after(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+        self._is_over.clear()
+        self._asked.set()
+
+    def wait(self) -> None:
+        self._is_over.wait()
+
+    def _serve(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            end = time.perf_counter() + self._delay_s
+            while time.perf_counter() < end:
+                time.sleep(0)
+            os.kill(os.getpid(), signal.SIGINT)  # Python handles it in the main thread
+            self._is_over.set()
+
+
+class Training:
+    """A model that is saved every time with other values, and what is known of its saves."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.model = torch.nn.Linear(60, 60)
+        self.engine: Engine[None, None] = Engine(lambda engine, batch: None)
+        self.latest = Checkpoint({"model": self.model}, directory, n_saved=N_SAVED, include_self=True)
+
+    def save(self) -> None:
+        self.engine.state.iteration += 1
+        torch.nn.init.constant_(self.model.weight, self.engine.state.iteration)
+        self.latest(self.engine)
+
+    def make_saver(self) -> None:
+        DiskSaver(self.directory, require_empty=False).close()
+
+    def restore(self) -> None:
+        before = self.engine.state.iteration
+        torch.nn.init.constant_(self.model.weight, -1)
+        try:
+            self.latest.restore_latest()
+        except KeyboardInterrupt:
+            if len(self.model.weight.detach().unique()) > 1:
+                raise RuntimeError("half of a state was loaded") from None
+            raise
+        finally:
+            self.engine.state.iteration = before
+
+    def problems(self) -> list[str]:
+        """Return which promises are broken now."""
+        files = sorted(path.name for path in self.directory.iterdir())
+        temporary = [name for name in files if name.endswith(".tmp")]
+        listed = sorted(name for _, name in self.latest.state_dict()["_saved"])
+        found = {
+            "left_over": bool(temporary),
+            "list_disagrees": listed != [name for name in files if name not in temporary],
+            "too_many_kept": len(listed) > N_SAVED,
+            "lost": not listed,
+            "handlers": signal.getsignal(signal.SIGINT) is not signal.default_int_handler,
+            "option": not torch.serialization.get_crc32_options(),
+        }
+        return [name for name, is_broken in found.items() if is_broken]
+
+    def damaged(self) -> int:
+        """Return how many of the files do not verify or hold other values than their name says."""
+        count = 0
+        for path in self.directory.glob("*.pt"):
+            verify_checkpoint(path)
+            weight = torch.load(path)["model"]["weight"]
+            count += not bool((weight == int(path.stem.rpartition("_")[2])).all())
+        return count
+
+
+def interrupted(action: Callable[[], None], interrupter: Interrupter, delay_s: float) -> str:
+    """Run an action while a SIGINT comes, and return what became of it."""
+    result = "completed"
+    try:
+        interrupter.send_after(delay_s)
+        action()
+        interrupter.wait()
+        time.sleep(0)
+    except KeyboardInterrupt:
+        result = "interrupted"
+    except BaseException as error:  # noqa: BLE001 - what comes out is the question
+        result = f"other_exception: {error!r}"
+    return result
+
+
+def storm(directory: Path, interrupts: int, seed: int) -> Counter[str]:
+    """Interrupt saves, restores and the making of savers, and count what was seen."""
+    choose, seen = random.Random(seed), Counter[str](dict.fromkeys(PROMISES, 0))
+    training, interrupter = Training(directory), Interrupter()
+    training.save()
+    begun = time.perf_counter()
+    training.save()
+    usual_s = time.perf_counter() - begun
+    actions = [training.save] * 8 + [training.make_saver, training.restore]
+    for number in range(interrupts):
+        try:
+            newest = training.latest.newest_checkpoint
+            result = interrupted(choose.choice(actions), interrupter, choose.uniform(0, 1.3 * usual_s))
+            interrupter.wait()
+        except KeyboardInterrupt:
+            result = "interrupted"
+        seen[result.partition(":")[0]] += 1
+        if result.startswith("other"):
+            sys.stderr.write(f"{result}\n")
+        seen.update(training.problems())
+        seen["saved"] += newest != training.latest.newest_checkpoint
+        if number % 50 == 0:
+            seen["damaged"] += training.damaged()
+    return seen
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    directory, interrupts = Path(sys.argv[1]), int(sys.argv[2])
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    sys.stdout.write(json.dumps(storm(directory, interrupts, seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from camshaft.handlers.checkpoint._signals import deferred_signals
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals of POSIX")
+
+
+@pytest.fixture
+def arrived() -> Iterator[list[str]]:
+    """Which handlers were called: that of SIGUSR1 goes on, that of SIGUSR2 raises."""
+    calls: list[str] = []
+
+    def raise_error(number: int, frame: object) -> None:
+        calls.append("raises")
+        raise TimeoutError("the time is over")
+
+    before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)
+    signal.signal(signal.SIGUSR1, lambda number, frame: calls.append("goes on"))
+    signal.signal(signal.SIGUSR2, raise_error)
+    yield calls
+    signal.signal(signal.SIGUSR1, before[0])
+    signal.signal(signal.SIGUSR2, before[1])
+
+
+def test_a_signal_waits_for_the_end_of_the_outermost_block(arrived: list[str]) -> None:
+    with deferred_signals():
+        with deferred_signals():
+            signal.raise_signal(signal.SIGUSR1)
+        assert arrived == []
+
+    assert arrived == ["goes on"]
+
+
+def test_a_keyboard_interrupt_comes_up_after_the_block() -> None:
+    done = []
+
+    def work() -> None:
+        with deferred_signals():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("the block")
+        done.append("what comes after")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["the block"]
+
+
+def test_handlers_can_be_called_in_the_middle(arrived: list[str]) -> None:
+    with deferred_signals() as signals:
+        signal.raise_signal(signal.SIGUSR1)
+        signals.handle()
+        assert arrived == ["goes on"]
+    assert arrived == ["goes on"]
+
+
+def test_what_a_handler_raises_in_the_middle_leaves_all_blocks_as_it_is(arrived: list[str]) -> None:
+    def work() -> None:
+        with deferred_signals():
+            try:
+                with deferred_signals() as signals:
+                    signal.raise_signal(signal.SIGUSR2)
+                    signals.handle()
+            except OSError:  # a TimeoutError is one
+                raise AssertionError("it was taken for an error of the block") from None
+
+    with pytest.raises(TimeoutError, match="the time is over"):
+        work()
+    assert arrived == ["raises"]
+
+
+def test_every_signal_gets_its_handler_also_if_that_of_another_raises(arrived: list[str]) -> None:
+    def work() -> None:
+        with deferred_signals():
+            for each in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR2):
+                signal.raise_signal(each)
+
+    with pytest.raises(TimeoutError):
+        work()
+    assert arrived == ["raises", "goes on"]
+
+
+def test_the_error_of_the_block_is_not_lost() -> None:
+    def work() -> None:
+        with deferred_signals():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError("the disk is full")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+def test_handlers_are_put_back(arrived: list[str]) -> None:
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    with deferred_signals():
+        assert signal.getsignal(signal.SIGUSR1) is not before[signal.SIGUSR1]
+
+    assert before == {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def test_a_handler_that_is_set_inside_the_block_stays(arrived: list[str]) -> None:
+    with deferred_signals():
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
+def test_a_stand_in_that_was_left_behind_does_what_the_handler_does_and_puts_it_back(arrived: list[str]) -> None:
+    handler = signal.getsignal(signal.SIGUSR1)
+    with deferred_signals():
+        stand_in = signal.getsignal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, stand_in)
+    signal.raise_signal(signal.SIGUSR1)
+
+    assert arrived == ["goes on"]
+    assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+def test_signals_come_up_at_once_where_they_are_let_through(arrived: list[str]) -> None:
+    with deferred_signals() as signals:
+        with signals.let_through():
+            signal.raise_signal(signal.SIGUSR1)
+            assert arrived == ["goes on"]
+        signal.raise_signal(signal.SIGUSR1)
+        assert arrived == ["goes on"]
+    assert arrived == ["goes on", "goes on"]
+
+
+def test_another_thread_than_the_main_one_changes_nothing(arrived: list[str]) -> None:
+    handlers = []
+
+    def work() -> None:
+        with deferred_signals() as signals:
+            signals.handle()
+            handlers.append(signal.getsignal(signal.SIGUSR1))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGUSR1)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_process_forked_by_another_thread_meanwhile_handles_its_own_signals() -> None:
+    statuses = []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                os._exit(3)
+            os._exit(4)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    with deferred_signals():
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    assert [os.waitstatus_to_exitcode(status) for status in statuses] == [3]
