@@ -103,7 +103,7 @@ class Checkpoint:
         Checkpoint.SAVED_CHECKPOINT
 
     Examples:
-        >>> import tempfile, torch
+        >>> import os, tempfile, torch
         >>> from camshaft.engine import Events
         >>> trainer, model = Engine(lambda engine, batch: None), torch.nn.Linear(2, 1)
         >>> directory = tempfile.TemporaryDirectory()
