@@ -42,7 +42,7 @@ def unit_tests(package: str) -> dict[str, tuple[str, bool]]:
     """Return the unit tests of a package as if they were modules of its portion: they live by the same rules."""
     folder = ROOT / "packages" / package / "tests"
     return {
-        f"camshaft.{boundaries.PORTIONS[package]}.tests.{file.stem}": (file.read_text(encoding="utf-8"), False)
+        f"{boundaries.PORTIONS[package]}.tests.{file.stem}": (file.read_text(encoding="utf-8"), False)
         for file in sorted(folder.rglob("*.py"))
     }
 
@@ -88,10 +88,11 @@ def test_the_namespace_has_no_init_file() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_holds_one_typed_portion(package: str) -> None:
-    assert [folder.name for folder in sources(package).iterdir()] == ["camshaft"]
-    (portion,) = (sources(package) / "camshaft").iterdir()
-    assert portion.name == boundaries.PORTIONS[package]
-    assert (portion / "py.typed").read_text(encoding="utf-8") == ""
+    folder = sources(package)
+    for name in boundaries.PORTIONS[package].split("."):
+        assert [each.name for each in folder.iterdir() if each.name != "__pycache__"] == [name]
+        folder /= name
+    assert (folder / "py.typed").read_text(encoding="utf-8") == ""
 
 
 def test_engine_core_imports_the_standard_library_only() -> None:
@@ -151,7 +152,7 @@ def test_a_subclass_leaves_the_private_names_of_the_engine_alone(package: str) -
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_packaging_file_states_the_documented_dependencies(package: str) -> None:
     version_path, requirements = metadata(package)
-    assert version_path == f"src/camshaft/{boundaries.PORTIONS[package]}/__about__.py"
+    assert version_path == f"src/{boundaries.PORTIONS[package].replace('.', '/')}/__about__.py"
     assert boundaries.wrong_dependencies(package, requirements) == []
 
 
@@ -160,7 +161,7 @@ def test_the_wheel_holds_its_portion_version_and_documented_dependencies(wheel: 
     names = archive.namelist()
     (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
     headers = HeaderParser().parsestr(archive.read(name).decode())
-    about = import_module(f"camshaft.{boundaries.PORTIONS[package]}.__about__")
+    about = import_module(f"{boundaries.PORTIONS[package]}.__about__")
     assert headers["Version"] == about.__version__
     assert boundaries.wrong_contents(package, names) == []
     assert boundaries.wrong_dependencies(package, headers.get_all("Requires-Dist", [])) == []

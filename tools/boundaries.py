@@ -1,8 +1,8 @@
 """The borders between the packages, as rules on source text and packaging facts.
 
 Every rule is a pure function that returns its findings as sentences; no finding means the rule is kept. A *portion* is
-what one distribution adds to the namespace (`camshaft.engine`), a *leaf* is any portion but the engine's, and a module
-is given by its source text and its dotted name.
+what one distribution can be imported by (`camshaft.engine`). A *leaf* is a portion that knows the engine's only, and
+`ignite` is made of all of them. A module is given by its source text and its dotted name.
 """
 
 from __future__ import annotations
@@ -18,17 +18,25 @@ if TYPE_CHECKING:
 
 NAMESPACE = "camshaft"
 PORTIONS: Mapping[str, str] = {
-    "engine-core": "engine",
-    "engine-deterministic": "deterministic",
-    "handlers": "handlers",
-    "supervised": "supervised",
+    "engine-core": "camshaft.engine",
+    "engine-deterministic": "camshaft.deterministic",
+    "handlers": "camshaft.handlers",
+    "supervised": "camshaft.supervised",
+    "ignite-compat": "ignite",
 }
 DEPENDENCIES: Mapping[str, frozenset[str]] = {
     "engine-core": frozenset(),
     "engine-deterministic": frozenset({"camshaft-engine-core", "torch", "numpy"}),
     "handlers": frozenset({"camshaft-engine-core"}),
     "supervised": frozenset({"camshaft-engine-core", "torch"}),
-}
+    "ignite-compat": frozenset(
+        {
+            "camshaft-engine-core", "camshaft-engine-deterministic", "camshaft-handlers", "camshaft-supervised",
+            "numpy", "torch", "torchmetrics",
+        }
+    ),
+}  # fmt: skip
+MADE_OF_ALL = frozenset({"ignite"})
 # The one documented optional import: create_supervised_trainer(deterministic=True).
 OPTIONAL_IMPORTS = frozenset({("camshaft.supervised._factory", "camshaft.deterministic")})
 
@@ -74,8 +82,10 @@ def _imported_names(node: ast.AST, module: str, *, is_package: bool) -> Iterator
 
 
 def portion_of(name: str) -> str | None:
-    """Return the portion a dotted name belongs to, or None for a name outside the namespace."""
+    """Return the portion a dotted name belongs to, or None for a name that is not ours."""
     parts = name.split(".")
+    if parts[0] in PORTIONS.values():
+        return parts[0]
     return ".".join(parts[:2]) if parts[0] == NAMESPACE and len(parts) > 1 else None
 
 
@@ -91,6 +101,8 @@ def foreign_imports(source: str, module: str, *, is_package: bool = False) -> li
 def sideways_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """A leaf imports engine-core and itself, but no other leaf."""
     own = portion_of(module)
+    if own in MADE_OF_ALL:
+        return []
     findings = []
     for item in imports(source, module, is_package=is_package):
         other = portion_of(item.name)
@@ -199,7 +211,7 @@ def _is_one_minor(requirement: str) -> bool:
 
 def wrong_contents(package: str, names: Sequence[str]) -> list[str]:
     """A wheel holds its portion, marked as typed, and nothing that would end the namespace."""
-    portion = f"{NAMESPACE}/{PORTIONS[package]}/"
+    portion = f"{PORTIONS[package].replace('.', '/')}/"
     files = [name for name in names if ".dist-info/" not in name]
     required = [portion + name for name in ("__init__.py", "py.typed")]
     missing = [f"{package} lacks {name}" for name in required if name not in files]
