@@ -1,0 +1,5 @@
+"""Stop a training whose numbers are no longer numbers."""
+
+from camshaft.handlers import TerminateOnNan
+
+__all__ = ["TerminateOnNan"]
