@@ -147,10 +147,10 @@ def test_what_is_no_number_is_refused(score):
     ("change", "error", "text"),
     [
         ({"score_function": 3}, ArgumentTypeError, "`score_function` must be callable"),
-        ({"trainer": None}, ArgumentTypeError, "`trainer` must be an Engine, got None"),
-        ({"patience": 0}, ArgumentError, "`patience` must be at least 1, got 0"),
-        ({"patience": 1.5}, ArgumentTypeError, "`patience` must be an integer, got 1.5"),
-        ({"patience": True}, ArgumentTypeError, "`patience` must be an integer, got True"),
+        ({"trainer": None}, ArgumentTypeError, "`trainer` must be an Engine of camshaft.engine, got None"),
+        ({"patience": 0}, ArgumentError, "`patience` must be an integer of at least 1, got 0"),
+        ({"patience": 1.5}, ArgumentError, "`patience` must be an integer of at least 1, got 1.5"),
+        ({"patience": True}, ArgumentError, "`patience` must be an integer of at least 1, got True"),
         ({"min_delta": -0.1}, ArgumentError, "`min_delta` must be at least 0, got -0.1"),
         ({"min_delta": NAN}, ArgumentError, "`min_delta` must be at least 0, got nan"),
         ({"mode": "maximum"}, ArgumentError, "`mode` must be 'max' or 'min', got 'maximum'"),
@@ -176,6 +176,7 @@ def test_a_wrong_argument_is_refused(change, error, text):
         {"counter": True, "best_score": 1.0},
         {"counter": 1, "best_score": "high"},
         {"counter": 1, "best_score": False},
+        {"counter": 1, "best_score": 1.0, "threshold_mode": "rel"},
     ],
 )
 def test_a_wrong_state_is_refused_and_changes_nothing(state):
@@ -186,6 +187,22 @@ def test_a_wrong_state_is_refused_and_changes_nothing(state):
         stopping.load_state_dict(state)
 
     assert stopping.state_dict() == {"counter": 0, "best_score": 7.0}
+
+
+def test_the_state_of_the_handler_of_pytorch_ignite_is_taken_over():
+    torch = pytest.importorskip("torch")
+    stopping = EarlyStopping(1, lambda engine: 7.0, make_trainer())
+
+    stopping.load_state_dict({"counter": 1, "best_score": torch.tensor(0.5), "threshold_mode": "abs"})
+
+    assert stopping.state_dict() == {"counter": 1, "best_score": 0.5}
+
+
+def test_an_engine_of_pytorch_ignite_is_told_apart():
+    foreign = type("Engine", (), {"__module__": "ignite.engine.engine"})()
+
+    with pytest.raises(ArgumentTypeError, match="must be an Engine of camshaft.engine, got .* of pytorch-ignite"):
+        EarlyStopping(1, lambda engine: 0.0, foreign)
 
 
 # ---- attached --------------------------------------------------------------------------------------

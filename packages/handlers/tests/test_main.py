@@ -92,7 +92,7 @@ def test_a_directory_without_checkpoints_or_none_at_all_is_an_error_of_its_own(t
     assert main(["verify", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"{tmp_path} holds no checkpoints\n"
     assert main(["list", str(tmp_path / "missing")]) == 2
-    assert "cannot be looked into" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_the_module_runs_as_a_program_prints_a_table_and_exits_with_the_status(directory: Path) -> None:

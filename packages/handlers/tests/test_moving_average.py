@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from camshaft.engine import ArgumentError, Engine, Events
+from camshaft.engine import ArgumentError, Engine, Events, StateDictError
 from camshaft.handlers import ExponentialMovingAverage
 
 torch = pytest.importorskip("torch")
@@ -174,3 +174,24 @@ def test_the_average_needs_no_gradients():
 def test_a_wrong_decay_is_refused(decay):
     with pytest.raises(ArgumentError, match="`decay` must be from 0 to 1"):
         ExponentialMovingAverage(make_model(), decay)
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    model = make_model()
+    average = ExponentialMovingAverage(model, decay=0.5)
+    train(model, average, [1.0, 2.0])
+    before = {name: value.clone() for name, value in average.state_dict().items()}
+    good = average.state_dict()
+
+    for bad in (
+        None,
+        {},
+        model.state_dict(),
+        {name: value for name, value in good.items() if name != "n_averaged"},
+        good | {"module.0.weight": torch.zeros(2, 1), "module.1.running_mean": torch.full((1,), 9.0)},
+        good | {"n_averaged": 3},
+    ):
+        with pytest.raises(StateDictError):
+            average.load_state_dict(bad)
+
+    assert all(torch.equal(value, before[name]) for name, value in average.state_dict().items())

@@ -259,7 +259,7 @@ def test_after_detaching_nothing_is_left_on_the_engine():
     engine.run(range(6))
 
     assert rows(profiler, "phases")[None, "step"][0] == 2
-    for method in (profiler._mark, profiler._open, profiler._open_late, profiler._close):
+    for method in (profiler._mark, profiler._start, profiler._start_if_inside, profiler._stop):
         assert not engine.has_event_handler(method)
     profiler.detach()
 

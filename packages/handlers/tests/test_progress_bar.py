@@ -434,3 +434,29 @@ def test_an_output_that_is_no_number_is_refused_by_name():
 def test_a_wrong_argument_is_refused(options, text):
     with pytest.raises(ArgumentError, match=text):
         ProgressBar(**options)
+
+
+@pytest.mark.parametrize("description", [True, 3, ["Train"]])
+def test_a_description_that_is_no_text_is_refused(description):
+    with pytest.raises(ArgumentTypeError, match="`description` must be a string or None, .*stays with `persist=True`"):
+        ProgressBar(description)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("desc", "`desc` must not be given to ProgressBar; here it is `description`"),
+        ("leave", "`leave` must not be given to ProgressBar; here it is `persist`"),
+        ("total", "`total` must not be given to ProgressBar; here it is decided by the engine"),
+        ("colr", "`colr` must be an argument of ProgressBar or an option of tqdm: .*colour"),
+        ("event_name", "`event_name` must be an argument of ProgressBar or an option of tqdm"),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_name_here(option, text):
+    with pytest.raises(ArgumentTypeError, match=text):
+        ProgressBar(**{option: "x"})
+
+
+@pytest.mark.parametrize("option", ["ncols", "mininterval", "colour", "disable", "unit", "smoothing", "ascii"])
+def test_an_option_of_tqdm_is_accepted(option):
+    ProgressBar(**{option: None})

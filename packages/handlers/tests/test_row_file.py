@@ -75,7 +75,7 @@ def test_lines_that_got_lost_are_told_and_the_whole_ones_kept(tmp_path, left, ke
     file = RowFile(path)
     file.load_state_dict({"size": 4})
 
-    with pytest.warns(EngineWarning, match=f"holds {len(kept)} bytes in whole lines of the 4 that were saved"):
+    with pytest.warns(EngineWarning, match=f"has {len(kept)} bytes of whole lines, but 4 when it was saved"):
         file.add("c")
 
     assert path.read_bytes() == kept + b"c\n"
@@ -86,7 +86,7 @@ def test_a_file_that_is_gone_is_begun_again_with_a_warning(tmp_path):
     file = RowFile(tmp_path / "rows")
     file.load_state_dict({"size": 4})
 
-    with pytest.warns(EngineWarning, match="holds 0 bytes"):
+    with pytest.warns(EngineWarning, match="has 0 bytes"):
         file.add("c")
 
     assert file.lines() == ["c"]

@@ -1,4 +1,4 @@
-"""Handlers: stop, time and watch a run, save and restore it. Importing this needs no torch."""
+"""Handlers: stop, time and watch a run, save and resume it. Importing this needs no torch."""
 
 from camshaft.handlers import checkpoint
 from camshaft.handlers.__about__ import __version__
@@ -14,6 +14,7 @@ from camshaft.handlers._mlflow_logger import MLflowLogger
 from camshaft.handlers._moving_average import ExponentialMovingAverage
 from camshaft.handlers._profiler import Profiler
 from camshaft.handlers._progress_bar import ProgressBar
+from camshaft.handlers._running_average import RunningAverage
 from camshaft.handlers._tensorboard_logger import TensorBoardLogger
 from camshaft.handlers._terminate_on_nan import TerminateOnNan
 from camshaft.handlers._time_limit import TimeLimit
@@ -33,6 +34,7 @@ __all__ = [
     "NoLearningRateError",
     "Profiler",
     "ProgressBar",
+    "RunningAverage",
     "TensorBoardLogger",
     "TerminateOnNan",
     "TimeLimit",

@@ -1,8 +1,8 @@
-"""Look at the checkpoints of a directory: `python -m camshaft.handlers list DIR` or `verify DIR`.
+"""Show the checkpoints of a directory: `python -m camshaft.handlers list DIR` or `verify DIR`.
 
-`list` tells what the files say of themselves, and is quick. `verify` reads each of them completely, and
-tells which are damaged, and how. Neither needs PyTorch, takes a lock or changes anything. The exit status is
-0 when all is well, 1 when a file is damaged, 2 when there is nothing to look at.
+`list` is quick: it shows what is written at the end of each file. `verify` reads every file completely and shows which
+ones are damaged, and how. Neither needs PyTorch, takes a lock or changes anything. The exit status is 0 if all files
+are good, 1 if one is damaged, 2 if there are none.
 """
 
 from __future__ import annotations
@@ -27,18 +27,25 @@ Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for, and return the exit status."""
+    """Do what the command line asks for.
+
+    Args:
+        arguments: the command line; None means that of this process.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m camshaft.handlers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("list", "verify"), help="read the ends of the files, or all of them")
+    parser.add_argument("action", choices=("list", "verify"), help="read the end of each file, or all of it")
     parser.add_argument("directory", type=Path, help="where the checkpoints are")
     parser.add_argument("--json", action="store_true", help="one JSON object per file")
     options = parser.parse_args(arguments)
     try:
         files = list_checkpoints(options.directory)
     except OSError as error:
-        print(f"{options.directory} cannot be looked into: {error.strerror or error}", file=sys.stderr)
+        print(f"{options.directory} cannot be read: {error.strerror or error}", file=sys.stderr)
         return 2
     if not files:
         print(f"{options.directory} holds no checkpoints", file=sys.stderr)
@@ -49,7 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe(files: Sequence[CheckpointFile], *, verify: bool) -> list[Row]:
-    """Return what is known of each file, the newest first; `problem` says what is wrong with it, or is None."""
+    """Return what is known of each file, the newest first.
+
+    Args:
+        files: the files.
+        verify: whether to read each of them completely.
+
+    Returns:
+        A row per file; its `problem` says what is wrong with the file, or is None.
+    """
     rows: list[Row] = [
         {
             "file": file.path.name,

@@ -1,4 +1,4 @@
-"""Write values into a table that any program can read."""
+"""Write values into a CSV file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from camshaft.handlers._row_file import RowFile
 
 
 class CSVLogger(Logger):
-    """Writes a row of comma-separated values each time, and names in the first row.
+    """Writes a row of comma-separated values each time; the first row has the names.
 
-    A new logger makes the file anew. Saved and restored with the run, it goes on behind the last
-    row that was there when it was saved; what a later, killed part of the run wrote is dropped.
+    A new logger starts the file again. If it is saved and restored with the run, it continues after the last row that
+    was there when it was saved; later rows, which a killed run has written, are removed.
 
     Args:
-        path: the file.
-        columns: names of the values, in their order. None means those of the first row. A value that
-            is missing in a row leaves its place empty.
-        step_name: name of the first column, which holds the step.
+        path: the file to write; its folder is made if it is missing.
+        columns: names of the values, in this order. None means those of the first row. A row without one of these
+            values has an empty cell.
+        step_name: name of the first column, which has the step.
 
     Raises:
-        ArgumentError: (when written) a value has no column.
+        ArgumentError: (when a row is written) a value has no column.
 
     Examples:
         >>> from camshaft.engine import Engine, Events
@@ -50,14 +50,19 @@ class CSVLogger(Logger):
         self._columns: tuple[str, ...] | None = None
 
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Add a row."""
+        """Add a row.
+
+        Args:
+            values: names to numbers; at least one.
+            step: what they belong to.
+        """
         header = self._header()
         columns = header or self._given or tuple(values)
         for name in values:
             if name not in columns:
                 raise ArgumentError(
                     f"`columns` must name every value of {self._rows.path}, got {columns!r} without {name!r}; name all "
-                    "of them at construction, or use a logger for each kind of row"
+                    "of them when you make the logger, or use one logger for each kind of row"
                 )
         if header is None:
             self._rows.add(_row([self._step_name, *columns]))
@@ -65,11 +70,14 @@ class CSVLogger(Logger):
         self._columns = columns
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the file goes."""
+        """Return the size of the file in bytes; that much is on the disk then."""
         return self._rows.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: it is not such a state; nothing is changed then.

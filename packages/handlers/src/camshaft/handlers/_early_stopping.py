@@ -1,4 +1,4 @@
-"""Stop a training when a score no longer improves."""
+"""Stop training when a score no longer improves."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ from camshaft.engine import (
     Events,
     EventsList,
     StateDictError,
+    as_integer,
 )
-from camshaft.handlers._number import is_integer, is_number
+from camshaft.handlers._number import is_single_number, to_number
+from camshaft.handlers._saved_state import require_integer, require_keys
 
 AnyEngine = Engine[Any, Any]
 
 
 class EarlyStopping:
-    """Terminate a trainer when a score has not improved for some calls in a row.
+    """Terminates a trainer when a score has not improved for some calls in a row.
 
-    The first call only records. From then on a score improves when it beats the best one by more
-    than `min_delta`; any other score counts as a call without improvement, NaN included, and the
-    `patience`-th of these in a row terminates the trainer.
+    The first call only records the score. After that, a score is an improvement if it is better than the best one by
+    more than `min_delta`. Every other score, NaN included, is a call without improvement, and `patience` of these in a
+    row terminate the trainer.
 
     Args:
-        patience: calls in a row without improvement that end the training; at least 1.
-        score_function: `f(engine)` returns the score of the engine that the handler is attached to.
+        patience: how many calls in a row without improvement end the training; at least 1.
+        score_function: `f(engine)` returns the score of the engine that the handler is attached to: a number, or a
+            tensor with one element.
         trainer: the engine to terminate.
         min_delta: the score must improve by more than this; at least 0.
-        cumulative_delta: False: every better score becomes the one to beat, also when it is better
-            by `min_delta` or less. True: the one to beat stays until it is beaten by more than that,
-            so small gains add up.
-        mode: "max" when a higher score is better, "min" when a lower one is.
-        threshold_mode: "abs": `min_delta` is in units of the score. "rel": in units of the best
-            score's size, so 0.01 is one percent of it.
+        cumulative_delta: False: every better score becomes the best one, even if it is better by `min_delta` or less.
+            True: the best score changes only when it is beaten by more than `min_delta`, so small gains add up.
+        mode: "max" if a higher score is better, "min" if a lower one is.
+        threshold_mode: "abs": `min_delta` is a difference of scores. "rel": it is a share of the best score, so 0.01
+            is one percent of it.
 
     Attributes:
-        counter: calls without improvement since the last one with.
-        best_score: the score to beat, None before the first call.
+        counter: calls in a row without improvement.
+        best_score: the best score, None before the first call.
         trainer: as given.
 
     Raises:
         ArgumentError: `patience`, `min_delta`, `mode` or `threshold_mode` is out of its range.
-        ArgumentTypeError: `score_function` cannot be called, or `trainer` is not an engine.
+        ArgumentTypeError: `score_function` is not callable, or `trainer` is not an engine.
 
     Examples:
         >>> trainer = Engine(lambda engine, batch: batch)
@@ -70,11 +72,9 @@ class EarlyStopping:
         if not callable(score_function):
             raise ArgumentTypeError(f"`score_function` must be callable with an engine, got {score_function!r}")
         if not isinstance(trainer, Engine):
-            raise ArgumentTypeError(f"`trainer` must be an Engine, got {trainer!r}")
-        if not is_integer(patience):
-            raise ArgumentTypeError(f"`patience` must be an integer, got {patience!r}")
-        if not patience >= 1:
-            raise ArgumentError(f"`patience` must be at least 1, got {patience!r}")
+            foreign = " of pytorch-ignite" if type(trainer).__module__.startswith("ignite.") else ""
+            raise ArgumentTypeError(f"`trainer` must be an Engine of camshaft.engine, got {trainer!r}{foreign}")
+        patience = as_integer("patience", patience, least=1)
         if not min_delta >= 0:
             raise ArgumentError(f"`min_delta` must be at least 0, got {min_delta!r}")
         if mode not in ("max", "min"):
@@ -99,22 +99,25 @@ class EarlyStopping:
         reset_engine: AnyEngine | None = None,
         reset_event: CallableEventWithFilter | EventsList | None = Events.STARTED,
     ) -> None:
-        """Call this handler at an event of `engine`, and start over with each new training.
+        """Check the score at an event of an engine, and start again with each new training.
 
         Args:
-            engine: the engine whose score counts: an evaluator, say.
-            event: when to look at the score.
-            reset_engine: whose event starts over; None means the trainer.
-            reset_event: when to start over; None means never. At STARTED a run that continues an
-                earlier one does not start over: what was restored stays, and a training that was
-                saved when its patience had run out ends at once. Give it more, or `reset()`, to go on.
+            engine: the engine whose score is checked, usually an evaluator.
+            event: when to check the score.
+            reset_engine: the engine whose `reset_event` resets this handler; None means the trainer.
+            reset_event: when to reset; None means never. At STARTED a continued run does not reset: what was restored
+                is kept. A training that was saved when its patience had run out then ends at once; increase
+                `patience` or call `reset()` to continue it.
         """
         engine.add_event_handler(event, self)
         if reset_event is not None:
             (reset_engine or self.trainer).add_event_handler(reset_event, self._start)
 
     def __call__(self, engine: AnyEngine, *_: Any) -> None:
-        """Look at the score now.
+        """Check the score now.
+
+        Args:
+            engine: the engine to pass to the score function.
 
         Raises:
             ArgumentTypeError: the score function returned something that is not a number.
@@ -137,24 +140,28 @@ class EarlyStopping:
         self.best_score = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counter and the score to beat."""
+        """Return the counter and the best score."""
         return {"counter": self.counter, "best_score": self.best_score}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state. That of pytorch-ignite's handler will do.
+
+        Args:
+            state_dict: what `state_dict` returned. Its `best_score` may be a tensor with one element, and it may have
+                the `threshold_mode` of this handler.
 
         Raises:
             StateDictError: an entry is missing, unknown or out of its range; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or set(state_dict) != {"counter", "best_score"}:
-            raise StateDictError(f"`state_dict` must have 'counter' and 'best_score', got {state_dict!r}")
-        counter, best_score = state_dict["counter"], state_dict["best_score"]
-        if not is_integer(counter) or counter < 0:
-            raise StateDictError(f"`counter` must be an integer of at least 0, got {counter!r}")
-        if best_score is not None and not is_number(best_score):
+        rest = dict(state_dict) if isinstance(state_dict, Mapping) else state_dict
+        if isinstance(rest, dict) and (mode := rest.pop("threshold_mode", self.threshold_mode)) != self.threshold_mode:
+            raise StateDictError(f"`threshold_mode` must be that of the handler, {self.threshold_mode!r}, got {mode!r}")
+        counter, best_score = require_keys(rest, "counter", "best_score")
+        number = is_single_number(best_score) and not isinstance(best_score, bool)
+        if best_score is not None and not number:
             raise StateDictError(f"`best_score` must be a number or None, got {best_score!r}")
-        self.counter = int(counter)
-        self.best_score = None if best_score is None else float(best_score)
+        self.counter = require_integer("counter", counter)
+        self.best_score = None if best_score is None else to_number(best_score)
         self._is_restored = True
 
     def _start(self, engine: AnyEngine) -> None:
@@ -179,13 +186,13 @@ class EarlyStopping:
     def _improves(self, score: float, best: float) -> bool:
         if math.isnan(best):
             return not math.isnan(score)
-        # A share of an infinite score says nothing: anything better than it is an improvement.
+        # There is no share of an infinite score: anything better than it is an improvement.
         relative = self.threshold_mode == "rel"
         margin = self.min_delta * ((0.0 if math.isinf(best) else abs(best)) if relative else 1.0)
         return bool(self._gain(score, best) > margin)
 
     def _gain(self, score: float, best: float) -> float:
-        # Equal infinities would make NaN; NaN itself is no gain in any comparison.
+        # The difference of equal infinities would be NaN. NaN itself is no gain in any comparison.
         if score == best:
             return 0.0
         return score - best if self.mode == "max" else best - score

@@ -6,7 +6,7 @@ from camshaft.engine import EngineError
 
 
 class ExtraMissingError(EngineError, ModuleNotFoundError, RuntimeError):
-    """A handler needs a package that only an extra of this distribution brings.
+    """A handler needs a package that only an extra of this distribution installs.
 
     Attributes:
         extra: the extra to install.

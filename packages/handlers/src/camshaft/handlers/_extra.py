@@ -1,4 +1,4 @@
-"""Packages that only an extra of this distribution brings: imported when something needs them."""
+"""Packages that only an extra of this distribution installs: imported when something needs them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from camshaft.handlers._errors import ExtraMissingError
 
 
 def import_extra(module: str, extra: str, needed_by: str) -> Any:
-    """Return a module.
+    """Import a module.
 
     Args:
         module: its dotted name.
-        extra: the extra that brings it.
-        needed_by: what needs it, for the message.
+        extra: the extra that installs it.
+        needed_by: what needs it, for the error.
+
+    Returns:
+        The module.
 
     Raises:
         ExtraMissingError: the package of the module is not installed.
@@ -27,7 +30,7 @@ def import_extra(module: str, extra: str, needed_by: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # What an installed package itself misses is another matter.
+        # An installed package that lacks one of its own dependencies is another matter.
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise ExtraMissingError(extra, needed_by, package) from error

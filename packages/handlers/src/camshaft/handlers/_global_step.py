@@ -1,4 +1,4 @@
-"""Count with another engine's counter."""
+"""Take the step from another engine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def global_step_from_engine(
 ) -> Callable[[Any, str | CallableEventWithFilter], int]:
     """Make a function that reads the step from `engine`, whichever engine it is called for.
 
-    An evaluator can so save or log under its trainer's epoch.
+    With it an evaluator saves or logs under the epoch of its trainer.
 
     Args:
-        engine: whose counters are read.
-        custom_event_name: the event whose counter is read; None reads that of the event at hand.
-        fallback_attr: attribute of the engine's state that is read for events without a counter.
+        engine: the engine whose counters are read.
+        custom_event_name: the event whose counter is read; None reads that of the event that is fired.
+        fallback_attr: the attribute of `engine.state` to read for events without a counter.
 
     Returns:
         `f(other_engine, event)`, which returns the counter.

@@ -1,4 +1,4 @@
-"""Keep the history of a run: chosen values, a line each time."""
+"""Keep the history of a run: chosen values, one line each time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Row = dict[str, float]
 class History(Logger):
     """Writes values as JSON lines: `{"epoch": 1, "loss": 0.5}`.
 
-    A new history makes the file anew. Saved and restored with the run, it goes on behind the last
-    line that was there when it was saved; what a later, killed part of the run wrote is dropped,
-    an unfinished line too. NaN and infinities, which JSON lacks, are written as strings.
+    A new history starts the file again. If it is saved and restored with the run, it continues after the last line
+    that was there when it was saved; later lines, which a killed run has written, are removed, an unfinished one too.
+    NaN and infinity, which JSON lacks, are written as strings.
 
     Args:
-        path: the file.
-        step_name: what counts: the name under which the step is written.
+        path: the file to write; its folder is made if it is missing.
+        step_name: the name under which the step is written.
 
     Examples:
         >>> from camshaft.engine import Engine
@@ -42,26 +42,35 @@ class History(Logger):
         self._step_name = step_name
 
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Add a line."""
+        """Add a line.
+
+        Args:
+            values: names to numbers; at least one.
+            step: what they belong to.
+        """
         written = {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
         self._file.add(json.dumps({self._step_name: step, **written}))
 
     def rows(self) -> list[Row]:
-        """Return all lines of this run, its parts before a resume included."""
+        """Return all lines of this run, including those from before it was resumed."""
         return [_parse(line) for line in self._file.lines()]
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> list[Row]:
-        """Return the lines of a file, without one that is unfinished; none when there is no file."""
+        """Return the lines of a file, without an unfinished last one; an empty list when there is no file.
+
+        Args:
+            path: the file to read.
+        """
         return [_parse(line) for line in complete_lines(Path(path))]
 
     def plot(self, path: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
-        """Draw the learning curve: a panel per quantity, in it a line per tag.
+        """Draw the learning curve: one panel per quantity, with one line per tag.
 
         Args:
-            path: the picture to write; its ending says the format.
-            names: what to draw, in this order; None draws everything. `"train/loss"` and
-                `"validation/loss"` are two lines of the panel "loss".
+            path: the image file to write; its suffix decides the format.
+            names: what to draw, in this order; None draws everything. `"train/loss"` and `"validation/loss"` are two
+                lines in the panel "loss".
 
         Raises:
             ExtraMissingError: matplotlib is not installed; the extra is camshaft-handlers[plot].
@@ -70,11 +79,14 @@ class History(Logger):
         draw_learning_curve(self.rows(), self._step_name, path, names)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the file goes."""
+        """Return the size of the file in bytes; that much is on the disk then."""
         return self._file.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: it is not such a state; nothing is changed then.

@@ -1,4 +1,4 @@
-"""Write chosen values of an engine somewhere: what all loggers share."""
+"""What all loggers share: chosen values of an engine are written at chosen events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Self
 
 from camshaft.engine import CallableEventWithFilter, Events, EventsList
 from camshaft.handlers._global_step import global_step_from_engine
-from camshaft.handlers._reading import AnyEngine, MetricNames, Reading
+from camshaft.handlers._value_reader import AnyEngine, MetricNames, ValueReader
 
 StepOf = Callable[[AnyEngine, CallableEventWithFilter], int]
 
 
 class Logger(ABC):
-    """Writes chosen values of engines at chosen events; where to is for the derived class to say.
+    """Writes chosen values of engines at chosen events. A derived class decides where to.
 
-    A logger of your own is a class with a method `write`, and `close` if it holds something open.
-    As a context manager a logger is closed at the end of the block.
+    To make a logger of your own, derive a class with a method `write`, and with `close` if it holds something open.
+    A `with` block closes the logger at its end.
 
     Examples:
         >>> from camshaft.engine import Engine, Events
@@ -37,10 +37,15 @@ class Logger(ABC):
 
     @abstractmethod
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Write values that belong to a step; there is at least one of them."""
+        """Write values.
+
+        Args:
+            values: names to numbers; at least one.
+            step: what they belong to.
+        """
 
     def close(self) -> None:
-        """Finish what was begun; a logger that holds nothing open leaves this as it is."""
+        """Close what the logger holds open; by default, nothing."""
         return
 
     def attach(
@@ -54,41 +59,41 @@ class Logger(ABC):
         values: Callable[[AnyEngine], Mapping[str, Any]] | None = None,
         global_step_transform: StepOf | None = None,
     ) -> None:
-        """Write at an event of `engine`; a logger can be attached to several engines and events.
+        """Write values at an event of an engine. A logger can be attached to several engines and events.
 
-        Values are read at these events alone: other iterations wait for no device. Without any
-        choice of values, all metrics are written. Where there is no value yet nothing is written.
+        Values are read at these events only, so no other iteration waits for the device. If no values are chosen, all
+        metrics are written. If there is no value yet, nothing is written.
 
         Args:
-            engine: whose values.
+            engine: the engine whose values are written.
             event: when to write.
-            tag: put in front of each name, with a slash between.
-            metric_names: keys of `engine.state.metrics`; "all": every single number in it.
-            output_transform: makes what is written from the engine's output: a mapping of names to
-                numbers or to tensors with one element, or just one of these.
-            values: `values(engine)` returns further names and numbers: a learning rate, say.
-            global_step_transform: `f(engine, event)` returns the step, as `global_step_from_engine`
-                makes it from another engine. None means the counter of the event.
+            tag: put before each name, followed by a slash.
+            metric_names: keys of `engine.state.metrics`. "all" means every single number in it.
+            output_transform: `f(output)` makes from the engine's output what is written: a mapping of names to numbers
+                or to tensors with one element, or just one of these.
+            values: `values(engine)` returns a mapping of further names to numbers, for example a learning rate.
+            global_step_transform: `f(engine, event)` returns the step; `global_step_from_engine` makes one that reads
+                another engine. None means the counter of the event.
         """
         if metric_names is None and output_transform is None and values is None:
             metric_names = "all"
-        reading = Reading(metric_names, output_transform, values)
+        reader = ValueReader(metric_names, output_transform, values)
         prefix = "" if tag is None else f"{tag}/"
         for each in event if isinstance(event, EventsList) else (event,):
-            engine.add_event_handler(each, partial(self._record, each, reading, prefix, global_step_transform))
+            engine.add_event_handler(each, partial(self._record, each, reader, prefix, global_step_transform))
 
     def _record(
         self,
         event: CallableEventWithFilter,
-        reading: Reading,
+        reader: ValueReader,
         prefix: str,
         global_step_transform: StepOf | None,
         engine: AnyEngine,
         *_: Any,
     ) -> None:
-        values = {f"{prefix}{name}": value for name, value in reading(engine).items()}
+        values = {f"{prefix}{name}": value for name, value in reader.read(engine).items()}
         if values:
-            # Made anew each time: kept in a handler it would tie the engine to itself.
+            # Made each time: kept in a handler, it would make a reference cycle through the engine.
             step_of = global_step_transform or global_step_from_engine(engine)
             self.write(values, step_of(engine, event))
 

@@ -12,8 +12,8 @@ from camshaft.handlers._errors import NoLearningRateError
 from camshaft.handlers._extra import import_extra
 from camshaft.handlers._learning_curve import make_axes
 from camshaft.handlers._number import is_tensor, to_number
-from camshaft.handlers._reading import AnyEngine
 from camshaft.handlers._restored import restored, restored_generators
+from camshaft.handlers._value_reader import AnyEngine
 
 
 class LRCurve(NamedTuple):

@@ -10,19 +10,20 @@ from typing import Any
 from camshaft.engine import StateDictError
 from camshaft.handlers._extra import import_extra
 from camshaft.handlers._logger import Logger
+from camshaft.handlers._saved_state import require_keys
 
 
 class MLflowLogger(Logger):
     """Writes metrics into a run of an MLflow tracking server.
 
-    The run is made by the first value, and shown as finished once the logger is closed, as failed
-    when a `with` block is left by an error. Saved and restored with the training, the logger goes on
-    in the same run. MLflow never forgets a metric: steps that are done again after a resume are there twice.
+    The first value creates the run. The run is marked as finished when the logger is closed, and as failed when an
+    error ends its `with` block. If the logger is saved and restored with the training, it continues in the same run.
+    MLflow never removes a metric: steps that are repeated after a resume are there twice.
 
     Args:
-        experiment: its name; it is made when it is missing.
-        run_name: shown for the run; None lets MLflow make one up.
-        tracking_uri: where to write; None means what MLflow itself is set to.
+        experiment: name of the experiment, which is created if it is missing.
+        run_name: name of the run; None lets MLflow invent one.
+        tracking_uri: where to write; None means what MLflow is configured for.
 
     Attributes:
         client: the `mlflow.MlflowClient`, for parameters, tags and artifacts of the run `run_id`.
@@ -43,7 +44,7 @@ class MLflowLogger(Logger):
 
     @property
     def run_id(self) -> str:
-        """The id of the run, which is made when there is none yet."""
+        """The id of the run, which is created if there is none yet."""
         if self._run_id is None:
             found = self.client.get_experiment_by_name(self._experiment)
             experiment_id = self.client.create_experiment(self._experiment) if found is None else found.experiment_id
@@ -54,7 +55,12 @@ class MLflowLogger(Logger):
         return self._run_id
 
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Write the values as metrics of the run."""
+        """Write the values as metrics of the run.
+
+        Args:
+            values: names to numbers; at least one.
+            step: what they belong to.
+        """
         now_ms = int(time.time() * 1000)
         metric = self._mlflow.entities.Metric
         self.client.log_batch(self.run_id, [metric(name, value, now_ms, step) for name, value in values.items()])
@@ -64,18 +70,19 @@ class MLflowLogger(Logger):
         self._end("FINISHED")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which run it is; None before the first value."""
+        """Return the id of the run; None before the first value."""
         return {"run_id": self._run_id}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on in a saved run.
+        """Continue in a saved run.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: it is not such a state; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or set(state_dict) != {"run_id"}:
-            raise StateDictError(f"`state_dict` must have 'run_id' and nothing else, got {state_dict!r}")
-        run_id = state_dict["run_id"]
+        (run_id,) = require_keys(state_dict, "run_id")
         if not isinstance(run_id, str | None):
             raise StateDictError(f"`run_id` must be a string or None, got {run_id!r}")
         self._run_id = run_id

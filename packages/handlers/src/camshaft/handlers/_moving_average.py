@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-from camshaft.engine import ArgumentError, CallableEventWithFilter, Events, EventsList
+from camshaft.engine import ArgumentError, CallableEventWithFilter, Events, EventsList, StateDictError
 from camshaft.handlers._extra import import_extra
-from camshaft.handlers._reading import AnyEngine
+from camshaft.handlers._value_reader import AnyEngine
 from camshaft.handlers.checkpoint._objects import unwrap
 
 
 class ExponentialMovingAverage:
-    """Averages the weights of a model while it is trained, with `torch.optim.swa_utils.AveragedModel`.
+    """Averages the weights of a model during training, with `torch.optim.swa_utils.AveragedModel`.
 
-    The first update copies the weights; each later one keeps the share `decay` of the average. Its state
-    is that of the averaged model, so it is saved and restored with the run.
+    The first update copies the weights. Each later one is `average = decay * average + (1 - decay) * weights`. Save it
+    with the run; its state is that of the averaged model.
 
     Args:
-        model: the model in training, which may be wrapped for several devices or compiled.
+        model: the module that is trained. It may be wrapped for several devices, or compiled.
         decay: share of the average that stays at an update; from 0 to 1.
-        use_buffers: whether buffers (the statistics of normalization layers, say) are averaged too;
-            else they are copied.
+        use_buffers: whether buffers, such as the statistics of normalization layers, are averaged too; otherwise they
+            are copied.
 
     Raises:
         ArgumentError: `decay` is out of its range.
@@ -42,20 +42,28 @@ class ExponentialMovingAverage:
 
     @property
     def module(self) -> Any:
-        """The model with the averaged weights: a copy, to be evaluated or saved by itself."""
+        """A copy of the model with the averaged weights, to evaluate or to save by itself."""
         return self._averaged.module
 
     def attach(
         self, engine: AnyEngine, event: CallableEventWithFilter | EventsList = Events.ITERATION_COMPLETED
     ) -> None:
-        """Take in the weights at an event of the trainer."""
+        """Update the average at an event of the trainer.
+
+        Args:
+            engine: the trainer.
+            event: when to update. If gradients are accumulated over n iterations, ITERATION_COMPLETED(every=n).
+        """
         engine.add_event_handler(event, self)
 
     def attach_to_evaluator(self, evaluator: AnyEngine) -> None:
-        """Let each run of an evaluator see the averaged weights in the model, and put its own back at the end.
+        """Let the model have the averaged weights in each run of an evaluator.
 
-        However the run ends. What is attached to the evaluator's start before this sees the model's own weights,
-        and so does what is attached to its end after it.
+        The model gets its own weights back whichever way the run ends. Handlers of the evaluator's STARTED that were
+        attached before this see its own weights, and so do handlers of its end that are attached after this.
+
+        Args:
+            evaluator: the engine that evaluates the model.
         """
         evaluator.add_event_handler(Events.STARTED | Events.ITERATION_STARTED, self._put_in)
         ends = Events.COMPLETED | Events.TERMINATE | Events.INTERRUPT | Events.EXCEPTION_RAISED
@@ -63,7 +71,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Let the model have the averaged weights inside a `with` block, and its own behind it."""
+        """Let the model have the averaged weights inside a `with` block, and its own weights afterwards."""
         self._put_in()
         try:
             yield
@@ -71,19 +79,37 @@ class ExponentialMovingAverage:
             self._put_back()
 
     def __call__(self, *_: Any) -> None:
-        """Take in the weights now."""
+        """Update the average now."""
         self._averaged.update_parameters(self._model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averaged weights and how often they were updated."""
+        """Return the averaged weights and the number of updates."""
         return dict(self._averaged.state_dict())
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Args:
+            state_dict: what `state_dict` returned.
+
+        Raises:
+            StateDictError: it is not that of an average of such a model; nothing is changed then. The state of a model
+                alone lacks the number of updates: load it into `module`.
+        """
+        own = self._averaged.state_dict()
+        if not isinstance(state_dict, Mapping) or set(state_dict) != set(own):
+            given = set(state_dict) if isinstance(state_dict, Mapping) else set()
+            raise StateDictError(
+                f"`state_dict` must have the entries of this average, got {sorted(given - set(own))[:3]} too many and "
+                f"{sorted(set(own) - given)[:3]} too few; load the state of a model into `module`"
+            )
+        for name, value in own.items():
+            if getattr(value, "shape", None) != (shape := getattr(state_dict[name], "shape", None)):
+                raise StateDictError(f"{name!r} must have the shape {tuple(value.shape)}, got {shape}")
         self._averaged.load_state_dict(state_dict)
 
     def _put_in(self) -> None:
-        # Before the first update there is nothing but the weights from when this was made.
+        # Before the first update there is no average, only a copy of the weights from when this was made.
         if self._own_weights is None and self._averaged.n_averaged > 0:
             self._own_weights = [own.detach().clone() for own in _tensors(self._model)]
             _copy(_tensors(self.module), _tensors(self._model))
@@ -99,6 +125,6 @@ def _tensors(module: Any) -> list[Any]:
 
 
 def _copy(sources: list[Any], targets: list[Any]) -> None:
-    # In place: an optimizer, a compiled model and a captured graph keep hold of the same memory.
+    # In place: an optimizer, a compiled model and a captured graph refer to the same memory.
     for source, target in zip(sources, targets, strict=True):
         target.detach().copy_(source)

@@ -1,4 +1,4 @@
-"""What a profiler has measured: summed up, as a table, and as a trace."""
+"""What a profiler has measured: a summary, a table, and a trace."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ Summary = dict[str, Any]
 
 
 class Row:
-    """How often something happened and how long it took in all.
+    """How often something happened and how long it took in total.
 
     Attributes:
         kind: "phase", "event" or "handler".
         event: name of the event; empty for a phase.
-        name: of the phase or the handler; empty for an event.
+        name: name of the phase or of the handler; empty for an event.
         handler: the handler itself.
-        count, total_ns: what was measured.
+        count: how often it happened.
+        total_ns: how long it took in total, in nanoseconds.
     """
 
     __slots__ = ("count", "event", "handler", "kind", "name", "total_ns")
@@ -35,7 +36,7 @@ class Row:
 
 
 class Slice(NamedTuple):
-    """One call, or one stay in a phase, in iteration `number`."""
+    """One call of a handler, or one phase, in iteration `number`."""
 
     row: Row
     begin_ns: int
@@ -44,7 +45,7 @@ class Slice(NamedTuple):
 
 
 def name_of(handler: Any) -> str:
-    """Return what a reader knows a handler by.
+    """Return a readable name for a handler.
 
     Examples:
         >>> name_of(print), name_of([].append), name_of(functools.partial(print, "a"))
@@ -64,7 +65,7 @@ def name_of(handler: Any) -> str:
 
 
 def summarize(rows: Iterable[Row], wall_ns: int) -> Summary:
-    """Return the rows in seconds and shares, the most expensive ones first."""
+    """Return the rows in seconds and shares, the longest times first."""
     events: dict[str, Row] = {}
     kinds: dict[str, list[Row]] = {"phase": [], "handler": []}
     for row in rows:
@@ -98,7 +99,7 @@ def _measures(rows: Iterable[Row], wall_ns: int) -> list[dict[str, Any]]:
 
 
 def format_table(summary: Summary) -> str:
-    """Return a table: the phases, then each event with its handlers below it."""
+    """Return a table: the phases, then each event followed by its handlers."""
     rows = [*summary["phases"]]
     for event in summary["events"]:
         members = [row for row in summary["handlers"] if row["event"] == event["name"]]

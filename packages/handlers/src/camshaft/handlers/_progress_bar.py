@@ -1,7 +1,8 @@
-"""Show how far a run is: a bar in a terminal or notebook, a line per epoch in a file."""
+"""Show the progress of a run: a bar in a terminal or notebook, one line per epoch in a file."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
@@ -9,32 +10,45 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
-from camshaft.engine import ArgumentError, Events, StateDictError
+from camshaft.engine import ArgumentError, ArgumentTypeError, Events
 from camshaft.handlers._extra import import_extra
-from camshaft.handlers._reading import AnyEngine, MetricNames, Reading
-from camshaft.handlers._running_average import RunningAverages
+from camshaft.handlers._running_average import ExponentialAverages
+from camshaft.handlers._saved_state import require_keys
+from camshaft.handlers._value_reader import AnyEngine, MetricNames, ValueReader
+
+# What tqdm calls otherwise, or what the bar itself decides.
+NOT_OPTIONS = {
+    "desc": "`description`",
+    "leave": "`persist`",
+    "total": "decided by the engine",
+    "initial": "decided by the engine",
+    "iterable": "decided by the engine",
+    "miniters": "`mininterval`",
+    "postfix": "`output_transform` or `metric_names` of attach()",
+}
 
 
 class ProgressBar:
     """A tqdm bar that follows an engine.
 
-    It counts iterations, of the current epoch or of the whole run, and starts where a continued
-    run stands. What is shown besides is read only when the bar is redrawn, so an iteration never
-    waits for a device because of it. Where the output is neither a terminal nor a notebook there
-    is one line when a bar ends, and none before.
+    It counts the iterations of the current epoch or of the whole run; in a continued run it starts where that run
+    stands. Outputs and metrics are read only when the bar is redrawn, so most iterations do not wait for the device.
+    If the output is neither a terminal nor a notebook, each bar writes a single line when it ends.
 
     Args:
-        description: text in front; None shows the epoch and how many there are.
-        scope: "epoch" shows a bar for each epoch, "run" one for all of them.
+        description: the text before the bar; None shows the number of the epoch and how many there are.
+        scope: "epoch" shows one bar per epoch, "run" one bar for the whole run.
         persist: whether a finished bar stays; None keeps it unless it is nested in another one.
-        running_average: how much of a running average stays when a value comes in, between 0 and
-            1; the outputs are then shown as running averages. None shows the last output.
+        running_average: show the outputs as running averages; this is the share of the average that stays when a new
+            value comes in, at least 0 and below 1. None shows the last output.
         file: where to write; None means `sys.stderr`.
-        **options: for tqdm: `mininterval`, `ncols`, `bar_format`, `colour`, `disable`, ...
+        **options: options of tqdm: `mininterval` (seconds between redraws, 0.1 by default), `ncols`, `bar_format`,
+            `colour`, `disable`, ...
 
     Raises:
         ExtraMissingError: tqdm is not installed; the extra is camshaft-handlers[progress].
         ArgumentError: `scope` or `running_average` is out of its range.
+        ArgumentTypeError: `description` is not a string, or tqdm has no such option.
 
     Examples:
         >>> from camshaft.engine import Engine
@@ -56,18 +70,23 @@ class ProgressBar:
         file: TextIO | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(description, str | None):
+            raise ArgumentTypeError(
+                f"`description` must be a string or None, got {description!r}; a finished bar stays with `persist=True`"
+            )
         if scope not in ("epoch", "run"):
             raise ArgumentError(f"`scope` must be 'epoch' or 'run', got {scope!r}")
         if running_average is not None and not 0 <= running_average < 1:
             raise ArgumentError(f"`running_average` must be at least 0 and below 1, got {running_average!r}")
         self._bar_class = _import_bar_class()
+        _require_options(options)
         self._description = description
         self._scope = scope
         self._file = file
         self._interval_s = options.pop("mininterval", 0.1)
         self._options = {"leave": persist, **options}
-        self._averages = None if running_average is None else RunningAverages(running_average)
-        self._reading = Reading()
+        self._averages = None if running_average is None else ExponentialAverages(running_average)
+        self._reader = ValueReader()
         self._is_notebook = any("notebook" in base.__module__ for base in self._bar_class.__mro__)
         self._live = False
         self._bar: Any = None
@@ -80,16 +99,16 @@ class ProgressBar:
         metric_names: MetricNames | None = None,
         output_transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Follow an engine. One bar follows one engine.
+        """Follow an engine; each bar follows one.
 
         Args:
             engine: the engine to follow.
-            metric_names: keys of `engine.state.metrics` to show as soon as they are there; "all"
-                shows every single number in it.
-            output_transform: makes what is shown from the engine's output: a mapping of names to
-                numbers or to tensors with one element, or just one of these. None shows no output.
+            metric_names: keys of `engine.state.metrics` to show as soon as they are there; "all" shows every single
+                number in it.
+            output_transform: `f(output)` makes from the engine's output what is shown: a mapping of names to numbers
+                or to tensors with one element, or just one of these. None shows no output.
         """
-        self._reading = Reading(metric_names, output_transform)
+        self._reader = ValueReader(metric_names, output_transform)
         engine.add_event_handler(Events.STARTED, self._start)
         if self._scope == "epoch":
             engine.add_event_handler(Events.EPOCH_STARTED, self._open_epoch)
@@ -101,7 +120,11 @@ class ProgressBar:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._abandon)
 
     def write(self, message: str) -> None:
-        """Print a line without breaking the bars."""
+        """Print a line without breaking the bars.
+
+        Args:
+            message: the line.
+        """
         self._bar_class.write(message, file=self._stream())
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,15 +132,17 @@ class ProgressBar:
         return {"averages": self._averages.values() if self._averages else {}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on with saved running averages.
+        """Continue with saved running averages.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
-            StateDictError: it is not a state of a progress bar; nothing is changed then.
+            StateDictError: it is not such a state; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or set(state_dict) != {"averages"}:
-            raise StateDictError(f"`state_dict` must have 'averages' and nothing else, got {state_dict!r}")
+        (averages,) = require_keys(state_dict, "averages")
         if self._averages is not None:
-            self._averages.load(state_dict["averages"])
+            self._averages.load(averages)
 
     # ---- events ------------------------------------------------------------------------------------
 
@@ -135,7 +160,7 @@ class ProgressBar:
 
     def _advance(self, engine: AnyEngine) -> None:
         if self._averages is not None:
-            self._averages.update(self._reading.outputs(engine))
+            self._averages.update(self._reader.read_output(engine))
         now = time.monotonic()
         if now >= self._due or self._bar is None:
             self._due = now + self._interval_s
@@ -143,7 +168,7 @@ class ProgressBar:
 
     def _finish(self, engine: AnyEngine) -> None:
         if self._bar is not None and self._bar.total is None:
-            self._bar.total = self._done(engine)  # only its end told how long it is
+            self._bar.total = self._done(engine)  # its length is known only now that it has ended
         self._close(engine)
 
     def _close(self, engine: AnyEngine) -> None:
@@ -152,11 +177,11 @@ class ProgressBar:
             self._abandon()
 
     def _abandon(self) -> None:
-        # After an error nothing is read any more: what reads it may be what failed.
+        # After an error the values are not read again: reading them may be what failed.
         if self._bar is None:
             return
         bar, self._bar = self._bar, None
-        if bar.leave is None:  # tqdm's own rule, which its bar for notebooks does not know
+        if bar.leave is None:  # tqdm's own rule, which its notebook bar lacks
             bar.leave = bar.pos == 0
         if bar.leave and not self._live and not bar.disable:
             bar.fp.write(f"{bar}\n")
@@ -178,15 +203,15 @@ class ProgressBar:
         self._due = 0.0
 
     def _show(self, engine: AnyEngine) -> None:
-        if self._bar is None:  # the run was interrupted, which closed the bar, and goes on
+        if self._bar is None:  # the run was interrupted, which closed the bar, and is continued
             self._open(engine)
         self._bar.set_postfix(self._shown(engine), refresh=False)
         self._bar.update(self._done(engine) - self._bar.n)
 
     def _shown(self, engine: AnyEngine) -> dict[str, float]:
         if self._averages is None:
-            return self._reading(engine)
-        return self._averages.values() | self._reading.others(engine)
+            return self._reader.read(engine)
+        return self._averages.values() | self._reader.read_rest(engine)
 
     def _done(self, engine: AnyEngine) -> int:
         return engine.state.iteration - self._before
@@ -212,9 +237,9 @@ class ProgressBar:
     def _drawing(self, stream: TextIO) -> dict[str, Any]:
         if self._is_notebook:
             return {}
-        if not self._live:  # a line cannot be redrawn: tqdm only counts and keeps the time
+        if not self._live:  # a line in a file cannot be redrawn: tqdm only counts and measures
             return {"delay": math.inf}
-        # Some terminals pretend to have no size, and tqdm would fit its bar into that.
+        # Some terminals say that they have size 0, and tqdm would make its bar that small.
         return {"dynamic_ncols": True} if _has_size(stream) else {"ncols": 80, "nrows": 24}
 
     def _stream(self) -> TextIO:
@@ -222,14 +247,25 @@ class ProgressBar:
 
 
 def _has_size(stream: TextIO) -> bool:
-    """Tell whether `stream` is a terminal that knows its size."""
+    """Return whether `stream` is a terminal that knows its size."""
     try:
         return os.get_terminal_size(stream.fileno()).columns > 0
     except OSError:
         return False
 
 
+def _require_options(options: Mapping[str, Any]) -> None:
+    """Refuse keywords that are not options of tqdm, or not the user's to choose."""
+    known = inspect.signature(import_extra("tqdm.std", "progress", "ProgressBar").tqdm.__init__).parameters
+    for name in options:
+        if name in NOT_OPTIONS:
+            raise ArgumentTypeError(f"`{name}` must not be given to ProgressBar; here it is {NOT_OPTIONS[name]}")
+        if name not in known and name != "display":  # the one option that only notebooks have
+            shown = ", ".join(option for option in known if option not in (*NOT_OPTIONS, "self", "file", "kwargs"))
+            raise ArgumentTypeError(f"`{name}` must be an argument of ProgressBar or an option of tqdm: {shown}")
+
+
 def _import_bar_class() -> Any:
-    """Return tqdm's class for where this runs, terminal or notebook, without its watching thread."""
-    # The bar is redrawn from the loop alone; a thread would also be there when workers are forked.
+    """Return tqdm's class for the terminal or the notebook that this runs in, without its monitoring thread."""
+    # The loop alone redraws the bar. A thread would be in the way when workers are forked.
     return type("Bar", (import_extra("tqdm.auto", "progress", "ProgressBar").tqdm,), {"monitor_interval": 0})

@@ -1,4 +1,4 @@
-"""A file that grows line by line, and goes back to where it was when a run does."""
+"""A file that grows line by line, and that goes back to where it was when its run does."""
 
 from __future__ import annotations
 
@@ -8,84 +8,92 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camshaft.engine import EngineWarning, StateDictError
-from camshaft.handlers._number import is_integer
+from camshaft.engine import EngineWarning
+from camshaft.handlers._saved_state import require_integer, require_keys
 
 
 class RowFile:
-    """A text file of lines, written as they come.
+    """A text file whose lines are written as they come.
 
-    The first line that is added makes the file, over an earlier one of its name; after
-    `load_state_dict` it follows what the file held when that state was taken, and everything
-    behind is dropped, a line that a killed process left unfinished included.
+    The first line that is added starts the file again, even if there is one. After `load_state_dict` the first line
+    follows what the file held when that state was saved. Everything after that is removed, including a line that a
+    killed process has left unfinished.
 
     Args:
-        path: the file; its folder is made when it is missing.
+        path: the file; its folder is made if it is missing.
 
     Attributes:
         path: the file, as an absolute path.
-        size: bytes of the lines that count.
+        size: size in bytes of the lines that belong to this run.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self.size = 0
-        self._is_cut = False
+        self._is_truncated = False
 
     def add(self, line: str) -> None:
-        """Add a line; it outlives this process."""
-        if not self._is_cut:
-            self._cut()
+        """Add a line. It is in the file even if this process is killed afterwards.
+
+        Args:
+            line: the text, without the line break.
+        """
+        if not self._is_truncated:
+            self._truncate()
         content = f"{line}\n".encode()
-        # Opened anew each time: nothing is left to be closed, or to be shared with a forked process.
+        # Opened each time, so that nothing must be closed later and no forked process shares it.
         with self.path.open("ab") as file:
             file.write(content)
         self.size += len(content)
 
     def lines(self) -> list[str]:
-        """Return the lines that count."""
+        """Return the lines that belong to this run."""
         return complete_lines(self.path, self.size)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the size; what it counts is on the disk then, whatever happens to the machine."""
-        if self._is_cut:
+        """Return the size; that much is on the disk then, even if the machine loses power."""
+        if self._is_truncated:
             with self.path.open("r+b") as file:
                 os.fsync(file.fileno())
         return {"size": self.size}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go back to a saved size; the file itself is cut by the next line.
+        """Go back to a saved size. The next line that is added truncates the file.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: it is not such a state; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or set(state_dict) != {"size"}:
-            raise StateDictError(f"`state_dict` must have 'size' and nothing else, got {state_dict!r}")
-        size = state_dict["size"]
-        if not is_integer(size) or size < 0:
-            raise StateDictError(f"`size` must be an integer of at least 0, got {size!r}")
-        self.size = int(size)
-        self._is_cut = False
+        (size,) = require_keys(state_dict, "size")
+        self.size = require_integer("size", size)
+        self._is_truncated = False
 
-    def _cut(self) -> None:
-        """Leave nothing in the file but the lines that count."""
+    def _truncate(self) -> None:
+        """Remove everything from the file but the lines that belong to this run."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = len(_whole_lines(self.path, self.size))
         if kept < self.size:
             warnings.warn(
-                f"{self.path} holds {kept} bytes in whole lines of the {self.size} that were saved; "
-                "what is missing stays missing",
+                f"{self.path} has {kept} bytes of whole lines, but {self.size} when it was saved; the missing lines "
+                "stay missing",
                 EngineWarning,
                 stacklevel=3,
             )
             self.size = kept
         with self.path.open("ab") as file:
             file.truncate(kept)
-        self._is_cut = True
+        self._is_truncated = True
 
 
 def complete_lines(path: Path, size: int = -1) -> list[str]:
-    """Return the lines in the first `size` bytes of a file, without an unfinished last one; none without a file."""
+    """Return the lines of a file, without an unfinished last one; an empty list when there is no file.
+
+    Args:
+        path: the file.
+        size: how many bytes to read; -1 reads all of them.
+    """
     return _whole_lines(path, size).decode().split("\n")[:-1]
 
 

@@ -1,4 +1,4 @@
-"""Stop a training whose numbers are no longer numbers."""
+"""Stop a run whose output is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 from camshaft.engine import ArgumentTypeError, Engine
 from camshaft.handlers._number import is_tensor
 
-Path = tuple[Any, ...]  # the keys and places that lead into a nested value
+Path = tuple[Any, ...]  # the keys and indices that lead to a nested value
 
 
 class TerminateOnNan:
-    """Terminate an engine when its output holds NaN or infinity.
+    """Terminates an engine when its output contains NaN or infinity.
 
-    Looked at are numbers, tensors and numpy arrays, also inside mappings, sequences and sets.
-    Everything else (strings, None, other objects) is ignored. The log says which entry it was.
+    Numbers, tensors and numpy arrays are checked, also inside mappings, sequences and sets. Everything else (strings,
+    None, other objects) is ignored. A log message says which entry it was.
 
     Args:
-        output_transform: makes what is looked at from the engine's output; None looks at all of it.
+        output_transform: `f(output)` returns what to check; None checks the whole output.
 
     Raises:
         ArgumentTypeError: `output_transform` cannot be called.
@@ -41,7 +41,11 @@ class TerminateOnNan:
         self._transform = output_transform
 
     def __call__(self, engine: Engine[Any, Any], *_: Any) -> None:
-        """Look at the output now."""
+        """Check the output now.
+
+        Args:
+            engine: the engine to check and to terminate.
+        """
         output = engine.state.output
         if self._transform is not None:
             output = self._transform(output)
@@ -54,32 +58,35 @@ class TerminateOnNan:
 
 
 def find_non_finite(output: Any) -> str | None:
-    """Return where in a nested output a NaN or infinity is, None when there is none.
+    """Return where in a nested output NaN or infinity is, None when there is none.
 
-    Tensors are asked all at once, because each answer of a device costs a wait for it.
+    All tensors are checked together, so that this waits for the device only once.
+
+    Args:
+        output: the output, nested to any depth.
 
     Examples:
         >>> find_non_finite({"loss": [0.5, float("inf")]})
         "['loss'][1]"
     """
     if is_tensor(output) and output.dim() == 0 and not (output.is_meta or output.is_sparse):
-        return None if _is_finite(output.item()) else ""  # a loss: nothing to search, nothing to gather
+        return None if _is_finite(output.item()) else ""  # a loss: there is nothing to search
     tensors: list[tuple[Path, Any]] = []
     for path, value in _leaves(output, (), set()):
         if is_tensor(value):
             tensors.append((path, value))
         elif not _is_finite(value):
-            return _written(path)
+            return _format_path(path)
     path_of_tensor = _first_non_finite(tensors) if tensors else None
-    return None if path_of_tensor is None else _written(path_of_tensor)
+    return None if path_of_tensor is None else _format_path(path_of_tensor)
 
 
-def _written(path: Path) -> str:
+def _format_path(path: Path) -> str:
     return "".join(f"[{key!r}]" for key in path)
 
 
 def _leaves(value: Any, path: Path, open_containers: set[int]) -> Iterator[tuple[Path, Any]]:
-    """Yield everything in a nested value that is not a container, and the keys that lead there."""
+    """Yield the path and the value of everything in a nested value that is not a container."""
     if value is None or isinstance(value, str | bytes | bytearray | range):
         return
     if isinstance(value, Mapping):
@@ -89,7 +96,7 @@ def _leaves(value: Any, path: Path, open_containers: set[int]) -> Iterator[tuple
     else:
         yield path, value
         return
-    if id(value) in open_containers:  # it holds itself
+    if id(value) in open_containers:  # it contains itself
         return
     open_containers.add(id(value))
     for key, item in items:
@@ -106,7 +113,7 @@ def _is_finite(value: Any) -> bool:
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         return value.dtype.kind not in "fc" or bool(numpy.isfinite(value).all())
     if isinstance(value, Complex):
-        # A number less itself is zero, however large it is, unless it is NaN or infinite.
+        # A number minus itself is zero, unless it is NaN or infinite.
         return bool(value - value == 0)
     return True
 
@@ -114,18 +121,18 @@ def _is_finite(value: Any) -> bool:
 def _first_non_finite(tensors: Sequence[tuple[Path, Any]]) -> Path | None:
     import torch
 
-    asked = [
+    checked = [
         (path, tensor.detach())
         for path, tensor in tensors
         if (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta
     ]
-    if not asked:
+    if not checked:
         return None
-    # One accelerator gathers all answers, so that only the last line waits, and only for that one.
-    home = next((tensor.device for _, tensor in asked if tensor.device.type != "cpu"), asked[0][1].device)
-    answers = [_all_finite(tensor).to(home, non_blocking=True) for _, tensor in asked]
+    # All answers are gathered on one accelerator, so that only `tolist` waits, once.
+    home = next((tensor.device for _, tensor in checked if tensor.device.type != "cpu"), checked[0][1].device)
+    answers = [_all_finite(tensor).to(home, non_blocking=True) for _, tensor in checked]
     finite = torch.stack(answers).tolist()
-    return next((path for (path, _), fine in zip(asked, finite, strict=True) if not fine), None)
+    return next((path for (path, _), fine in zip(checked, finite, strict=True) if not fine), None)
 
 
 def _all_finite(tensor: Any) -> Any:
@@ -135,6 +142,6 @@ def _all_finite(tensor: Any) -> Any:
         tensor = tensor.coalesce()
     if tensor.layout is not torch.strided or tensor.is_nested:
         tensor = tensor.values()
-    if tensor.element_size() == 1:  # the 8-bit formats know no `isfinite`
+    if tensor.element_size() == 1:  # the 8-bit types have no `isfinite`
         tensor = tensor.float()
     return torch.isfinite(tensor).all()

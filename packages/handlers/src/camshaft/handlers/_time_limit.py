@@ -1,4 +1,4 @@
-"""Stop a training when its time is over."""
+"""Stop a run when its time is up."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class TimeLimit:
-    """Terminate an engine at the first call after a time limit.
+    """Terminates an engine at the first call after a time limit.
 
-    The time counts from the construction of the handler, not from the run's start, because it
-    stands for the time that a machine is granted. A restored training gets a limit of its own.
+    The time counts from when the handler is made, not from the start of the run: it is the time for which you have
+    the machine. A resumed run starts with the whole limit again.
 
     Args:
-        limit_sec: seconds until the engine is terminated; above 0.
-        clock: returns seconds that never go back.
+        limit_sec: the limit in seconds; above 0.
+        clock: returns the time in seconds; it must never go back.
 
     Raises:
         ArgumentTypeError: `limit_sec` is not a number.
@@ -47,8 +47,12 @@ class TimeLimit:
         self._started_at = clock()
 
     def __call__(self, engine: Engine[Any, Any], *_: Any) -> None:
-        """Terminate the engine if the time is over."""
+        """Terminate the engine if the time is up.
+
+        Args:
+            engine: the engine to terminate.
+        """
         elapsed_s = self._clock() - self._started_at
         if elapsed_s > self.limit_sec:
-            engine.logger.info("TimeLimit: %.0f s are over the limit of %s s", elapsed_s, self.limit_sec)
+            engine.logger.info("TimeLimit: %.0f s have passed, the limit is %s s", elapsed_s, self.limit_sec)
             engine.terminate()

@@ -1,4 +1,4 @@
-"""Measure how long something takes between events."""
+"""Measure the time between events."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from camshaft.engine import CallableEventWithFilter, Engine, Events, EventsList, StateDictError
-from camshaft.handlers._number import is_integer, is_number
+from camshaft.handlers._number import is_number
+from camshaft.handlers._saved_state import require_integer, require_keys
 
 When = CallableEventWithFilter | EventsList
 
 
 class Timer:
-    """A stopwatch with a counter: total time, or time per counted step.
+    """A stopwatch that counts steps: `value()` is the total time, or the time per step.
 
-    It runs from its construction on. `reset`, `pause`, `resume` and `step` take and ignore any
-    arguments, so that they can be attached as handlers.
+    It runs as soon as it is made. `reset`, `pause`, `resume` and `step` ignore their arguments, so they can be attached
+    as handlers.
 
     Args:
         average: whether `value()` is the time per step.
-        clock: returns seconds that never go back.
+        clock: returns the time in seconds; it must never go back.
 
     Attributes:
-        step_count: how often `step` was called since the reset.
-        running: whether time is counted now.
+        step_count: how often `step` was called since the last reset.
+        running: whether time is being counted.
 
     Examples:
         >>> ticks = iter(range(100))
@@ -47,7 +48,7 @@ class Timer:
 
     @property
     def total(self) -> float:
-        """Seconds counted since the reset, those of now included while it is running."""
+        """Seconds counted since the last reset, until now if the timer is running."""
         return self._counted_s + (self._clock() - self._resumed_at if self.running else 0.0)
 
     def attach(
@@ -58,18 +59,18 @@ class Timer:
         resume: When | None = None,
         step: When | None = None,
     ) -> Timer:
-        """Let events drive the timer.
+        """Drive the timer by events of an engine.
 
         Args:
-            engine: whose events.
-            start: resets the timer and lets it run. At STARTED a run that continues an earlier one
-                only lets it run on: what was restored stays.
-            pause: stops counting time.
-            resume: goes on counting time.
-            step: counts a step.
+            engine: the engine.
+            start: the event that resets and starts the timer. At STARTED a continued run only resumes the timer, so
+                what was restored is kept.
+            pause: the event that stops counting time.
+            resume: the event that continues counting time; None for none.
+            step: the event that counts a step; None for none.
 
         Returns:
-            the timer itself.
+            The timer itself.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: None)
@@ -93,7 +94,7 @@ class Timer:
         return self
 
     def reset(self, *_: Any) -> Timer:
-        """Start over at zero, running; returns the timer itself."""
+        """Start again at zero, running; return the timer itself."""
         self._counted_s = 0.0
         self._resumed_at = self._clock()
         self.step_count = 0
@@ -107,7 +108,7 @@ class Timer:
             self.running = False
 
     def resume(self, *_: Any) -> None:
-        """Go on counting time."""
+        """Continue counting time."""
         if not self.running:
             self._resumed_at = self._clock()
             self.running = True
@@ -125,21 +126,21 @@ class Timer:
         return {"total": self.total, "step_count": self.step_count, "running": self.running}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state; the time between saving and loading is not counted.
+        """Continue from a saved state; the time between saving and loading is not counted.
+
+        Args:
+            state_dict: what `state_dict` returned.
 
         Raises:
             StateDictError: an entry is missing, unknown or out of its range; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or set(state_dict) != {"total", "step_count", "running"}:
-            raise StateDictError(f"`state_dict` must have 'total', 'step_count' and 'running', got {state_dict!r}")
-        total, step_count, running = (state_dict[key] for key in ("total", "step_count", "running"))
+        total, step_count, running = require_keys(state_dict, "total", "step_count", "running")
         if not is_number(total) or not 0 <= total < math.inf:
             raise StateDictError(f"`total` must be seconds of at least 0, got {total!r}")
-        if not is_integer(step_count) or step_count < 0:
-            raise StateDictError(f"`step_count` must be an integer of at least 0, got {step_count!r}")
+        count = require_integer("step_count", step_count)
         if not isinstance(running, bool):
             raise StateDictError(f"`running` must be True or False, got {running!r}")
-        self._counted_s, self.step_count, self.running = float(total), int(step_count), running
+        self._counted_s, self.step_count, self.running = float(total), count, running
         self._resumed_at = self._clock()
 
     def _start(self, engine: Engine[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What handlers read from an engine to show it or write it down."""
+"""What handlers read from an engine in order to show it or to write it down."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ AnyEngine = Engine[Any, Any]
 MetricNames = Iterable[str] | Literal["all"]
 
 
-class Reading:
-    """Chosen numbers of an engine, by name: of its output, of its metrics, and others.
+class ValueReader:
+    """Reads chosen numbers of an engine by name: from its output, from its metrics, and others.
 
     Args:
-        metric_names: keys of `engine.state.metrics` to read as soon as they are there; "all" reads
-            every single number in it, None nothing.
-        output_transform: makes names and single numbers of the engine's output, or just one number.
-            None reads no output.
-        values: `values(engine)` returns further names and single numbers.
+        metric_names: keys of `engine.state.metrics`, read as soon as they are there. "all" reads every single number
+            in it, None nothing.
+        output_transform: `f(output)` makes a mapping of names to single numbers, or just one number, from the
+            engine's output. None reads no output.
+        values: `values(engine)` returns a mapping of further names to single numbers.
 
     Raises:
         ArgumentTypeError: `metric_names` is a single name.
@@ -29,7 +29,7 @@ class Reading:
         >>> engine = Engine(lambda engine, batch: batch)
         >>> state = engine.run([0.25])
         >>> state.metrics.update(accuracy=0.5, confusion=[[1, 0], [0, 1]])
-        >>> Reading("all", lambda output: {"loss": output})(engine)
+        >>> ValueReader("all", lambda output: {"loss": output}).read(engine)
         {'loss': 0.25, 'accuracy': 0.5}
     """
 
@@ -45,14 +45,30 @@ class Reading:
         self._output_transform = output_transform
         self._values = values
 
-    def outputs(self, engine: AnyEngine) -> dict[str, Any]:
-        """Return the chosen numbers of the output; a tensor stays one, so nothing waits for its device."""
+    def read(self, engine: AnyEngine) -> dict[str, float]:
+        """Return everything that was chosen, as floats; this waits for the device.
+
+        Args:
+            engine: the engine to read from.
+        """
+        return {name: to_number(value) for name, value in self.read_output(engine).items()} | self.read_rest(engine)
+
+    def read_output(self, engine: AnyEngine) -> dict[str, Any]:
+        """Return the chosen numbers of the output. Tensors stay tensors, so nothing waits for their device.
+
+        Args:
+            engine: the engine to read from.
+        """
         if self._output_transform is None or engine.state.output is None:
             return {}
         return named_numbers(self._output_transform(engine.state.output), "output_transform")
 
-    def others(self, engine: AnyEngine) -> dict[str, float]:
-        """Return the chosen metrics that are single numbers, and the further values; this waits for the device."""
+    def read_rest(self, engine: AnyEngine) -> dict[str, float]:
+        """Return the chosen metrics and the further values, as floats; this waits for the device.
+
+        Args:
+            engine: the engine to read from.
+        """
         metrics = engine.state.metrics
         names = metrics if self._metric_names == "all" else self._metric_names
         chosen = {name: metrics[name] for name in names if name in metrics and is_single_number(metrics[name])}
@@ -60,16 +76,16 @@ class Reading:
             chosen |= named_numbers(self._values(engine), "values")
         return {name: to_number(value) for name, value in chosen.items()}
 
-    def __call__(self, engine: AnyEngine) -> dict[str, float]:
-        """Return everything chosen, as numbers; this waits for the device."""
-        return {name: to_number(value) for name, value in self.outputs(engine).items()} | self.others(engine)
-
 
 def named_numbers(values: Any, argument: str) -> dict[str, Any]:
-    """Return what a function of the user made as names and single numbers.
+    """Return what a user's function made as a dict of names to single numbers.
+
+    Args:
+        values: a mapping, or one number, which is then called "output".
+        argument: the argument that the function was given for, for the error.
 
     Raises:
-        ArgumentTypeError: something in it is neither a number nor a tensor with one element.
+        ArgumentTypeError: a value is neither a number nor a tensor with one element.
     """
     named = dict(values) if isinstance(values, Mapping) else {"output": values}
     for name, value in named.items():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from camshaft.engine import ArgumentTypeError, Engine
-from camshaft.handlers._reading import Reading, named_numbers
+from camshaft.handlers._value_reader import ValueReader, named_numbers
 
 
 def after_run(output, **metrics):
@@ -15,38 +15,38 @@ def after_run(output, **metrics):
 
 def test_outputs_metrics_and_other_values_are_read_together():
     engine = after_run(0.5, accuracy=0.75, recall=0.25)
-    reading = Reading(["accuracy"], lambda loss: {"loss": loss}, lambda engine: {"epoch": engine.state.epoch})
+    reader = ValueReader(["accuracy"], lambda loss: {"loss": loss}, lambda engine: {"epoch": engine.state.epoch})
 
-    assert reading(engine) == {"loss": 0.5, "accuracy": 0.75, "epoch": 1.0}
+    assert reader.read(engine) == {"loss": 0.5, "accuracy": 0.75, "epoch": 1.0}
 
 
 def test_nothing_chosen_reads_nothing():
-    assert Reading()(after_run(0.5, accuracy=1.0)) == {}
+    assert ValueReader().read(after_run(0.5, accuracy=1.0)) == {}
 
 
 def test_all_metrics_are_those_that_are_single_numbers():
-    assert Reading("all")(after_run(None, a=1, b=[1], c="x", d=None, e=2.5)) == {"a": 1.0, "e": 2.5}
+    assert ValueReader("all").read(after_run(None, a=1, b=[1], c="x", d=None, e=2.5)) == {"a": 1.0, "e": 2.5}
 
 
 def test_metrics_are_read_as_soon_as_they_are_there():
-    assert Reading(iter(["later", "now"]))(after_run(None, now=1)) == {"now": 1.0}
+    assert ValueReader(iter(["later", "now"])).read(after_run(None, now=1)) == {"now": 1.0}
 
 
 def test_a_lone_name_is_refused_before_it_is_taken_for_its_letters():
     with pytest.raises(ArgumentTypeError, match="`metric_names` must be 'all' or several names, got 'accuracy'"):
-        Reading("accuracy")
+        ValueReader("accuracy")
 
 
 def test_no_output_is_read_before_there_is_one():
-    assert Reading(None, lambda output: 1 / output)(Engine(lambda engine, batch: batch)) == {}
+    assert ValueReader(None, lambda output: 1 / output).read(Engine(lambda engine, batch: batch)) == {}
 
 
 def test_outputs_stay_tensors_until_they_are_shown():
     torch = pytest.importorskip("torch")
-    reading, engine = Reading(None, lambda loss: loss), after_run(torch.tensor([1.5]))
+    reader, engine = ValueReader(None, lambda loss: loss), after_run(torch.tensor([1.5]))
 
-    assert isinstance(reading.outputs(engine)["output"], torch.Tensor)
-    assert reading(engine) == {"output": 1.5}
+    assert isinstance(reader.read_output(engine)["output"], torch.Tensor)
+    assert reader.read(engine) == {"output": 1.5}
 
 
 def test_a_single_number_is_called_output():
