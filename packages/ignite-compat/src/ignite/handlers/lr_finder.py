@@ -31,13 +31,13 @@ class FastaiLRFinder:
         >>> optimizer = torch.optim.SGD([weight], lr=1e-4)
         >>> def step(engine, batch):
         ...     optimizer.zero_grad()
-        ...     loss = weight**2
+        ...     loss = (weight - batch) ** 2
         ...     loss.backward()
         ...     optimizer.step()
         ...     return loss.item()
         >>> finder = FastaiLRFinder()
-        >>> with finder.attach(Engine(step), to_save={"optimizer": optimizer}, end_lr=10.0) as trainer:
-        ...     state = trainer.run(range(40))
+        >>> with finder.attach(Engine(step), to_save={"optimizer": optimizer}, smooth_f=0.3) as trainer:
+        ...     state = trainer.run([0.0, 0.3, -0.2, 0.1] * 15)
         >>> 0.01 < finder.lr_suggestion() < 1
         True
 

@@ -44,8 +44,8 @@ class ProgressBar(BaseLogger):
         >>> bar = ProgressBar(persist=True, bar_format="{desc}{n}/{total}{postfix}", file=shown)
         >>> bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
         >>> state = trainer.run([1, 2, 4])
-        >>> shown.getvalue().split("\\r")[-1].strip()
-        'Iteration: 3/3, loss=0.25'
+        >>> "Iteration: 3/3, loss=0.25" in shown.getvalue()
+        True
     """
 
     def __init__(self, persist: bool = False, bar_format: str | None = DEFAULT_FORMAT, **tqdm_kwargs: Any) -> None:
