@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from warm_python import WarmPython
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -18,9 +18,10 @@ LAST_LINES = {
 }
 
 
-def lines_of(name: str) -> list[str]:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+def lines_of(python: WarmPython, name: str) -> list[str]:
+    ran = python.run("-W", "error", EXAMPLES / name)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
 
 
 def numbers_in(line: str) -> list[float]:
@@ -28,24 +29,24 @@ def numbers_in(line: str) -> list[float]:
 
 
 @pytest.mark.parametrize("name", LAST_LINES)
-def test_example_ends_with_its_result(name: str) -> None:
-    assert lines_of(name)[-1] == LAST_LINES[name]
+def test_example_ends_with_its_result(name: str, warm_python: WarmPython) -> None:
+    assert lines_of(warm_python, name)[-1] == LAST_LINES[name]
 
 
-def test_resumed_example_does_each_iteration_once() -> None:
-    numbers = [line.split()[0] for line in lines_of("resume.py") if line[0].isdigit()]
+def test_resumed_example_does_each_iteration_once(warm_python: WarmPython) -> None:
+    numbers = [line.split()[0] for line in lines_of(warm_python, "resume.py") if line[0].isdigit()]
     assert numbers == [str(number) for number in range(1, 9)]
 
 
-def test_generator_draws_from_every_part_of_the_mixture() -> None:
-    percent_near, covered, centres = numbers_in(lines_of("gan.py")[-1])
+def test_generator_draws_from_every_part_of_the_mixture(warm_python: WarmPython) -> None:
+    percent_near, covered, centres = numbers_in(lines_of(warm_python, "gan.py")[-1])
 
     assert percent_near >= 75
     assert covered == centres == 6
 
 
-def test_character_model_beats_counting_and_gets_better() -> None:
-    *epochs, counting = lines_of("char_lm.py")
+def test_character_model_beats_counting_and_gets_better(warm_python: WarmPython) -> None:
+    *epochs, counting = lines_of(warm_python, "char_lm.py")
     bits = [numbers_in(line)[1] for line in epochs]
 
     assert numbers_in(counting)[0] == pytest.approx(4.67, abs=0.3)  # the text is that of the interpreter's version

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from camshaft.handlers import (
     with_warmup,
 )
 from camshaft.supervised import create_supervised_trainer
+from warm_python import WarmPython
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -38,11 +37,12 @@ BATCHES = 5
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def watched(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Run the example; return what it prints and the folder that it writes."""
     folder = tmp_path_factory.mktemp("watched")
-    command = [sys.executable, "-W", "error", str(WATCH), "--folder", str(folder), "--epochs", "4"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout, folder
+    ran = warm_python.run("-W", "error", WATCH, "--folder", folder, "--epochs", 4)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout, folder
 
 
 def test_example_learns_and_says_where_the_time_went(watched: tuple[str, Path]) -> None:
