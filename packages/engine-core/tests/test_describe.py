@@ -34,7 +34,7 @@ def test_printing_an_engine_shows_its_handlers_by_event_in_order_and_where_it_st
         "Engine(step): epoch 1, iteration 2 of 2 epochs",
         "    Events.ITERATION_COMPLETED(Periodic(start=0, step=100, stop=None)): log_loss",
         "    Events.ITERATION_COMPLETED: Saver(3)",
-        "    Events.ITERATION_COMPLETED(Once(values=(2,))): Controllable.terminate",
+        "    Events.ITERATION_COMPLETED(Once(values=(2,))): Engine.terminate",
         "    halfway: log_loss",
     ]
 

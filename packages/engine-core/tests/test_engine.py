@@ -16,6 +16,7 @@ from camshaft.engine import (
     Engine,
     EngineWarning,
     Events,
+    Position,
     RunningError,
     RunPlan,
     State,
@@ -361,7 +362,7 @@ def test_an_exception_of_the_step_is_told_once_and_propagates(error: type[BaseEx
     assert told == [caught.value]
     assert engine.state.iteration == 1
     assert not engine.is_running
-    assert engine.is_exact
+    assert not engine.is_exact
 
 
 def test_the_next_run_after_a_failure_goes_on_at_the_failed_iteration() -> None:
@@ -457,7 +458,7 @@ def test_terminate_in_a_handler_of_failures_makes_a_clean_end() -> None:
     assert log.names[-3:] == ["EXCEPTION_RAISED", "TERMINATE", "COMPLETED"]
     assert state.iteration == 1
     assert exact == [False, False]
-    assert engine.is_exact
+    assert not engine.is_exact
 
 
 def test_terminate_before_the_exception_does_not_handle_it() -> None:
@@ -553,27 +554,42 @@ def test_prepare_may_refuse_before_anything_changes_or_change_the_plan() -> None
     assert engine.run([1]).seed == 7
 
 
-def test_open_data_and_resume_are_told_the_position() -> None:
+def test_sources_and_hooks_are_told_the_position() -> None:
     opened: list[tuple[int, int, bool]] = []
     resumed: list[str | None] = []
+    closed: list[str] = []
+
+    class Source:
+        def __init__(self, data: Any) -> None:
+            self.data = data
+
+        def open(self, position: Position) -> Iterator[Any]:
+            opened.append((position.data_pass, position.batch, position.pass_open))
+            return iter(self.data[position.batch :])
+
+        def state(self, position: Position) -> Any:
+            return {"asked": position.next_event}
+
+        def close(self) -> None:
+            closed.append(self.data)
 
     class Opening(Engine[Any, Any]):
-        def open_data(self, data: Any, position: Any) -> Iterator[Any]:
-            opened.append((position.data_pass, position.batch, position.pass_open))
-            return super().open_data(data, position)
+        def make_source(self, data: Any) -> Source:
+            return Source(data)
 
-        def resume(self, data: Any, position: Any) -> Iterator[Any] | None:
+        def resumed(self, position: Position) -> None:
             resumed.append(position.next_event)
-            return super().resume(data, position)
 
     engine = Opening(lambda engine, batch: None)
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
-    engine.run([1, 2], max_epochs=2)
+    engine.run("ab", max_epochs=2)
     assert opened == [(0, 0, False), (1, 0, False)]
+    assert engine.state_dict()["position"]["data_state"] == {"asked": "GET_BATCH_STARTED"}
     engine.run()
 
     assert opened[2:] == [(1, 1, True)]
     assert resumed == ["GET_BATCH_STARTED"]
+    assert closed == ["ab", "ab"]
 
 
 def test_the_run_is_logged_at_its_start_its_epochs_and_its_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -152,7 +152,7 @@ def test_removing_takes_a_handler_off_everywhere_on_the_event() -> None:
     engine.run([1])
     assert calls == []
 
-    with pytest.raises(ArgumentError, match=r"`handler` must sit on Events.STARTED"):
+    with pytest.raises(ArgumentError, match=r"`handler` must be attached to Events.STARTED"):
         engine.remove_event_handler(handler, Events.STARTED)
 
 

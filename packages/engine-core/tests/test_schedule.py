@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from camshaft.engine import ArgumentError
 from camshaft.engine._schedule import Once, Periodic, make_schedule
-from camshaft.engine._value import as_integer, is_integer
 
 small = st.integers(0, 12)
 
@@ -92,22 +90,3 @@ def test_equal_schedules_are_equal_and_hash_equally() -> None:
 def test_a_filter_argument_out_of_its_range_is_refused_by_name(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ArgumentError, match=f"`{name}`"):
         make_schedule(**arguments)
-
-
-def test_integers_of_any_kind_count_and_bools_do_not() -> None:
-    assert is_integer(3)
-    assert not is_integer(True)
-    assert not is_integer(3.0)
-    assert not is_integer(float("nan"))
-    assert not is_integer("3")
-    assert not is_integer(None)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="numpy is not there")
-def test_numpy_integers_count_and_numpy_bools_do_not() -> None:
-    numpy = importlib.import_module("numpy")
-
-    assert as_integer("every", numpy.int64(3), least=1) == 3
-    assert type(as_integer("every", numpy.int32(3), least=1)) is int
-    assert not is_integer(numpy.bool_(True))
-    assert not is_integer(numpy.float64(3))

@@ -46,7 +46,7 @@ def test_the_counter_of_an_event_is_its_epoch_or_iteration(event: Events, value:
     assert State(epoch=3, iteration=7).get_event_attrib_value(event) == value
 
 
-@pytest.mark.parametrize("event", [Events.STARTED, Events.COMPLETED, Events.EXCEPTION_RAISED, "unknown"], ids=str)
+@pytest.mark.parametrize("event", [Events.TERMINATE, Events.EXCEPTION_RAISED, "unknown"], ids=str)
 def test_an_event_without_a_counter_is_a_runtime_error(event: Events) -> None:
     with pytest.raises(CounterError, match="counter") as caught:
         State().get_event_attrib_value(event)

@@ -1,6 +1,7 @@
 """Loops: an engine runs a function over batches and fires events around it."""
 
 from camshaft.engine.__about__ import __version__
+from camshaft.engine._data import DataSource
 from camshaft.engine._engine import Engine
 from camshaft.engine._errors import (
     ArgumentError,
@@ -15,14 +16,16 @@ from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, 
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Position
+from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
-from camshaft.engine._value import Stateful, accepts, as_integer, has_state, is_integer, is_sequence, length_of
+from camshaft.engine._value import Stateful, as_integer, has_state, is_integer, is_sequence, length_of
 
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "CallableEventWithFilter",
     "CounterError",
+    "DataSource",
     "Engine",
     "EngineError",
     "EngineWarning",

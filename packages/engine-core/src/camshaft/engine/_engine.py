@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Generic, Self
 
-from camshaft.engine._calling import require_step
-from camshaft.engine._control import running
-from camshaft.engine._controllable import Controllable
+from camshaft.engine._data import DataSource, make_source, require_data
 from camshaft.engine._describe import describe
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, RunningError
 from camshaft.engine._event_source import EventSource
-from camshaft.engine._firing import Suspended
-from camshaft.engine._loop import Loop
-from camshaft.engine._plan import Request, RunPlan, Standing, make_plan
-from camshaft.engine._position import Cursor, Position, implied_position
-from camshaft.engine._saved import Saved, read, write
-from camshaft.engine._source import data_length, is_stateful, open_data
+from camshaft.engine._events import Events
+from camshaft.engine._last_run import LastRun
+from camshaft.engine._nesting import outermost_run
+from camshaft.engine._plan import RunArguments, RunPlan, make_plan
+from camshaft.engine._position import Position
+from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
+from camshaft.engine._run import Run
+from camshaft.engine._runs import Runs
+from camshaft.engine._saved import FOREIGN_KEYS, read, write
+from camshaft.engine._signature import require_step
 from camshaft.engine._state import RUN_FIELDS, Batch, Output, State
 from camshaft.engine._value import Stateful
 
 if TYPE_CHECKING:
     from logging import Logger
 
-# Keys of a saved deterministic engine, which a plain one can do nothing with.
-FOREIGN_KEYS = ("rng_states", "deterministic")
 
-
-class Engine(EventSource, Controllable, Generic[Batch, Output]):
+class Engine(EventSource, Generic[Batch, Output]):
     """Calls `process_function(engine, batch)` for each batch and fires events around it.
 
     Attributes:
@@ -57,15 +57,13 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
 
     def __init__(self, process_function: Callable[[Engine[Batch, Output], Batch], Output]) -> None:
         require_step(process_function)
-        Controllable.__init__(self)
-        EventSource.__init__(self, on_change=self._control.notice)
+        self._requests = Requests()
+        super().__init__(on_change=self._requests.notice)
         self.process_function = process_function
         self._logger: Logger | None = None
         self.state_dict_user_keys: list[str] = []
         self.stateful: dict[str, Stateful] = {}
-        self._cursor: Cursor | None = None
-        self._standing = Standing()
-        self._suspended: Suspended | None = None
+        self._runs = Runs()
         self.state = State()
 
     if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             """Take over a new state; in a run, what the run has set on the old one goes along."""
             if not isinstance(state, State):
                 raise ArgumentTypeError(f"`state` must be a State, got {state!r}")
-            if self._control.is_running:
+            if self.is_running:
                 for field in RUN_FIELDS:
                     setattr(state, field, getattr(self._state, field))
             state.event_counters = self._registry.counters
@@ -84,7 +82,7 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
                 if not hasattr(state, attribute):
                     setattr(state, attribute, 0)
             self._state = state
-            self._control.notice()
+            self._requests.notice()
 
         state = property(lambda self: self._state, _replace_state, doc="What a run shares with its handlers.")
 
@@ -167,87 +165,24 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             >>> engine.run(range(10), max_iters=4).iteration
             4
         """
-        if self._control.is_running:
+        if self.is_running:
             raise RunningError("run() must not be called inside a run of the same engine; use another engine")
-        pending = self._control.next_data if data is None else None
-        request = Request.checked(pending if data is None else data, max_epochs, epoch_length, seed, max_iters)
-        plan = self.prepare(make_plan(request, self.state, self._current_standing()))
+        last, given = self._runs.last(), self._requests.new_data
+        if data is None and given is not None:
+            data = given.data
+        arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
+        plan = self.prepare(make_plan(arguments, self.state, last))
         if plan.resumed and plan.position.over:
             warnings.warn(
                 "the run is finished, nothing is left to do; raise its limit to go on", EngineWarning, stacklevel=2
             )
-            self._standing = self._standing._replace(is_loaded=False)
+            self._runs.replace_last(last._replace(is_loaded=False))
             return self.state
-        self._run_loop(self._enter(plan))
+        if self._requests.terminate is not None:
+            warnings.warn("terminate() was called before this run: it ends after STARTED", EngineWarning, stacklevel=2)
+        self._runs.carry_out(Run(self, plan, last, self._registry, self._requests))
+        self.logger.info("run ends: epoch %d, iteration %d", self.state.epoch, self.state.iteration)
         return self.state
-
-    def _enter(self, plan: RunPlan) -> Loop:
-        """Change the engine from standing to running: nothing can be refused any more."""
-        state, suspended = self.state, self._suspended
-        if suspended is not None and plan.resumed and plan.data is not state.dataloader:
-            suspended = suspended._replace(iterator=None, batch=None, has_batch=False, new_data=False)
-        self._standing = Standing(known_length=self._standing.known_length if plan.data is state.dataloader else None)
-        if not plan.resumed:
-            suspended = None
-            self._reset_state()
-        state.dataloader, state.epoch_length, state.seed = plan.data, plan.epoch_length, plan.seed
-        state.max_epochs, state.max_iters, state.resumed = plan.max_epochs, plan.max_iters, plan.resumed
-        state.epoch, state.iteration = plan.position.epoch, plan.position.iteration
-        self._control.clear()
-        self._honour_early_terminate()
-        self._registry.rewind()
-        self._control.next_data = self._suspended = None
-        self._cursor = Cursor(plan.position)
-        return Loop(self, plan, self._cursor, self._registry, self._control, suspended)
-
-    def _reset_state(self) -> None:
-        state = self.state
-        for attribute in {*self._registry.counters.values()}:
-            setattr(state, attribute, 0)
-        state.batch = state.output = None
-        state.times.update(EPOCH_COMPLETED=None, COMPLETED=None)
-
-    def _run_loop(self, loop: Loop) -> None:
-        failed = True
-        self._control.is_running = True
-        running.controls.append(self._control)
-        try:
-            self.logger.info("run %s: %s", "continues" if loop.plan.resumed else "starts", _limit_text(loop.plan))
-            try:
-                loop.run()
-                failed = False
-            except BaseException as error:
-                if not loop.fail(error):
-                    raise
-        finally:
-            self._leave(loop, failed)
-
-    def _leave(self, loop: Loop, failed: bool) -> None:
-        """Change the engine from running to standing, however the run ended."""
-        control, state = self._control, self.state
-        try:
-            loop.leave()
-        finally:
-            running.controls.remove(control)
-            control.is_running = False
-            self._suspended = loop.suspended
-            stopped_early = failed or control.terminate
-            self._standing = self._standing._replace(
-                is_suspended=loop.suspended is not None, is_spent=stopped_early and state.max_epochs == 1
-            )
-        self.logger.info("run ends: epoch %d, iteration %d", state.epoch, state.iteration)
-
-    def _honour_early_terminate(self) -> None:
-        control = self._control
-        if control.early_terminate is not None:
-            warnings.warn("terminate() was called before this run: it ends after STARTED", EngineWarning, stacklevel=4)
-            control.terminate, control.skip_completed = True, control.early_terminate
-            control.early_terminate = None
-            control.notice()
-
-    def _current_standing(self) -> Standing:
-        cursor = self._cursor
-        return self._standing if cursor is None else self._standing._replace(position=cursor.snapshot(cursor.done))
 
     # ------------------------------------------------------------------ hooks for derived engines
 
@@ -262,59 +197,170 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
         """
         return plan
 
-    def open_data(self, data: Any, position: Position) -> Iterator[Any]:
-        """Return an iterator over the batches of `data` still to come; for derived classes.
+    def make_source(self, data: Any) -> DataSource:
+        """Return what opens `data` for a run; for derived classes that know other kinds of data, or open it otherwise.
 
-        Called whenever the run needs an iterator: at the start of each pass (`position.pass_open`
-        is False) after the handlers of EPOCH_STARTED, and to open a pass again behind
-        `position.batch` batches. Sequences are opened by index, data with
-        `state_dict`/`load_state_dict` through those, an iterator goes on where it is.
+        Called when a run begins, and when a handler has put other data into its place. Sequences are opened
+        by index, data with `state_dict` and `load_state_dict` through those, and an iterator goes on where it is.
 
-        Warns:
-            EngineWarning: other data cannot be opened inside a pass and starts at its beginning.
+        Args:
+            data: what was given to `run` or `set_data`; None for runs without data.
         """
-        return open_data(data, position)
+        return make_source(data)
 
-    def resume(self, data: Any, position: Position) -> Iterator[Any] | None:
-        """Re-create what a continued run needs, between STARTED and its next event; for derived classes.
+    def resumed(self, position: Position) -> None:
+        """Put back what belongs to a continued run; for derived classes.
 
-        Returns:
-            The opened data when `position` is inside a pass; None leaves opening it for later.
+        Called after STARTED, when the data is open again, and before the next event.
+
+        Args:
+            position: where the run goes on.
         """
-        return self.open_data(data, position) if position.pass_open else None
 
-    def data_state(self, data: Any) -> Any:
-        """Return what `data` saves of its own position, None when it saves nothing; for derived classes."""
-        return data.state_dict() if is_stateful(data) else None
+    # ------------------------------------------------------------------ requests
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run of this engine is going on."""
+        return self._runs.going() is not None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a state saved now continues exactly.
+
+        False while an exception is handled and after it, until the next run; and where a run has ended while
+        safe points were held back.
+        """
+        run = self._runs.going()
+        return run.emitter.is_exact if run is not None else self._runs.last().is_exact and not self._requests.is_held()
+
+    def set_data(self, data: Any) -> None:
+        """Let the next batch come from other data; `epoch_length` stays.
+
+        Before a run it counts only if `run()` is given no data.
+
+        Args:
+            data: as for `run`.
+
+        Raises:
+            ArgumentTypeError: `data` is not iterable.
+            ArgumentError: `data` has no batch.
+        """
+        require_data(data)
+        if self._runs.going() is None:
+            self._runs.last()  # drops what was asked of it
+        else:
+            self.state.dataloader = data
+        self._requests.new_data = NewData(data)
+        self._requests.notice()
+
+    def terminate(self, skip_completed: bool = False) -> None:
+        """End the run after the current event: TERMINATE and COMPLETED follow.
+
+        From inside the step ITERATION_COMPLETED comes first. The epoch keeps its remaining
+        iterations: the next `run` goes on with them. Before a run, the next run ends after STARTED.
+
+        Args:
+            skip_completed: leave COMPLETED out.
+        """
+        if self._runs.going() is None:
+            self._runs.last()  # drops what was asked of it
+        self._requests.terminate = Terminate(skip_completed)
+        self._requests.notice()
+
+    def terminate_epoch(self, skip_epoch_completed: bool = False) -> None:
+        """End the epoch after the current event; the next epoch begins a new pass over the data.
+
+        TERMINATE_SINGLE_EPOCH and EPOCH_COMPLETED follow. An iteration whose ITERATION_STARTED was fired
+        counts, though its step is left out. At EPOCH_COMPLETED it has no effect.
+
+        Args:
+            skip_epoch_completed: leave EPOCH_COMPLETED out.
+
+        Raises:
+            RunningError: no run is going on, or the epoch has not begun (at STARTED, EPOCH_STARTED).
+        """
+        firing = self._require_run("terminate_epoch").emitter.firing
+        if firing in (Events.STARTED, Events.EPOCH_STARTED):
+            raise RunningError(f"terminate_epoch() must be called inside an epoch, got it at {firing}")
+        self._requests.terminate_epoch = TerminateEpoch(skip_epoch_completed)
+        self._requests.notice()
+
+    def interrupt(self) -> None:
+        """Suspend the run after the current event: INTERRUPT is the last one.
+
+        `run()` returns the state, and the next `run()` goes on with the same iterator. Setting
+        `state.max_epochs = None`, or loading a state, drops the suspended run.
+
+        Raises:
+            RunningError: no run is going on.
+        """
+        self._require_run("interrupt")
+        self._requests.interrupt = True
+        self._requests.notice()
+
+    def _require_run(self, method: str) -> Run:
+        run = self._runs.going()
+        if run is None:
+            raise RunningError(f"{method}() must be called inside a run; no run is going on")
+        return run
+
+    @property
+    def should_terminate(self) -> bool:
+        """Whether the run is asked to end; true after a terminated run until the next one begins."""
+        return self._requests.terminate is not None or (not self.is_running and self._runs.last().was_terminated)
+
+    @property
+    def should_terminate_single_epoch(self) -> bool:
+        """Whether the epoch is asked to end."""
+        return self._requests.terminate_epoch is not None
+
+    @property
+    def should_interrupt(self) -> bool:
+        """Whether the run is asked to suspend itself, or was suspended."""
+        return self._requests.interrupt or (not self.is_running and self._runs.last().suspended is not None)
+
+    def at_safe_point(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once all handlers of the current event of the outermost engine have run.
+
+        That is before a stop takes effect and before the next batch is fetched, so what it saves
+        does not depend on the order of handlers. What is asked for between a fetch and the end of
+        its step waits for ITERATION_COMPLETED. When no engine runs in this thread it is called at once.
+
+        Args:
+            callback: called without arguments, once.
+
+        Examples:
+            >>> from camshaft.engine import Events
+            >>> engine = Engine(lambda engine, batch: batch)
+            >>> @engine.on(Events.EPOCH_COMPLETED)
+            ... def save():
+            ...     engine.at_safe_point(lambda: print("saved"))
+            >>> handle = engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: print("scheduled"))
+            >>> state = engine.run([1])
+            scheduled
+            saved
+        """
+        outermost = outermost_run()
+        if outermost is None:
+            callback()
+        else:
+            outermost.requests.at_safe_point(callback)
+
+    def hold_safe_points(self, predicate: Callable[[], bool]) -> None:
+        """Let safe points of this engine wait while `predicate()` is true.
+
+        Args:
+            predicate: asked only while something waits: whether a window of accumulated gradients is open, say.
+        """
+        self._requests.holds.append(predicate)
 
     # ------------------------------------------------------------------ where the run stands
 
     @property
     def position(self) -> Position:
         """Where the run stands: after a loaded plain dict, as far as it is known before `run`."""
-        cursor, position = self._cursor, self._standing.position
-        if cursor is not None:
-            return cursor.snapshot(self.state.iteration)
-        if position is None:
-            return Position()
-        if self._standing.is_implied:
-            length = data_length(self.state.dataloader)
-            return implied_position(position.iteration, self.state.epoch_length, length, over=position.over)
-        return position
-
-    def _saved_position(self) -> Position:
-        """Return `position` together with what the data saves, which may be costly to ask.
-
-        What was saved before counts until the run has opened the data.
-        """
-        position = self.position
-        if self._cursor is None or not position.pass_open or position.data_state is not None:
-            return position
-        return position._replace(data_state=self.data_state(self.state.dataloader))
-
-    def note_length(self, length: int) -> None:
-        """Remember how many iterations an epoch of `state.dataloader` turned out to have."""
-        self._standing = self._standing._replace(known_length=length)
+        return self._runs.position(self.state)
 
     # ------------------------------------------------------------------ saving
 
@@ -330,19 +376,8 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             >>> dict(engine.state_dict())
             {'epoch_length': 3, 'max_epochs': 2, 'iteration': 6}
         """
-        state, position = self.state, self._saved_position()
-        # A handler may have lowered a limit below what is done already.
-        max_epochs = None if state.max_epochs is None else max(state.max_epochs, position.epoch)
-        max_iters = None if state.max_iters is None else max(state.max_iters, position.iteration)
-        over = position.is_finished(max_epochs, max_iters)
-        implied = implied_position(position.iteration, state.epoch_length, data_length(state.dataloader), over=over)
-        user = {key: getattr(state, key) for key in self.state_dict_user_keys}
-        stateful = {name: each.state_dict() for name, each in self.stateful.items()}
-        return write(
-            Saved(
-                position, position == implied, state.epoch_length, max_epochs, max_iters, state.seed, user, stateful,
-            )
-        )  # fmt: skip
+        position = self._runs.saved_position(self.state)
+        return write(self.state, position, self.state_dict_user_keys, self.stateful)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; the next `run` continues there.
@@ -364,30 +399,24 @@ class Engine(EventSource, Controllable, Generic[Batch, Output]):
             >>> state = engine.run(["a", "b", "c"])
             c
         """
-        if self._control.is_running:
+        if self.is_running:
             raise RunningError("load_state_dict() must not be called inside a run of the same engine")
-        saved = read(state_dict, self.state_dict_user_keys, FOREIGN_KEYS, self.stateful)
+        saved = read(state_dict, self.state_dict_user_keys, self.stateful)
         if any(key in state_dict for key in FOREIGN_KEYS):
-            warnings.warn(
-                f"{type(self).__name__} does not restore random states: {', '.join(FOREIGN_KEYS)} are ignored",
-                EngineWarning,
-                stacklevel=2,
-            )
-        for name, part in (saved.stateful or {}).items():
+            text = f"{type(self).__name__} does not restore random states: {', '.join(FOREIGN_KEYS)} are ignored"
+            warnings.warn(text, EngineWarning, stacklevel=2)
+        for name, part in saved.stateful.items():
             self.stateful[name].load_state_dict(part)
-        state = self.state
-        state.iteration, state.epoch = saved.position.iteration, saved.position.epoch
-        state.epoch_length, state.seed = saved.epoch_length, saved.seed
-        state.max_epochs, state.max_iters = saved.max_epochs, saved.max_iters
-        for key, value in saved.user.items():
-            setattr(state, key, value)
-        self._standing = Standing(saved.position, is_implied=saved.is_implied, is_loaded=True)
-        self._cursor = self._suspended = None
+        saved.put_into(self.state)
+        self._runs.replace_last(LastRun(saved.position, is_implied=saved.is_implied, is_loaded=True))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that stands where this engine stands, and is not running."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
+        twin.state.iteration, twin.state.batch = twin.position.iteration, None
+        return twin
 
     def __repr__(self) -> str:
         return describe(self, self._registry)
-
-
-def _limit_text(plan: RunPlan) -> str:
-    limit = f"{plan.max_epochs} epochs" if plan.max_iters is None else f"{plan.max_iters} iterations"
-    return f"{limit}, epoch length {plan.epoch_length or 'unknown'}"

@@ -1,14 +1,15 @@
-"""The half of an engine that has handlers: attach, remove, look up, fire."""
+"""Something that fires events to handlers: attach, remove, look up, fire."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from camshaft.engine._dispatch import Wrap
 from camshaft.engine._errors import ArgumentError
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
-from camshaft.engine._registry import Registry, Wrap
+from camshaft.engine._registry import Registry, require_event
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -60,10 +61,10 @@ class EventSource:
         """Attach a handler; it runs after those that are there already.
 
         The handler is called with the engine first, if the parameter that it would fill has no
-        default, else without it. Handlers of EXCEPTION_RAISED get the exception behind it, those
-        of TERMINATE_SINGLE_EPOCH the number of iterations done, if they take it. A handler that an
-        earlier one of the same firing removes does not run in it; one that is added during a
-        firing runs from the next one on. Attached twice, it runs twice.
+        default, else without it. Handlers of EXCEPTION_RAISED also get the exception, and those of
+        TERMINATE_SINGLE_EPOCH the number of iterations in the epoch, if they have a second parameter for it.
+        A handler that an earlier one of the same firing removes does not run in it; one that is added
+        during a firing runs from the next one on. Attached twice, it runs twice.
 
         Args:
             event: an event, a filtered one, or several joined with `|`.
@@ -88,22 +89,22 @@ class EventSource:
         return RemovableEventHandle(event, handler, cast("Engine[Any, Any]", self), self._registry, args, kwargs)
 
     def remove_event_handler(self, handler: Callable[..., Any], event: AnyEvent | EventsList) -> None:
-        """Take a handler off an event, everywhere it sits there; a filter is ignored in the look-up.
+        """Take a handler off an event, wherever it is attached; a filter is ignored in the look-up.
 
         Raises:
-            ArgumentError: the event is unknown, or the handler does not sit on it.
+            ArgumentError: the event is unknown, or the handler is not attached to it.
         """
         events = tuple(event) if isinstance(event, EventsList) else (event,)
         found = {each: self._registry.find(handler, each) for each in events}
         for each in events:
             if not found[each]:
-                raise ArgumentError(f"`handler` must sit on {each}, got {handler!r}, which does not")
-        for attachments in found.values():
-            for attachment in attachments:
-                self._registry.remove(attachment)
+                raise ArgumentError(f"`handler` must be attached to {each}, got {handler!r}, which is not")
+        for listeners in found.values():
+            for listener in listeners:
+                self._registry.remove(listener)
 
     def has_event_handler(self, handler: Callable[..., Any], event: AnyEvent | EventsList | None = None) -> bool:
-        """Tell whether a handler sits on an event, or (None) on any; a filter is ignored in the look-up.
+        """Return whether a handler is attached to an event, or (None) to any; a filter is ignored in the look-up.
 
         Raises:
             ArgumentError: the event is unknown.
@@ -142,7 +143,7 @@ class EventSource:
             )
         counters = event_to_attr or {}
         for event in events:
-            key = self._registry.require_event(event)
+            key = require_event(event)
             if isinstance(key, Events) and event in counters:
                 raise ArgumentError(f"`event_to_attr` must leave the built-in events alone, got {key} in it")
         for event in events:
@@ -151,7 +152,7 @@ class EventSource:
                 setattr(self.state, counters[event], 0)
 
     def has_registered_events(self, event: object) -> bool:
-        """Tell whether an event is known to this engine."""
+        """Return whether an event is known to this engine."""
         return event in self._registry
 
     def fire_event(self, event: AnyEvent) -> None:
@@ -170,12 +171,12 @@ class EventSource:
             >>> state = engine.run(["a"])
             halfway through a
         """
-        agenda = self._registry.agenda(event)
-        self.last_event_name = agenda.event
-        call = agenda.ready
-        if agenda.is_scheduled:  # the counter is wherever the user has put it
-            agenda.rewind()
-            call = agenda.at(self.state.get_event_attrib_value(event))
+        table = self._registry.table(event)
+        self.last_event_name = table.event
+        call = table.always
+        if table.is_scheduled:  # the counter is wherever the user has put it
+            table.rewind()
+            call = table.at(self.state.get_event_attrib_value(event))
         if call is not None:
             call(self)
 

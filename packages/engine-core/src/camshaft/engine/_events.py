@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, EnumType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError
 from camshaft.engine._schedule import make_schedule
-from camshaft.engine._value import accepts
+from camshaft.engine._signature import accepts
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -186,6 +186,24 @@ class Events(EventEnum):
     INTERRUPT = "interrupt"
     EPOCH_COMPLETED = "epoch_completed"
     COMPLETED = "completed"
+
+
+# Which attribute of the state counts an event: what its filters are asked about. The other events have no counter.
+COUNTERS: Mapping[EventEnum | str, str] = {
+    Events.STARTED: "epoch",
+    Events.EPOCH_STARTED: "epoch",
+    Events.GET_BATCH_STARTED: "iteration",
+    Events.GET_BATCH_COMPLETED: "iteration",
+    Events.ITERATION_STARTED: "iteration",
+    Events.ITERATION_COMPLETED: "iteration",
+    Events.EPOCH_COMPLETED: "epoch",
+    Events.COMPLETED: "epoch",
+}
+# What an event brings along for its handlers, besides the engine.
+EVENT_ARGS: Mapping[EventEnum | str, str] = {
+    Events.EXCEPTION_RAISED: "exception",
+    Events.TERMINATE_SINGLE_EPOCH: "iter_counter",
+}
 
 
 class EventsList:

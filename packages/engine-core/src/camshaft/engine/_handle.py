@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from camshaft.engine._calling import Call
+from camshaft.engine._dispatch import Listener
 from camshaft.engine._events import CallableEventWithFilter, EventsList
-from camshaft.engine._registry import Attachment, Registry
+from camshaft.engine._registry import Registry
+from camshaft.engine._signature import Call
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -51,21 +52,21 @@ class RemovableEventHandle:
         self.engine: Callable[[], Engine[Any, Any] | None] = weakref.ref(engine)
         self._registry = weakref.ref(registry)
         self._args, self._kwargs = args, kwargs
-        self._attachments = _weakly(registry.attach(event_name, handler, args, kwargs))
+        self._listeners = _weakly(registry.attach(event_name, handler, args, kwargs))
 
     def remove(self) -> None:
         """Take the handler off all the events of this handle; a second call does nothing."""
         registry = self._registry()
-        for reference in self._attachments:
-            attachment = reference()
-            if registry is not None and attachment is not None:
-                registry.remove(attachment)
-        self._attachments = []
+        for reference in self._listeners:
+            listener = reference()
+            if registry is not None and listener is not None:
+                registry.remove(listener)
+        self._listeners = []
 
     def __enter__(self) -> Self:
         registry, handler = self._registry(), self.handler()
-        if not self._attachments and registry is not None and handler is not None:
-            self._attachments = _weakly(registry.attach(self.event_name, handler, self._args, self._kwargs))
+        if not self._listeners and registry is not None and handler is not None:
+            self._listeners = _weakly(registry.attach(self.event_name, handler, self._args, self._kwargs))
         return self
 
     def __exit__(
@@ -74,8 +75,8 @@ class RemovableEventHandle:
         self.remove()
 
 
-def _weakly(attachments: Sequence[Attachment]) -> list[weakref.ref[Attachment]]:
-    return [weakref.ref(each) for each in attachments]
+def _weakly(listeners: Sequence[Listener]) -> list[weakref.ref[Listener]]:
+    return [weakref.ref(each) for each in listeners]
 
 
 def _weak_reference(handler: Call) -> Callable[[], Call | None]:

@@ -24,7 +24,7 @@ class Position(NamedTuple):
         over: whether nothing is left: the last COMPLETED has been fired.
         awaits_data: whether DATALOADER_STOP_ITERATION has been fired in this epoch and no batch has come since.
         skips_epoch_completed: whether a TERMINATE_SINGLE_EPOCH to come leaves EPOCH_COMPLETED out.
-        data_state: what the data itself saved (`data.state_dict()`), None for data without one.
+        data_state: what the data's source has saved (`DataSource.state`), None when it saves nothing.
     """
 
     epoch: int = 0
@@ -40,6 +40,11 @@ class Position(NamedTuple):
     data_state: Any = None
 
     @property
+    def holds_batch(self) -> bool:
+        """Whether a batch was fetched whose iteration is not done yet: `batch` does not count it."""
+        return self.stage in (Events.ITERATION_STARTED.name, Events.ITERATION_COMPLETED.name)
+
+    @property
     def next_event(self) -> str | None:
         """Name of the next event to fire, None when nothing is left.
 
@@ -49,14 +54,33 @@ class Position(NamedTuple):
         return None if self.over else self.stage
 
     def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
-        """Tell whether the limits leave nothing but COMPLETED to do."""
+        """Return whether the limits leave nothing but COMPLETED to do."""
         if max_iters is not None and self.iteration >= max_iters:
             return self.stage not in (Events.EPOCH_COMPLETED.name, Events.TERMINATE_SINGLE_EPOCH.name)
         return max_epochs is not None and self.epoch >= max_epochs and self.stage == Events.EPOCH_STARTED.name
 
+    def at_next_epoch(self) -> Position:
+        """Return where the next epoch stands once its EPOCH_STARTED is being fired."""
+        stage = Events.GET_BATCH_STARTED.name
+        return self._replace(epoch=self.epoch + 1, epoch_iteration=0, stage=stage, awaits_data=False)
+
     def at_next_pass(self) -> Position:
-        """Return the same place in the run, in front of other data."""
-        return self._replace(data_pass=self.data_pass + 1, batch=0, pass_open=False, awaits_data=False, data_state=None)
+        """Return the same place in the run, before the next pass; one that is not open yet is that already."""
+        data_pass = self.data_pass + self.pass_open
+        return self._replace(data_pass=data_pass, batch=0, pass_open=False, awaits_data=False, data_state=None)
+
+    def at_early_epoch_end(self, *, skips_epoch_completed: bool) -> Position:
+        """Return where the epoch stands that ends now; the next one begins a new pass.
+
+        An iteration whose ITERATION_STARTED was fired counts, so that no number is given out twice.
+        """
+        cut_off = int(self.stage == Events.ITERATION_COMPLETED.name)
+        return self.at_next_pass()._replace(
+            iteration=self.iteration + cut_off,
+            epoch_iteration=self.epoch_iteration + cut_off,
+            stage=Events.TERMINATE_SINGLE_EPOCH.name,
+            skips_epoch_completed=skips_epoch_completed,
+        )
 
     def with_work_left(self) -> Position:
         """Return where a run goes on whose limit has been raised."""
@@ -65,7 +89,7 @@ class Position(NamedTuple):
         return self._replace(over=False, awaits_data=False) if self.over else self
 
 
-def implied_position(iteration: int, epoch_length: int | None, data_length: int | None, over: bool) -> Position:
+def implied_position(iteration: int, epoch_length: int | None, pass_length: int | None, over: bool) -> Position:
     """Return the position that counters alone stand for: uniform epochs, uniform passes.
 
     At an epoch's end EPOCH_COMPLETED counts as fired, and the data is not started again yet: that
@@ -74,25 +98,24 @@ def implied_position(iteration: int, epoch_length: int | None, data_length: int 
     Args:
         iteration: iterations done.
         epoch_length: iterations in an epoch; None only with `iteration` 0.
-        data_length: batches in a pass; None when unknown, then a pass is an epoch long.
+        pass_length: batches in a pass over the data; None for one pass that never ends.
         over: whether the run has nothing left to do.
 
     Examples:
-        >>> position = implied_position(5, epoch_length=5, data_length=10, over=False)
+        >>> position = implied_position(5, epoch_length=5, pass_length=10, over=False)
         >>> position.data_pass, position.batch, position.stage
         (0, 5, 'EPOCH_STARTED')
     """
     if iteration == 0 or epoch_length is None:
         return Position(over=over)
     epochs_done, into_epoch = divmod(iteration, epoch_length)
-    pass_length = data_length or epoch_length
-    data_pass = (iteration - 1) // pass_length
+    data_pass = 0 if pass_length is None else (iteration - 1) // pass_length
     return Position(
         epoch=epochs_done + (1 if into_epoch else 0),
         epoch_iteration=into_epoch or epoch_length,
         iteration=iteration,
         data_pass=data_pass,
-        batch=iteration - data_pass * pass_length,
+        batch=iteration - data_pass * (pass_length or 0),
         pass_open=True,
         stage=(Events.GET_BATCH_STARTED if into_epoch else Events.EPOCH_STARTED).name,
         over=over,
@@ -100,37 +123,36 @@ def implied_position(iteration: int, epoch_length: int | None, data_length: int 
 
 
 class Cursor:
-    """The position as the loop moves it: cheap to advance, exact at every moment.
+    """The position as the loop moves it through iterations: cheap to advance, exact at every moment.
 
-    The counts inside the epoch and the pass follow from where each began, so that an iteration
-    moves one number only.
+    An iteration moves `done` and `stage`, and nothing else. Whatever else changes a position makes another
+    cursor, which takes this one's place in one step: a run that is cut short anywhere, by a signal say,
+    stands before the change or after it, never between.
 
     Attributes:
         done: iterations done in all.
-        epoch_start, pass_start: what `done` was when the epoch and the pass began.
         stage: the event with which the run goes on; see `stage_at`.
-        epoch, data_pass, pass_open, over, skips_epoch_completed: as in `Position`.
-        data_state: as in `Position`; None while the run has the data open, which is asked then.
-        has_ended: whether the data has ended in this epoch and was, or is to be, started again.
+        epoch_start, pass_start: what `done` was when the epoch and the pass began.
+        epoch, data_pass, pass_open, over, awaits_data, skips_epoch_completed, data_state: as in `Position`.
     """
 
     __slots__ = (
-        "data_pass", "data_state", "done", "epoch", "epoch_start", "has_ended", "over", "pass_open", "pass_start",
+        "awaits_data", "data_pass", "data_state", "done", "epoch", "epoch_start", "over", "pass_open", "pass_start",
         "skips_epoch_completed", "stage",
     )  # fmt: skip
 
     def __init__(self, position: Position) -> None:
         self.done = position.iteration
+        self.stage = Events[position.stage]
         self.epoch = position.epoch
         self.epoch_start = position.iteration - position.epoch_iteration
         self.data_pass = position.data_pass
         self.pass_start = position.iteration - position.batch
         self.pass_open = position.pass_open
-        self.data_state = position.data_state
-        self.stage = Events[position.stage]
         self.over = position.over
-        self.has_ended = position.awaits_data
         self.skips_epoch_completed = position.skips_epoch_completed
+        self.data_state = position.data_state
+        self.awaits_data = position.awaits_data
 
     def stage_at(self, started: int) -> Events:
         """Return the event to go on with, when iteration number `started` was the last to start.
@@ -143,38 +165,13 @@ class Cursor:
         return self.stage
 
     def holds_batch(self, started: int) -> bool:
-        """Tell whether a batch was fetched whose iteration is not done yet."""
+        """Return whether a batch was fetched whose iteration is not done yet."""
         stage = self.stage_at(started)
         return stage is Events.ITERATION_STARTED or stage is Events.ITERATION_COMPLETED
 
     def is_dry(self) -> bool:
-        """Tell whether the data was started again in this epoch and has given nothing since."""
-        return self.has_ended and self.done == self.pass_start
-
-    def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
-        """Tell whether the limits leave nothing but COMPLETED to do."""
-        return self.snapshot(self.done).is_finished(max_epochs, max_iters)
-
-    def next_epoch(self) -> None:
-        """Turn to the next epoch, whose EPOCH_STARTED is being fired."""
-        self.epoch += 1
-        self.epoch_start = self.done
-        self.has_ended = False
-        self.stage = Events.GET_BATCH_STARTED
-
-    def end_epoch(self, skip_epoch_completed: bool) -> None:
-        """Turn to the early end of the epoch; the next one begins a new pass."""
-        self.stage = Events.TERMINATE_SINGLE_EPOCH
-        self.skips_epoch_completed = skip_epoch_completed
-        self.next_pass()
-
-    def next_pass(self) -> None:
-        """Turn to the beginning of the next pass; one that is not opened yet is that already."""
-        if self.pass_open:
-            self.data_pass += 1
-        self.pass_start = self.done
-        self.pass_open = self.has_ended = False
-        self.data_state = None
+        """Return whether the data was started again in this epoch and has given nothing since."""
+        return self.awaits_data and self.done == self.pass_start
 
     def snapshot(self, started: int) -> Position:
         """Return the position as a value; `started` as for `stage_at`."""

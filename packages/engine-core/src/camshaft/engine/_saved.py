@@ -6,9 +6,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from camshaft.engine._data import pass_length
 from camshaft.engine._errors import ArgumentTypeError, StateDictError
 from camshaft.engine._events import Events
-from camshaft.engine._position import Position
+from camshaft.engine._position import Position, implied_position
+from camshaft.engine._state import State
 from camshaft.engine._value import Stateful, is_integer
 
 STAGES = (
@@ -20,14 +22,18 @@ COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
 OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful")
 
 
+# Keys of a saved deterministic engine, which a plain one can do nothing with.
+FOREIGN_KEYS = ("rng_states", "deterministic")
+
+
 class Saved(NamedTuple):
     """A checked saved state.
 
     Attributes:
-        position: where the run stands; of a plain dict only `iteration` and `over` count.
+        position: where the run stands; of a plain dict only `iteration`, `epoch` and `over` count.
         is_implied: the dict was a plain one, without a position.
         user: values of the user keys.
-        stateful: states of the objects that belong to the engine, by name; None when not saved.
+        stateful: states of the objects that belong to the engine, by name; empty when not saved.
     """
 
     position: Position
@@ -37,24 +43,40 @@ class Saved(NamedTuple):
     max_iters: int | None
     seed: int | None
     user: Mapping[str, Any]
-    stateful: Mapping[str, Any] | None
+    stateful: Mapping[str, Any]
+
+    def put_into(self, state: State[Any, Any]) -> None:
+        """Give a state the counters, limits and user values."""
+        state.iteration, state.epoch = self.position.iteration, self.position.epoch
+        state.epoch_length, state.seed = self.epoch_length, self.seed
+        state.max_epochs, state.max_iters = self.max_epochs, self.max_iters
+        for key, value in self.user.items():
+            setattr(state, key, value)
 
 
-def write(saved: Saved) -> OrderedDict[str, Any]:
+def write(
+    state: State[Any, Any], position: Position, user_keys: Sequence[str], stateful: Mapping[str, Stateful]
+) -> OrderedDict[str, Any]:
     """Return the dict that `Engine.state_dict` gives out; integers, strings, lists and dicts only."""
-    entries: OrderedDict[str, Any] = OrderedDict(epoch_length=saved.epoch_length)
-    if saved.max_iters is None:
-        entries["max_epochs"] = saved.max_epochs
+    # A handler may have lowered a limit below what is done already.
+    max_epochs = None if state.max_epochs is None else max(state.max_epochs, position.epoch)
+    max_iters = None if state.max_iters is None else max(state.max_iters, position.iteration)
+    entries: OrderedDict[str, Any] = OrderedDict(epoch_length=state.epoch_length)
+    if max_iters is None:
+        entries["max_epochs"] = max_epochs
     else:
-        entries["max_iters"] = saved.max_iters
-    entries["iteration"] = saved.position.iteration
-    if saved.seed is not None:
-        entries["seed"] = saved.seed
-    if not saved.is_implied:
-        entries["position"] = _write_position(saved.position)
-    entries.update(saved.user)
-    if saved.stateful:
-        entries["stateful"] = dict(saved.stateful)
+        entries["max_iters"] = max_iters
+    entries["iteration"] = position.iteration
+    if state.seed is not None:
+        entries["seed"] = state.seed
+    length = pass_length(state.dataloader, state.epoch_length)
+    over = position.is_finished(max_epochs, max_iters)
+    implied = implied_position(position.iteration, state.epoch_length, length, over=over)
+    if position.data_state is not None or position != implied:
+        entries["position"] = _write_position(position)
+    entries.update((key, getattr(state, key)) for key in user_keys)
+    if stateful:
+        entries["stateful"] = {name: each.state_dict() for name, each in stateful.items()}
     return entries
 
 
@@ -65,7 +87,7 @@ def _write_position(position: Position) -> dict[str, Any]:
     return entries
 
 
-def read(entries: object, user_keys: Sequence[str], ignored: Sequence[str], stateful: Mapping[str, Stateful]) -> Saved:
+def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, Stateful]) -> Saved:
     """Check a saved state and return it in parts.
 
     Raises:
@@ -75,7 +97,7 @@ def read(entries: object, user_keys: Sequence[str], ignored: Sequence[str], stat
     if not isinstance(entries, Mapping):
         raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r} of {type(entries)}")
     for key in entries:
-        if key not in (*OWN_KEYS, *user_keys, *ignored):
+        if key not in (*OWN_KEYS, *user_keys, *FOREIGN_KEYS):
             _refuse(key, entries[key], f"be one of {', '.join((*OWN_KEYS, *user_keys))}")
     for key in user_keys:
         if key not in entries:
@@ -175,10 +197,10 @@ def _check_position(position: Position, epoch_length: int | None, max_epochs: in
         _refuse("position.skips_epoch_completed", True, f"be false at stage {position.stage}")
 
 
-def _read_stateful(entries: Mapping[str, Any], stateful: Mapping[str, Stateful]) -> Mapping[str, Any] | None:
+def _read_stateful(entries: Mapping[str, Any], stateful: Mapping[str, Stateful]) -> Mapping[str, Any]:
     given = entries.get("stateful")
     if given is None:
-        return None
+        return {}
     if not isinstance(given, Mapping) or set(given) != set(stateful):
         names = sorted(map(str, given)) if isinstance(given, Mapping) else given
         raise StateDictError(f"`stateful` must hold the engine's objects {sorted(stateful)}, got {names!r}")

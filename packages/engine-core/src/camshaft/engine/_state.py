@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from camshaft.engine._errors import CounterError
-from camshaft.engine._events import CallableEventWithFilter
-from camshaft.engine._registry import COUNTERS
+from camshaft.engine._events import COUNTERS, CallableEventWithFilter
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import index
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from types import WrapperDescriptorType
+from typing import Any, Protocol, TypeGuard
 
 from camshaft.engine._errors import ArgumentError
-
-if TYPE_CHECKING:
-    from inspect import Signature
 
 
 class Stateful(Protocol):
@@ -79,13 +77,24 @@ def has_state(value: object) -> TypeGuard[Stateful]:
 
 
 def is_sequence(data: object) -> bool:
-    """Return whether `data` has a length and items; a mapping is none.
+    """Return whether iterating over `data` is known to be the same as indexing it with 0, 1, ... up to its length.
+
+    It is for lists, tuples, ranges, arrays and other types whose iteration Python or a library in C provides,
+    for a `collections.abc.Sequence` that keeps its `__iter__`, and for a class without `__iter__`, which Python
+    iterates by index. A class with an `__iter__` of its own may do anything in it, and a mapping is none.
 
     Args:
-        data: anything.
+        data: anything; it is not iterated.
+
+    Examples:
+        >>> is_sequence([1, 2]), is_sequence({1: 2}), is_sequence(iter([1, 2]))
+        (True, False, False)
     """
     kind = type(data)
-    return hasattr(kind, "__len__") and hasattr(kind, "__getitem__") and not isinstance(data, Mapping)
+    if not (hasattr(kind, "__len__") and hasattr(kind, "__getitem__")) or isinstance(data, Mapping):
+        return False
+    iterate = getattr(kind, "__iter__", None)
+    return iterate is None or iterate is Sequence.__iter__ or isinstance(iterate, WrapperDescriptorType)
 
 
 def length_of(data: object) -> int | None:
@@ -101,39 +110,3 @@ def length_of(data: object) -> int | None:
         with suppress(Exception):
             return len(data)  # type: ignore[arg-type]  # asked above
     return None
-
-
-def signature_of(function: Callable[..., Any]) -> Signature | None:
-    """Return the signature of `function`, None for builtins that have none.
-
-    Args:
-        function: any callable.
-    """
-    # Imported here: inspect takes longer to load than all of this package.
-    import inspect
-
-    try:
-        return inspect.signature(function)
-    except (ValueError, TypeError):
-        return None
-
-
-def accepts(function: Callable[..., Any], *args: object, **kwargs: object) -> bool:
-    """Return whether `function` can be called with these arguments, as far as its signature tells.
-
-    Args:
-        function: any callable; one without a signature accepts everything.
-        args, kwargs: stand for the arguments of the call; only their number and names count.
-
-    Examples:
-        >>> accepts(lambda engine, batch: batch, None, None), accepts(lambda: 0, None)
-        (True, False)
-    """
-    signature = signature_of(function)
-    if signature is None:
-        return True
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True

@@ -264,6 +264,9 @@ class Oracle:
                     yield "TERMINATE"
                     break
             except _EndEpoch as end:
+                cut_off = self._last == "ITERATION_STARTED"  # its number is not given out again
+                self.done += cut_off
+                self._in_epoch += cut_off
                 self._is_open = self._has_batch = False
                 self._iteration = self.done
                 self._skips = end.args[0]
@@ -306,7 +309,7 @@ class Oracle:
         return self.epoch >= (self._max_epochs or 1)
 
     def _is_cut(self) -> bool:
-        """Tell whether `max_iters` ends the run inside the epoch."""
+        """Return whether `max_iters` ends the run inside the epoch."""
         max_iters = self._programme.max_iters
         return max_iters is not None and self.done >= max_iters and self._in_epoch != self._epoch_length
 

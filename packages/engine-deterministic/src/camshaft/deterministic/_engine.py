@@ -14,8 +14,9 @@ from camshaft.deterministic._kernels import deterministic_kernels
 from camshaft.deterministic._mismatch import OnMismatch, compare_runs, describe_run, report
 from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
-from camshaft.deterministic._source import HOLDING, DataSource, seed_pass
-from camshaft.engine import ArgumentError, Engine, Position, RunPlan, State, StateDictError
+from camshaft.deterministic._source import DataSource as OpenedData
+from camshaft.deterministic._source import seed_pass
+from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
@@ -81,7 +82,7 @@ class DeterministicEngine(Engine[Batch, Output]):
             raise ArgumentError(f"`seeding` must be None or one of {get_args(Seeding)}, got {seeding!r}")
         self._on_mismatch: OnMismatch = on_mismatch
         self._seeding: Seeding | None = seeding
-        self._source = DataSource(seeding)
+        self._source = OpenedData(seeding)
         self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
         self._description: dict[str, Any] = {}  # what the run depends on
         self._described: Any = None  # during a run: the data that it is about
@@ -145,30 +146,31 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._begin(plan, description)
         return plan if plan.seed is not None else plan.replace(seed=_draw_seed())
 
-    def open_data(self, data: Any, position: Position) -> Iterator[Any]:
-        """Return an iterator over the batches still to come; at the start of a pass, seed the generators."""
-        if data is not self._described:  # set_data, or a handler, has put in other data
-            self._description = describe_run(data, self._seeding)
-            self._described = data
-            self._source.forget()
-        return self._source.open(data, self._base_seed(), position, super().open_data)
+    def make_source(self, data: Any) -> DataSource:
+        """Return what opens `data` at a position, seeded."""
+        return _EngineSource(self, data, super().make_source(data))
 
-    def resume(self, data: Any, position: Position) -> Iterator[Any] | None:
-        """Open the data of a continued run, then put the generators back to where they were left."""
-        iterator = super().resume(data, position)
-        rng, self._rng = self._rng, None
+    def resumed(self, position: Position) -> None:
+        """Put the generators back to where they were left."""
+        data, rng, self._rng = self.state.dataloader, self._rng, None
         if rng is not None:
             restore_rng(rng)
         elif position.pass_open and (kind_of(data) != "replayed" or self._description["world_size"] > 1):
             seed_pass(data, self._base_seed(), position.data_pass, position.batch)
-        return iterator
 
-    def data_state(self, data: Any) -> Any:
-        """Return what is needed to open the pass again beside its position: nothing where indices do."""
-        position = self.position
+    def open_at(self, data: Any, position: Position, plain: DataSource) -> Iterator[Any]:
+        """Open the data of this run, seeded."""
+        if data is not self._described:  # set_data, or a handler, has put in other data
+            self._description = describe_run(data, self._seeding)
+            self._described = data
+            self._source.forget()
+        return self._source.open(data, self._base_seed(), position, lambda _, position: plain.open(position))
+
+    def saved_by(self, data: Any, position: Position) -> Any:
+        """Return what is needed to open the pass again beside its position."""
         if not self._source.is_open:  # while STARTED is handled in a continued run
             return position.data_state
-        return self._source.data_state(data, holds_batch=position.stage in HOLDING)
+        return self._source.data_state(data, holds_batch=position.holds_batch)
 
     # ------------------------------------------------------------------ saving
 
@@ -253,3 +255,21 @@ class DeterministicEngine(Engine[Batch, Output]):
 def _draw_seed() -> int:
     """Return a base seed from torch's default generator."""
     return int(torch.randint(0, 2**63 - 1, ()).item())
+
+
+class _EngineSource:
+    """The data of one run, as the engine's own source opens it."""
+
+    def __init__(self, engine: DeterministicEngine[Any, Any], data: Any, plain: DataSource) -> None:
+        self._engine = engine
+        self._data = data
+        self._plain = plain
+
+    def open(self, position: Position) -> Iterator[Any]:
+        return self._engine.open_at(self._data, position, self._plain)
+
+    def state(self, position: Position) -> Any:
+        return self._engine.saved_by(self._data, position) if position.pass_open else None
+
+    def close(self) -> None:
+        """Do nothing: the engine leaves its data when the run ends."""

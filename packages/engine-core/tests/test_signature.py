@@ -178,14 +178,13 @@ def test_a_handler_of_a_failure_gets_the_engine_and_the_exception() -> None:
 
     engine: Engine[Any, Any] = Engine(fail)
     engine.add_event_handler(Events.EXCEPTION_RAISED, both)
-    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda error: got.append(type(error)))
     engine.add_event_handler(Events.EXCEPTION_RAISED, lambda: got.append("nothing"))
     engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error, place: got.append(place), "place")
     engine.add_event_handler(Events.EXCEPTION_RAISED, lambda n=5: got.append(n))
     with pytest.raises(OSError, match="disk"):
         engine.run([1])
 
-    assert got == [(engine, OSError), OSError, "nothing", "place", 5]
+    assert got == [(engine, OSError), "nothing", "place", 5]
 
 
 def test_a_handler_of_an_ended_epoch_gets_the_number_of_its_iterations() -> None:
@@ -196,6 +195,40 @@ def test_a_handler_of_an_ended_epoch_gets_the_number_of_its_iterations() -> None
     engine.run([1, 2, 3])
 
     assert got == [2, "nothing"]
+
+
+@pytest.mark.parametrize("event", [Events.TERMINATE_SINGLE_EPOCH, Events.EXCEPTION_RAISED])
+def test_an_events_own_argument_comes_after_the_engine_to_handlers_with_a_parameter_for_it(event: Events) -> None:
+    got: dict[str, tuple[Any, ...]] = {}
+
+    def step(engine: Engine[Any, Any], batch: Any) -> None:
+        engine.terminate_epoch()
+        if event is Events.EXCEPTION_RAISED:
+            raise OSError("disk")
+
+    def optional(engine: Any, iter_counter: Any = None) -> None:
+        got["optional"] = (engine, iter_counter)
+
+    engine: Engine[Any, Any] = Engine(step)
+    engine.add_event_handler(event, lambda one: got.update(one=(one,)))
+    engine.add_event_handler(event, lambda engine, own: got.update(two=(engine, own)))
+    engine.add_event_handler(event, optional)
+    engine.add_event_handler(event, lambda *everything: got.update(everything=everything))
+    engine.add_event_handler(event, lambda engine, verbose=True: got.update(verbose=(engine, verbose)))
+    engine.add_event_handler(event, lambda engine, name: got.update(name=(engine, name)), "attached")
+    engine.add_event_handler(Events.EXCEPTION_RAISED, engine.terminate)
+    engine.run([1])
+    own = got["two"][1]
+
+    assert own == 1 or isinstance(own, OSError)
+    assert got == {
+        "one": (engine,),
+        "two": (engine, own),
+        "optional": (engine, own),
+        "everything": (engine, own),
+        "verbose": (engine, True),
+        "name": (engine, "attached"),
+    }
 
 
 def test_arguments_of_one_firing_do_not_stick_to_the_handler() -> None:

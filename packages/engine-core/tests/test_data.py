@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, Position
-from camshaft.engine._source import as_lasting, data_length, is_sequence, is_stateful, open_data, require_data
+from camshaft.engine._data import as_lasting, make_source, pass_length, require_data
 
 INSIDE = Position(epoch=1, epoch_iteration=2, iteration=2, batch=2, pass_open=True, stage="GET_BATCH_STARTED")
+
+
+def open_data(data: Any, position: Position) -> Iterator[Any]:
+    return make_source(data).open(position)
 
 
 class Plain:
@@ -22,16 +26,6 @@ class Lying:
 
     def __getitem__(self, place: int) -> str:
         return "abcd"[place]
-
-
-def test_the_length_of_data_is_none_where_it_is_not_known() -> None:
-    class Untold:
-        def __len__(self) -> int:
-            raise NotImplementedError
-
-    assert [data_length(data) for data in ("abc", [], None, iter("abc"), Plain(), Untold(), range(3))] == [
-        3, 0, None, None, None, None, 3,
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("data", [3, 2.5, object(), len], ids=lambda data: type(data).__name__)
@@ -52,25 +46,19 @@ def test_any_iterable_is_taken_and_so_is_none() -> None:
     assert [require_data(data) for data in taken] == [None] * len(taken)  # type: ignore[func-returns-value]
 
 
-def test_sequences_are_what_has_a_length_and_an_index() -> None:
-    assert [is_sequence(data) for data in ("ab", [1], (1,), range(2), Lying(), {0: 1}, {1}, iter("a"), Plain())] == [
-        True, True, True, True, True, False, False, False, False,
-    ]  # fmt: skip
-
-
 def test_a_pass_that_is_not_open_starts_at_its_beginning() -> None:
     for data in ("abcd", Plain(), iter("abcd"), Lying()):
         assert list(open_data(data, Position())) == ["a", "b", "c", "d"]
 
 
-def test_a_sequence_is_opened_behind_what_was_consumed_whatever_its_len_says() -> None:
+def test_a_sequence_is_opened_after_what_was_consumed_whatever_its_len_says() -> None:
     assert list(open_data("abcd", INSIDE)) == ["c", "d"]
     assert list(open_data(Lying(), INSIDE)) == ["c", "d"]
     assert list(open_data("ab", INSIDE)) == []
 
 
 def test_a_mapping_is_no_sequence_and_starts_again_with_a_warning() -> None:
-    with pytest.warns(EngineWarning, match="behind batch 2"):
+    with pytest.warns(EngineWarning, match="after batch 2"):
         assert list(open_data({"a": 1, "b": 2, "c": 3}, INSIDE)) == ["a", "b", "c"]
 
 
@@ -113,8 +101,6 @@ def test_stateful_data_is_opened_through_its_own_state() -> None:
 
     data = Saving()
 
-    assert is_stateful(data)
-    assert not is_stateful(Plain())
     assert list(open_data(data, INSIDE._replace(data_state=3))) == ["d"]
     with pytest.warns(EngineWarning, match="starts again"):
         open_data(Saving(), INSIDE)
@@ -161,5 +147,31 @@ def test_an_iterator_of_the_standard_library_is_used_as_it_is() -> None:
 
 
 def test_a_loader_that_is_its_own_iterator_starts_again_inside_a_pass_with_a_warning() -> None:
-    with pytest.warns(EngineWarning, match="behind batch 2"):
+    with pytest.warns(EngineWarning, match="after batch 2"):
         assert list(as_lasting(open_data(OwnIterator(["a", "b", "c"]), INSIDE))) == ["a", "b", "c"]
+
+
+def test_a_pass_that_was_used_up_has_nothing_left_and_loses_nothing() -> None:
+    used_up = INSIDE._replace(batch=3)
+
+    assert list(open_data(OwnIterator(["a", "b", "c"]), used_up)) == []
+    assert list(open_data({"a": 1, "b": 2, "c": 3}, used_up)) == []
+
+
+def test_stateful_data_saves_its_state_inside_a_pass_only() -> None:
+    class Saving(Plain):
+        def state_dict(self) -> dict[str, int]:
+            return {"place": 2}
+
+        def load_state_dict(self, state: Any) -> None: ...
+
+    source = make_source(Saving())
+
+    assert source.state(INSIDE) == {"place": 2}
+    assert source.state(Position()) is None
+
+
+def test_a_pass_over_an_iterator_never_ends_and_other_passes_are_as_long_as_can_be_known() -> None:
+    assert pass_length(iter("abc"), 2) is None
+    assert pass_length("abc", 2) == 3
+    assert pass_length(Plain(), 2) == 2

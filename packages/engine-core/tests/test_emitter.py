@@ -58,7 +58,9 @@ def test_the_time_of_a_suspended_run_goes_on_where_it_stopped() -> None:
     seen: list[float] = []
     engine.run([1, 2])
     assert engine.state.times["COMPLETED"] is None
-    watch = engine._suspended.run_watch  # type: ignore[union-attr]  # it is suspended
+    suspended = engine._runs.last().suspended
+    assert suspended is not None
+    watch = suspended.run_watch
     before = watch._elapsed
     engine.add_event_handler(Events.COMPLETED, lambda: seen.append(engine.state.times["COMPLETED"]))
     engine.run()

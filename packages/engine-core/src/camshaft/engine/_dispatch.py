@@ -1,0 +1,194 @@
+"""The handlers of one event, compiled into calls that the loop makes without looking at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heapify, heappop, heapreplace
+from sys import maxsize
+from typing import TYPE_CHECKING, Any
+
+from camshaft.engine._events import EVENT_ARGS, EventEnum
+from camshaft.engine._schedule import Once, Periodic, Schedule
+from camshaft.engine._signature import Call
+
+if TYPE_CHECKING:
+    from camshaft.engine._engine import Engine
+
+EventKey = EventEnum | str
+Wrap = Callable[[EventKey, Call, Call], Call]
+NEVER = maxsize
+
+
+class Listener:
+    """One handler on one event: how it is called, when it is due, whether it is still attached.
+
+    Attributes:
+        number: how many were attached to the engine before it, on any event.
+        event: the event without its filter.
+        handler: what the user attached.
+        filter: decides whether the handler is due; None: always.
+        call: calls the handler as `call(engine, *event_args)`.
+        is_attached: False once it is removed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_counter",
+        "_plain_call",
+        "call",
+        "event",
+        "filter",
+        "handler",
+        "is_attached",
+        "number",
+    )
+
+    def __init__(
+        self, number: int, event: EventKey, handler: Call, call: Call, event_filter: Call | None, counter: str
+    ) -> None:
+        self.number = number
+        self.event = event
+        self.handler = handler
+        self.filter = event_filter
+        self.is_attached = True
+        self._plain_call = call
+        self._counter = counter
+        self.wrap_call(())
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """When the handler is due; None at every value, or whenever a filter of the user's own says so."""
+        return self.filter if isinstance(self.filter, Periodic | Once) else None
+
+    def wrap_call(self, wraps: Sequence[Wrap]) -> None:
+        """Make `call` anew, each of `wraps` around the one before it."""
+        call = self._plain_call
+        for wrap in wraps:
+            call = wrap(self.event, self.handler, call)
+        if self.filter is not None and self.schedule is None:
+            call = self._filtered(self.filter, call)
+        self.call = call
+
+    def _filtered(self, event_filter: Call, call: Call) -> Call:
+        # A filter of the user's own is asked when it is the handler's turn, not before. Events with
+        # arguments of their own have no counter, so none are passed on.
+        counter = self._counter
+
+        def call_if_due(engine: Engine[Any, Any]) -> None:
+            if event_filter(engine, getattr(engine.state, counter)):
+                call(engine)
+
+        return call_if_due
+
+
+class DispatchTable:
+    """What to call at each counter value of one event.
+
+    At the value `v` the loop calls `always if v < next_due else at(v)`, unless that is None.
+
+    Attributes:
+        event: the event.
+        listeners: the event's handlers by their number, in the order of attaching.
+        always: calls the handlers that run at every value; None when there are none.
+        is_scheduled: whether there are others, which run at some values only.
+        next_due: the smallest value at which scheduled handlers join in. It only moves forward:
+            `rewind` before counting anew.
+        is_outdated: whether the handlers have changed since the table was built.
+    """
+
+    __slots__ = (
+        "_always", "_built_calls", "_by_schedule", "_coming", "_is_rewound", "always", "event", "is_outdated",
+        "is_scheduled", "listeners", "next_due",
+    )  # fmt: skip
+
+    def __init__(self, event: EventKey | None = None) -> None:
+        self.event = event
+        self.listeners: dict[int, Listener] = {}
+        self.build()
+
+    def build(self) -> None:
+        """Sort the handlers into those that always run and those that are scheduled."""
+        always: list[Listener] = []
+        by_schedule: dict[Schedule, list[Listener]] = {}
+        for listener in self.listeners.values():
+            schedule = listener.schedule
+            (always if schedule is None else by_schedule.setdefault(schedule, [])).append(listener)
+        self._always = always
+        self._by_schedule = by_schedule
+        self._built_calls: dict[tuple[Schedule, ...], Call | None] = {}
+        self.always = _call_all(always, self.event)
+        self.is_scheduled = bool(by_schedule)
+        self.is_outdated = False
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Forget how far the counter has come."""
+        self._coming: list[tuple[int, int, Schedule]] = []
+        self._is_rewound = self.is_scheduled
+        self.next_due = -1 if self.is_scheduled else NEVER
+
+    def at(self, value: int) -> Call | None:
+        """Return what calls the handlers due at `value`, in the order of attaching; None when there are none.
+
+        Args:
+            value: the counter; not smaller than at the call before, unless `rewind` came between.
+        """
+        if self._is_rewound:
+            self._look_ahead(value)
+        coming = self._coming
+        due: tuple[Schedule, ...] = ()
+        while coming and coming[0][0] <= value:
+            planned, place, schedule = coming[0]
+            if planned == value or schedule.next_due(value) == value:
+                due += (schedule,)
+            following = schedule.next_due(value + 1)
+            if following is None:
+                heappop(coming)
+            else:
+                heapreplace(coming, (following, place, schedule))
+        self.next_due = coming[0][0] if coming else NEVER
+        if not due:
+            return self.always
+        call = self._built_calls.get(due)
+        return self._call_at(due) if call is None else call
+
+    def _look_ahead(self, value: int) -> None:
+        coming = ((schedule.next_due(value), place, schedule) for place, schedule in enumerate(self._by_schedule))
+        self._coming = [each for each in coming if each[0] is not None]  # type: ignore[misc]  # None is left out
+        heapify(self._coming)
+        self._is_rewound = False
+
+    def _call_at(self, due: tuple[Schedule, ...]) -> Call | None:
+        """Return what calls the handlers of these schedules, and those that always run."""
+        scheduled = [listener for schedule in due for listener in self._by_schedule[schedule]]
+        call = _call_all(sorted((*self._always, *scheduled), key=_by_number), self.event)
+        if len(due) == 1:  # what coincides is put together anew: there are too many ways to coincide
+            self._built_calls[due] = call
+        return call
+
+
+def _by_number(listener: Listener) -> int:
+    return listener.number
+
+
+def _call_all(listeners: Iterable[Listener], event: EventKey | None) -> Call | None:
+    """Return one call for all of `listeners`; one that is removed meanwhile is left out."""
+    listeners = tuple(listeners)
+    if len(listeners) < 2:
+        return listeners[0].call if listeners else None
+
+    def call_each(engine: Engine[Any, Any]) -> None:
+        for listener in listeners:
+            if listener.is_attached:
+                listener.call(engine)
+
+    def call_each_with(engine: Engine[Any, Any], *event_args: object) -> None:
+        for listener in listeners:
+            if listener.is_attached:
+                listener.call(engine, *event_args)
+
+    # Passing on arguments that are not there would take as long as the call.
+    return call_each_with if event in EVENT_ARGS else call_each
+
+
+NO_HANDLERS = DispatchTable()

@@ -1,0 +1,57 @@
+"""How a run fires the built-in events that are not fired in every iteration, and reaches safe points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from camshaft.engine._events import Events
+from camshaft.engine._registry import Registry
+from camshaft.engine._requests import Requests
+from camshaft.engine._stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from camshaft.engine._engine import Engine
+
+
+class Emitter:
+    """Fires the events of one run.
+
+    Attributes:
+        firing: the event whose handlers are being called, None between events and inside iterations.
+        is_exact: whether a state saved now continues exactly.
+    """
+
+    def __init__(self, engine: Engine[Any, Any], registry: Registry, requests: Requests) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._requests = requests
+        self.firing: Events | None = None
+        self.is_exact = True
+
+    def fire(self, event: Events, *event_args: object, value: int = 0) -> None:
+        """Call the handlers of an event that are due at the counter `value`."""
+        self.firing = event
+        self._engine.last_event_name = event
+        if (call := self._registry.table(event).at(value)) is not None:
+            call(self._engine, *event_args)
+        self.firing = None
+
+    def fire_timed(self, event: Events, watch: Stopwatch, value: int) -> None:
+        """Fire an event whose handlers read the time up to it; afterwards it includes theirs."""
+        self._engine.state.times[event.name] = watch.seconds()
+        self.fire(event, value=value)
+        self._engine.state.times[event.name] = watch.seconds()
+
+    def fire_last(self, event: Events, *event_args: object) -> None:
+        """Fire an event after which there may be no other: what waits for a safe point waits no longer."""
+        self.fire(event, *event_args)
+        self.reach_last_safe_point()
+
+    def reach_last_safe_point(self) -> None:
+        """Call what waits for a safe point, also where something holds it back: then it is not exact."""
+        if self._requests.callbacks:
+            was_exact, self.is_exact = self.is_exact, self.is_exact and not self._requests.is_held()
+            try:
+                self._requests.call_back()
+            finally:
+                self.is_exact = was_exact

@@ -1,0 +1,75 @@
+"""The batches of a run: opened where the cursor stands, started again when they end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from camshaft.engine._data import DataSource, as_lasting
+from camshaft.engine._errors import ArgumentError, EngineWarning
+from camshaft.engine._position import Position
+from camshaft.engine._value import length_of
+
+END: Any = object()
+"""Stands for a batch where there is none; a batch itself may be None."""
+
+
+class Fetcher:
+    """Holds the source of some data and the iterator that it has opened.
+
+    Attributes:
+        data: what the source was made for.
+        source: how the data is opened, and what it saves.
+        iterator: gives the batches; None while the data is to be opened.
+    """
+
+    def __init__(self, data: Any, source: DataSource) -> None:
+        self.data = data
+        self.source = source
+        self.iterator: Iterator[Any] | None = None
+        self._has_warned = False
+
+    def open(self, position: Position) -> None:
+        """Open the data at `position`."""
+        self.iterator = as_lasting(self.source.open(position))
+
+    def close(self) -> None:
+        """Let go of the iterator, and let the source do the same."""
+        self.iterator = None
+        self.source.close()
+
+    def fetch(self) -> Any:
+        """Return the next batch of the open data, END when there is none."""
+        return next(self.iterator, END)  # type: ignore[arg-type]  # the run has opened it
+
+    def warn_dry(self, position: Position, epoch_length: int | None) -> None:
+        """Warn that data which was started again gives nothing, so that its epoch ends.
+
+        Raises:
+            ArgumentError: it has never given a batch: the first pass was empty, and so is the second.
+        """
+        if position.iteration == 0 and position.data_pass == 1:
+            raise ArgumentError(f"`data` must give at least one batch, got none from {self.data!r}")
+        warnings.warn(
+            f"the data gives no more batches: epoch {position.epoch} ends after {position.epoch_iteration} of "
+            f"{epoch_length or 'unknown'} iterations; put new data into `state.dataloader` at "
+            "DATALOADER_STOP_ITERATION",
+            EngineWarning,
+            stacklevel=2,
+        )
+
+    def warn_if_short(self, given: int) -> None:
+        """Warn, once, when a pass gave fewer batches than the data's length says.
+
+        Args:
+            given: batches of the pass.
+        """
+        length = length_of(self.data)
+        if length is not None and given < length and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"the data gave {given} batches though its len() is {length}; it is started again",
+                EngineWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,101 @@
+"""How a run heeds what is asked of it, between two events; and what it does when something raises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from camshaft.engine._events import Events
+from camshaft.engine._fetcher import END
+from camshaft.engine._last_run import Suspended
+from camshaft.engine._position import Cursor
+
+if TYPE_CHECKING:
+    from camshaft.engine._run import Run
+
+
+def heed(run: Run) -> bool:
+    """Do what was asked for, in this order: moves, safe point, stops; return whether the run is left."""
+    requests = run.requests
+    requests.signal = False
+    _move(run)
+    if requests.callbacks and run.cursor.over:
+        run.emitter.reach_last_safe_point()
+    elif requests.callbacks and not _holds_batch(run) and not requests.is_held():
+        requests.call_back()
+        _move(run)
+    if run.cursor.over:
+        return True
+    if requests.terminate is not None:
+        terminate(run)
+        return True
+    if requests.interrupt:
+        _interrupt(run)
+        return True
+    # What still has to wait is looked at again after the next event.
+    requests.signal = requests.signal or bool(requests.callbacks) or requests.new_data is not None
+    return False
+
+
+def _move(run: Run) -> None:
+    """Move the cursor to the end of the epoch, or before other data, where that was asked for.
+
+    This is done before a safe point, so that what is saved there goes on in the same way.
+    """
+    requests, state = run.requests, run.engine.state
+    asked, requests.terminate_epoch = requests.terminate_epoch, None
+    if asked is not None and not run.cursor.over and run.cursor.stage is not Events.EPOCH_STARTED:
+        position = run.cursor.snapshot(state.iteration)
+        run.cursor = Cursor(position.at_early_epoch_end(skips_epoch_completed=asked.skip_epoch_completed))
+        state.iteration = run.cursor.done
+        run.fetcher.iterator = None
+    if requests.new_data is not None and not _holds_batch(run):
+        requests.new_data = None
+        run.cursor = Cursor(run.cursor.snapshot(state.iteration).at_next_pass())
+        run.fetcher.iterator = None
+
+
+def _holds_batch(run: Run) -> bool:
+    return run.cursor.holds_batch(run.engine.state.iteration)
+
+
+def terminate(run: Run) -> None:
+    """End the run: TERMINATE, and COMPLETED unless it was skipped or has been fired already."""
+    was_over = run.cursor.over
+    run.emitter.fire_last(Events.TERMINATE)
+    _write_stage(run)
+    run.cursor.over = was_over or run.is_finished()
+    asked = run.requests.terminate
+    if not was_over and not (asked is not None and asked.skip_completed):
+        run.emitter.fire_timed(Events.COMPLETED, run.run_watch, run.cursor.epoch)
+    run.emitter.reach_last_safe_point()
+
+
+def _interrupt(run: Run) -> None:
+    _write_stage(run)
+    run.emitter.fire_last(Events.INTERRUPT)
+    run.epoch_watch.pause()
+    run.run_watch.pause()
+    # Interrupted at STARTED, a continued run has not taken up its batch yet.
+    has_batch = run.fetcher.iterator is not None and run.cursor.stage in (
+        Events.ITERATION_STARTED,
+        Events.ITERATION_COMPLETED,
+    )
+    run.requests.terminate = None  # asked for by a handler of INTERRUPT, the last event
+    batch = run.engine.state.batch if has_batch else END
+    run.suspended = Suspended(run.fetcher, batch, run.epoch_watch, run.run_watch)
+
+
+def fail(run: Run, error: BaseException) -> bool:
+    """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
+    requests = run.requests
+    _write_stage(run)
+    requests.terminate = None
+    run.has_failed, run.emitter.is_exact = True, False  # what raised may be half done
+    run.emitter.fire_last(Events.EXCEPTION_RAISED, error)
+    if requests.terminate is not None:
+        terminate(run)
+    return requests.terminate is not None
+
+
+def _write_stage(run: Run) -> None:
+    run.cursor.stage = run.cursor.stage_at(run.engine.state.iteration)

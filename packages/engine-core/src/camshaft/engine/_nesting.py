@@ -1,0 +1,40 @@
+"""Runs inside runs: an evaluator in a handler of a trainer, say. Each thread has runs of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from camshaft.engine._run import Run
+
+
+class _Thread(threading.local):
+    innermost: Run | None = None
+
+
+_thread = _Thread()
+
+
+def go_inside(run: Run) -> None:
+    """Let `run` begin inside the one that is going on in this thread, if there is one."""
+    outer = _thread.innermost
+    while outer is not None and not outer.is_going:  # a signal has cut its end short
+        outer = outer.outer
+    run.outer = outer
+    _thread.innermost = run
+
+
+def come_back(run: Run) -> None:
+    """Let the run go on in which `run` was begun."""
+    _thread.innermost = run.outer
+
+
+def outermost_run() -> Run | None:
+    """Return the run in this thread that all others of the thread are inside; None when none is going on."""
+    run, outermost = _thread.innermost, None
+    while run is not None:
+        if run.is_going:
+            outermost = run
+        run = run.outer
+    return outermost

@@ -1,0 +1,82 @@
+"""An engine's runs: the one that is going on, and what the last one has left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from camshaft.engine._data import pass_length
+from camshaft.engine._last_run import LastRun
+from camshaft.engine._position import Position, implied_position
+from camshaft.engine._run import Run
+from camshaft.engine._state import State
+
+
+class Runs:
+    """Knows whether an engine is running, and where it stands."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None  # until what it leaves is known
+        self._last = LastRun()
+
+    def going(self) -> Run | None:
+        """Return the run that is going on, None when there is none."""
+        run = self._run
+        return run if run is not None and run.is_going else None
+
+    def carry_out(self, run: Run) -> None:
+        """Let a run go, and take note of what it leaves, however it ends."""
+        self._run = run
+        try:
+            run.go()
+        finally:
+            self.last()
+
+    def last(self) -> LastRun:
+        """Return what the last run has left, after it has let go of what it does not leave.
+
+        This follows each run. Where a signal has cut that short, it is done when somebody asks for the next time.
+        """
+        run = self.going() or self._run
+        if run is not None and not run.is_going:
+            try:
+                run.leave()
+            except Exception:
+                self._last, self._run = run.last_run(), None
+                raise
+            self._last, self._run = run.last_run(), None
+        return self._last
+
+    def replace_last(self, last: LastRun) -> None:
+        """Take a loaded state, say, in place of what the last run has left."""
+        suspended, self._last = self.last().suspended, last
+        if suspended is not None and suspended is not last.suspended:
+            suspended.fetcher.close()
+
+    def position(self, state: State[Any, Any]) -> Position:
+        """Return where the engine stands; its data is not asked for its state."""
+        run = self.going()
+        if run is not None:
+            return run.cursor.snapshot(state.iteration)
+        last = self.last()
+        position = last.position or Position()
+        if not last.is_implied:
+            return position
+        length = pass_length(state.dataloader, state.epoch_length)
+        return implied_position(position.iteration, state.epoch_length, length, over=position.over)
+
+    def saved_position(self, state: State[Any, Any]) -> Position:
+        """Return the same together with what the data saves, which may be costly to ask."""
+        run = self.going()
+        if run is not None:
+            return run.saved_position()
+        position, suspended = self.position(state), self.last().suspended
+        if suspended is None or position.data_state is not None:
+            return position
+        return position._replace(data_state=suspended.fetcher.source.state(position))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: it stands in the same place, and nothing is going on."""
+        run = self.going()
+        if run is None:
+            return {"_run": None, "_last": self.last()._replace(suspended=None)}
+        return {"_run": None, "_last": LastRun(run.saved_position(), is_loaded=True)}
