@@ -12,7 +12,7 @@ from camshaft.engine import ArgumentTypeError, Engine, StateDictError
 __all__ = ["ResettableHandler", "Serializable"]
 
 
-class Serializable(metaclass=ABCMeta):
+class Serializable(metaclass=ABCMeta):  # noqa: B024  # some have no more than a `state_dict`
     """Base of objects that give their state as a mapping and take it back.
 
     Engines count as instances, and so does everything that has both methods.

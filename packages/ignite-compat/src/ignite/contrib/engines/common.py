@@ -48,7 +48,7 @@ __all__ = [
 AnyEngine = Engine[Any, Any]
 
 
-def setup_common_training_handlers(  # noqa: PLR0913  # the documented arguments
+def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented arguments
     trainer: AnyEngine,
     train_sampler: DistributedSampler[Any] | None = None,
     to_save: Mapping[str, Any] | None = None,
@@ -77,7 +77,7 @@ def setup_common_training_handlers(  # noqa: PLR0913  # the documented arguments
         output_path: where they are written; excludes `save_handler`.
         lr_scheduler: one of torch's, which steps after each iteration, or one of `ignite.handlers`,
             which sets the value before it.
-        with_gpu_stats: put memory and use of the GPUs into the metrics; needs pynvml.
+        with_gpu_stats: refused; `torch.cuda.memory_stats()` in a handler shows the same.
         output_names: names for the entries of the output; each gets a running average in
             `trainer.state.metrics`.
         with_pbars: show a bar over the epochs.
@@ -91,6 +91,7 @@ def setup_common_training_handlers(  # noqa: PLR0913  # the documented arguments
     Raises:
         TypeError: in a group, `train_sampler` is not a `DistributedSampler`.
         ValueError: `to_save` without a place, or with two.
+        ModuleNotFoundError: `with_gpu_stats`.
     """
     if idist.get_world_size() > 1:
         _follow_epochs(trainer, train_sampler)
@@ -103,9 +104,7 @@ def setup_common_training_handlers(  # noqa: PLR0913  # the documented arguments
     if to_save is not None:
         _attach_checkpoints(trainer, to_save, save_every_iters, output_path, save_handler, kwargs)
     if with_gpu_stats:
-        from ignite.metrics import GpuInfo
-
-        GpuInfo().attach(trainer, name="gpu", event_name=Events.ITERATION_COMPLETED(every=log_every_iters))
+        raise ModuleNotFoundError("`with_gpu_stats` needs GpuInfo, which is not here; log torch.cuda.memory_stats()")
     if clear_cuda_cache and torch.cuda.is_available():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, empty_cuda_cache)
     for index, name in enumerate(output_names or ()):
