@@ -12,7 +12,7 @@ import pytest
 
 from camshaft.handlers import CheckpointDamagedError, CheckpointError, CheckpointUnsafeError, DiskSaver
 from camshaft.handlers.checkpoint.format import _payload
-from camshaft.handlers.checkpoint.format._payload import holds_xla_tensors, read_payload, unsafe_keys, write_payload
+from camshaft.handlers.checkpoint.format._payload import holds_xla_tensors, read_payload, write_payload
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 torch = pytest.importorskip("torch")
@@ -163,32 +163,6 @@ def test_saving_leaves_the_options_of_torch_as_they_were(tmp_path: Path, content
         assert was_on is torch.serialization.get_crc32_options()
     finally:
         torch.serialization.set_crc32_options(True)
-
-
-def test_what_does_not_load_safely_is_named(tmp_path: Path) -> None:
-    payload = {"model": {"weight": torch.zeros(3)}, "odd": types.SimpleNamespace(), "set": {1, 2}}
-    torch.save(payload, tmp_path / "file.pt")
-
-    reasons = unsafe_keys(tmp_path / "file.pt", payload)
-
-    assert reasons is not None
-    assert list(reasons) == ["odd"]
-    assert "SimpleNamespace" in reasons["odd"]
-
-
-def test_what_loads_safely_is_not_named(own_file: Path, content: Any) -> None:
-    assert unsafe_keys(own_file, content) is None
-
-
-def test_a_file_that_cannot_be_read_back_is_not_judged(tmp_path: Path) -> None:
-    assert unsafe_keys(tmp_path / "unmounted.pt", {}) is None
-
-
-def test_a_bare_state_that_does_not_load_safely_is_noticed(tmp_path: Path) -> None:
-    payload = types.SimpleNamespace()
-    torch.save(payload, tmp_path / "file.pt")
-
-    assert list(unsafe_keys(tmp_path / "file.pt", payload) or {}) == [""]
 
 
 def test_an_old_torch_is_warned_of(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

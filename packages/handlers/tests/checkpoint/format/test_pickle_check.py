@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointUnsafeError
-from camshaft.handlers.checkpoint.format._pickle_check import screen
+from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
 
 BYTEARRAY = b"c__builtin__\nbytearray\n"
 HUGE = b"\x8a\x06\0\0\0\0\0\x01"
@@ -26,7 +26,7 @@ values = st.recursive(
 def test_honest_bytearrays_pass(value: Any) -> None:
     pickled = pickle.dumps({"state": [bytearray(b"few"), bytearray(), value]}, protocol=2)
 
-    assert screen(pickled) is None
+    assert require_bounded_memory(pickled) is None
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_honest_bytearrays_pass(value: Any) -> None:
 )
 def test_bytearrays_of_any_length_are_refused(pickled: bytes) -> None:
     with pytest.raises(CheckpointUnsafeError, match="bytearray"):
-        screen(b"\x80\x02" + pickled)
+        require_bounded_memory(b"\x80\x02" + pickled)
 
 
 @pytest.mark.parametrize("name", ["_rebuild_device_tensor_from_cpu_tensor", "_rebuild_device_tensor_from_numpy"])
 def test_copiers_of_tensors_are_refused(name: str) -> None:
     with pytest.raises(CheckpointUnsafeError, match=name):
-        screen(b"\x80\x02ctorch._utils\n" + name.encode() + b"\n.")
+        require_bounded_memory(b"\x80\x02ctorch._utils\n" + name.encode() + b"\n.")
 
 
 @pytest.mark.parametrize("rest", [b"", b"R.", b"h\x07.", b"\xff", b"t."])
 def test_garbled_pickles_are_refused(rest: bytes) -> None:
     with pytest.raises(CheckpointDamagedError):
-        screen(b"\x80\x02" + BYTEARRAY + rest)
+        require_bounded_memory(b"\x80\x02" + BYTEARRAY + rest)

@@ -24,6 +24,7 @@ _SATURATED16, _SATURATED32 = 0xFFFF, 0xFFFFFFFF
 _SATURATED = (_SATURATED16, _SATURATED32, _SATURATED32)
 _IS_FOLLOWED_BY_SIZES, _IS_UTF8, _IS_FOLDER = 0x8, 0x800, 0x10
 _ALLOWED_FLAGS = _IS_FOLLOWED_BY_SIZES | _IS_UTF8
+_TWO_LISTED_BYTES = 1 << 18  # names and extra fields are at most 64 KiB each
 _TORCHSCRIPT = "constants.pkl"
 PICKLE = "data.pkl"
 
@@ -91,6 +92,23 @@ def read_entries(descriptor: int, end: int) -> dict[str, Entry]:
     if PICKLE not in entries:
         raise CheckpointDamagedError(f"it has no entry {PICKLE!r}")
     return entries
+
+
+def read_first_entry(descriptor: int, end: int) -> Entry:
+    """Return the first entry of an archive, without a look at the others: it is the pickle in what `torch.save` wrote.
+
+    Args:
+        descriptor: The open file.
+        end: Where the archive ends, its comment not included.
+
+    Raises:
+        CheckpointDamagedError: it is no such archive.
+    """
+    start, size_bytes, count = _locate_directory(descriptor, end)
+    raw = _read_exactly(descriptor, start, min(size_bytes, _TWO_LISTED_BYTES))
+    first, position = _parse_listed(raw, 0)
+    next_offset = start if count == 1 else _parse_listed(raw, position)[0].offset
+    return _read_entry(descriptor, first, next_offset)
 
 
 def damaged_entries(descriptor: int, entries: dict[str, Entry]) -> list[str]:

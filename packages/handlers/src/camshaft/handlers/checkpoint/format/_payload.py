@@ -19,9 +19,9 @@ from camshaft.handlers.checkpoint._errors import (
     CheckpointUnsafeError,
 )
 from camshaft.handlers.checkpoint._signals import deferred_signals
-from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
+from camshaft.handlers.checkpoint.format._archive import PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
-from camshaft.handlers.checkpoint.format._pickle_check import screen
+from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
 from camshaft.handlers.checkpoint.format._record import encode_record
 from camshaft.handlers.checkpoint.format._verify import Contents, opened, verify_open
 from camshaft.handlers.checkpoint.format._writer import CheckpointWriter
@@ -97,54 +97,10 @@ def read_payload(
         contents = verify_open(descriptor, path, trusted=trusted)
         if not trusted:
             _warn_of_unsafe_torch(torch)
-            _screen_pickle(descriptor, contents, path)
+            _check_pickle(descriptor, contents, path)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             file.seek(0)
             return _load(torch, file, path, trusted=trusted, map_location=map_location), contents
-
-
-def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
-    """Find what keeps a file just written from being loaded without trusting it.
-
-    Args:
-        path: The file.
-        payload: What was written into it.
-
-    Returns:
-        The reason by key of the payload, under ``""`` if no single key is to blame; None when the
-        file loads safely.
-    """
-    torch = require_torch()
-    try:
-        with opened(path, trusted=True) as descriptor:
-            if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
-                return {"": "it is no archive, so its structure cannot be verified"}
-    except OSError:  # what was written cannot be read just now, which says nothing of it
-        return None
-    problem = _loading_problem(torch, path, mmap=True)
-    if problem is None:
-        return None
-    by_key: dict[str, str] = {}
-    for key, value in payload.items() if isinstance(payload, dict) else ():
-        part = io.BytesIO()
-        with torch.serialization.skip_data():
-            torch.save(value, part)
-            part.seek(0)
-            reason = _loading_problem(torch, part)
-        if reason is not None:
-            by_key[str(key)] = reason
-    return by_key or {"": problem}
-
-
-def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
-    try:
-        _load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
-    except OSError:
-        return None
-    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
-        # Not every file system can map files into memory.
-        return _loading_problem(torch, source) if mmap and isinstance(error, RuntimeError) else _first_line(error)
-    return None
 
 
 def _save(payload: Any, file: Any, options: Mapping[str, Any]) -> None:
@@ -198,41 +154,41 @@ def _has_options_by_context() -> bool:
         return False
 
 
-def _screen_pickle(descriptor: int, contents: Contents, path: str | os.PathLike[str]) -> None:
+def _check_pickle(descriptor: int, contents: Contents, path: str | os.PathLike[str]) -> None:
     entry = contents.entries[PICKLE]
     try:
-        screen(read_at(descriptor, entry.start, entry.end - entry.start))
+        require_bounded_memory(read_at(descriptor, entry.start, entry.end - entry.start))
     except CheckpointError as error:
         raise type(error)(f"{os.fspath(path)}: {error}") from error
 
 
 def _load(torch: ModuleType, file: Any, path: str | os.PathLike[str], *, trusted: bool, map_location: Any) -> Any:
     try:
-        return _load_quietly(torch, file, map_location=map_location, weights_only=not trusted)
+        return load_quietly(torch, file, map_location=map_location, weights_only=not trusted)
     except pickle.UnpicklingError as error:
         if trusted:
-            raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+            raise CheckpointDamagedError(f"{os.fspath(path)}: {first_line(error)}") from error
         raise CheckpointUnsafeError(
-            f"{os.fspath(path)}: {_first_line(error)}; if you know where the file comes from, give trusted=True"
+            f"{os.fspath(path)}: {first_line(error)}; if you know where the file comes from, give trusted=True"
         ) from error
     except (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
         if trusted:
             raise
-        raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+        raise CheckpointDamagedError(f"{os.fspath(path)}: {first_line(error)}") from error
     except RuntimeError as error:
         if trusted or str(map_location) != "cpu":  # then the device may be to blame
             raise
-        raise CheckpointDamagedError(f"{os.fspath(path)}: {_first_line(error)}") from error
+        raise CheckpointDamagedError(f"{os.fspath(path)}: {first_line(error)}") from error
 
 
-def _load_quietly(torch: ModuleType, source: Any, **options: Any) -> Any:
+def load_quietly(torch: ModuleType, source: Any, **options: Any) -> Any:
     """Load without the warning that another pickle protocol than torch's own may not load: it does, or raises."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
         return torch.load(source, **options)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what torch says went wrong, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Unsupported" in line or "Unpickler error" in line]

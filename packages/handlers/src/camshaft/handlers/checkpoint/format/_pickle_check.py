@@ -26,7 +26,7 @@ class _Name(str):
     __slots__ = ()
 
 
-def screen(pickled: bytes) -> None:
+def require_bounded_memory(pickled: bytes) -> None:
     """Raise if unpickling would take much more memory than the pickle.
 
     Raises:
@@ -35,7 +35,7 @@ def screen(pickled: bytes) -> None:
 
     Examples:
         >>> import pickle
-        >>> screen(pickle.dumps({"state": bytearray(b"few")}, protocol=2))
+        >>> require_bounded_memory(pickle.dumps({"state": bytearray(b"few")}, protocol=2))
     """
     for copier in _COPIERS:
         if copier in pickled:

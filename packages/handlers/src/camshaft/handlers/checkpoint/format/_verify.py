@@ -14,11 +14,13 @@ from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, Checkpo
 from camshaft.handlers.checkpoint.format._archive import (
     END_RECORD_BYTES,
     LOCAL_MARK,
+    PICKLE,
     Entry,
     damaged_entries,
     end_record_is_at,
     has_checksums,
     read_entries,
+    read_first_entry,
 )
 from camshaft.handlers.checkpoint.format._checksum import checksum_of, read_at
 from camshaft.handlers.checkpoint.format._file_name import is_temporary
@@ -96,6 +98,20 @@ def read_record(path: str | os.PathLike[str]) -> CheckpointRecord | None:
     with opened(path, trusted=True) as descriptor:
         trailer = _read_trailer(descriptor)
     return trailer.record if trailer else None
+
+
+def read_pickle(descriptor: int) -> bytes:
+    """Return the pickle in an archive, as it is; nothing is verified.
+
+    Raises:
+        CheckpointDamagedError: there is none.
+    """
+    trailer = _read_trailer(descriptor)
+    content_end = os.fstat(descriptor).st_size - (trailer.size_bytes if trailer else 0)
+    entry = read_first_entry(descriptor, content_end)
+    if not entry.name.endswith(f"/{PICKLE}"):
+        raise CheckpointDamagedError(f"its first entry is {entry.name!r}, not the pickle")
+    return read_at(descriptor, entry.start, entry.end - entry.start)
 
 
 def ends_like_torch_saved(path: str | os.PathLike[str]) -> bool:

@@ -16,8 +16,9 @@ from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointInUs
 from camshaft.handlers.checkpoint._rank import current_rank, is_xla_in_use
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
-from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, unsafe_keys, write_nothing, write_payload
+from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, write_nothing, write_payload
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
 from camshaft.handlers.checkpoint.storage._durable import (
     leave_memory,
     make_directory,

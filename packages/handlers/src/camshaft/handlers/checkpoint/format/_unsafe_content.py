@@ -1,0 +1,132 @@
+"""Finding out whether a file that was just written will load without being trusted."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from typing import TYPE_CHECKING, Any, Self
+
+from camshaft.handlers.checkpoint._errors import CheckpointError
+from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
+from camshaft.handlers.checkpoint.format._checksum import read_at
+from camshaft.handlers.checkpoint.format._payload import first_line, load_quietly, require_torch
+from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
+from camshaft.handlers.checkpoint.format._verify import opened, read_pickle
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
+    """Find what keeps a file just written from being loaded without trusting it.
+
+    Args:
+        path: The file.
+        payload: What was written into it.
+
+    Returns:
+        The reason by key of the payload, under ``""`` if no single key is to blame; None when the
+        file loads safely.
+    """
+    torch = require_torch()
+    try:
+        with opened(path, trusted=True) as descriptor:
+            if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
+                return {"": "it is no archive, so its structure cannot be verified"}
+            pickled = read_pickle(descriptor)
+    except (CheckpointError, OSError):  # what was written cannot be read just now, which says nothing of it
+        return None
+    try:
+        require_bounded_memory(pickled)
+    except CheckpointError as error:
+        return {"": str(error)}
+    return None if _names_safe_classes_only(torch, pickled) else _find_unsafe_keys(torch, path, payload)
+
+
+def _names_safe_classes_only(torch: ModuleType, pickled: bytes) -> bool:
+    """Return whether all classes and functions in a pickle are such as `torch.load` lets through.
+
+    Loading the file would tell, too, and takes several times as long as saving it when the tensors are many.
+    """
+    finder = _Finder(io.BytesIO(pickled), fix_imports=False)
+    try:
+        finder.load()
+    except Exception:  # noqa: BLE001 - whatever it is, loading the file will tell what is wrong with it
+        return False
+    names = b"".join(f"c{module}\n{name}\n".encode() for module, name in finder.found)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as entries:
+        # A list of the classes and nothing else.
+        entries.writestr(f"archive/{PICKLE}", b"\x80\x02](" + names + b"e.")
+        entries.writestr("archive/version", "3\n")
+    archive.seek(0)
+    return not torch.serialization.get_unsafe_globals_in_checkpoint(archive)
+
+
+class _Finder(pickle.Unpickler):
+    """Notes which classes and functions a pickle names, and makes nothing of them."""
+
+    def __init__(self, file: io.BytesIO, *, fix_imports: bool) -> None:
+        super().__init__(file, fix_imports=fix_imports)
+        self.found: set[tuple[str, str]] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.found.add((module, name))
+        return _Inert
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Stand for a tensor's memory."""
+
+
+class _Inert:
+    """Takes everything that a pickle does with an object, and does nothing; there is one only."""
+
+    def __new__(cls, *arguments: Any) -> Self:
+        return _INERT  # type: ignore[return-value]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Do nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Do nothing."""
+
+    def append(self, value: Any) -> None:
+        """Do nothing."""
+
+    def extend(self, values: Any) -> None:
+        """Do nothing."""
+
+    add = append
+
+
+_INERT = object.__new__(_Inert)
+
+
+def _find_unsafe_keys(torch: ModuleType, path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
+    """Load the file, and, if that is refused, each part of it by itself."""
+    problem = _loading_problem(torch, path, mmap=True)
+    if problem is None:
+        return None
+    by_key: dict[str, str] = {}
+    for key, value in payload.items() if isinstance(payload, dict) else ():
+        part = io.BytesIO()
+        with torch.serialization.skip_data():
+            torch.save(value, part)
+            part.seek(0)
+            reason = _loading_problem(torch, part)
+        if reason is not None:
+            by_key[str(key)] = reason
+    return by_key or {"": problem}
+
+
+def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
+    try:
+        load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
+    except OSError:
+        return None
+    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
+        # Not every file system can map files into memory.
+        return _loading_problem(torch, source) if mmap and isinstance(error, RuntimeError) else first_line(error)
+    return None
