@@ -3,16 +3,18 @@
 First a process that does nothing but save, with n_saved=1, is killed at a random moment, again and
 again; each time the directory must hold a checkpoint that loads and verifies. Then saving is timed
 in turns with its floor: writing the same bytes raw and syncing them, or one core's checksum
-over them, whichever takes longer. The reference is asked the same where it is installed.
+over them, whichever takes longer. The reference is asked the same where it is installed. At last the
+first save of many small tensors, which also finds out whether the file will load safely, is timed in
+turns with `torch.save` of the same.
 
-Run: hatch run bench:checkpoint [--kills N] [--megabytes N] [--rounds N]
+Run: hatch run bench:checkpoint [--kills N] [--megabytes N] [--rounds N] [--tensors N]
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
+import importlib.metadata
 import os
 import random
 import signal
@@ -22,11 +24,12 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from bars import Figure, report
 
 from camshaft.handlers import NoCheckpointError, restore_latest, verify_checkpoint
 
@@ -44,6 +47,15 @@ for engine.state.iteration in range(1, 1_000_000):
     handler(engine)
     print(engine.state.iteration, flush=True)
 """
+
+
+def has_reference() -> bool:
+    """Return whether the reference itself is installed: `ignite` may also be our own package for its scripts."""
+    try:
+        importlib.metadata.distribution("pytorch-ignite")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def kill_while_saving(directory: Path, program: str, moments: random.Random) -> None:
@@ -68,7 +80,7 @@ def count_losses(kills: int, engine: str, handlers: str) -> int:
 
 
 def holds_checkpoint(directory: Path) -> bool:
-    """Tell whether a checkpoint of the directory loads, verified where that is possible."""
+    """Return whether a checkpoint of the directory loads, verified where that is possible."""
     try:
         restore_latest(directory, {"model": torch.nn.Linear(700, 700)})
     except NoCheckpointError:
@@ -125,12 +137,10 @@ def ways_to_save(megabytes: int, directory: Path) -> dict[str, Way]:
         VERIFY: lambda: verify_checkpoint(next((directory / "safe").iterdir())),
         "torch.save, not synced": lambda: torch.save(model.state_dict(), directory / "plain.pt"),
     }
-    if importlib.util.find_spec("ignite") is not None:
+    if has_reference():
         ways["reference, not synced"] = saving_with(
             "ignite.engine", "ignite.handlers", to_save, directory / "reference"
         )
-    else:
-        print("the reference is not installed: no figures of it")
     return ways
 
 
@@ -147,32 +157,49 @@ def time_saving(megabytes: int, rounds: int) -> dict[str, float]:
         return {name: statistics.median(each) for name, each in times.items()}
 
 
-def is_within_bars(times: dict[str, float], megabytes: int) -> bool:
-    """Print the times with their bars, and return whether all are reached."""
+def saving_figures(megabytes: int, rounds: int) -> Iterator[Figure]:
+    """Time every way to save so many bytes, and compare with the floor."""
+    times = time_saving(megabytes, rounds)
     floor, gibibytes = max(times[RAW], times[CRC]), megabytes / 1024
-    bars = {SAFE: 1.15 * floor, VERIFY: 0.5 * gibibytes}
-    print(f"{megabytes} MiB: median seconds, seconds per GiB, and the ratio to the floor (the slower of the first two)")
     for name, median in times.items():
-        bar = bars.get(name)
-        verdict = "" if bar is None else f"  <= {bar:.3f} s {'ok' if median <= bar else 'MISSED'}"
-        print(f"  {name:<27}{median:>8.3f}{median / gibibytes:>8.3f}{median / floor:>8.2f} x{verdict}")
-    return all(times[name] <= bar for name, bar in bars.items())
+        at_most = {SAFE: 1.15}.get(name)
+        yield Figure(f"{name}, {megabytes} MiB / the slower of write and crc32", median / floor, at_most=at_most)
+        yield Figure(f"{name}, per GiB", median / gibibytes, "s")
+    yield Figure(f"{VERIFY} / {CRC}", times[VERIFY] / times[CRC], at_most=1.5)
 
 
-def main() -> int:
-    """Print both tables; return 1 if a checkpoint was lost or a bar is missed."""
+def time_first_saves(tensors: int, rounds: int) -> tuple[float, float]:
+    """Return the median seconds of a first save of small tensors, and of plain `torch.save`, in turns."""
+    to_save = {"model": torch.nn.ParameterList([torch.randn(4) for _ in range(tensors)])}
+    times: dict[str, list[float]] = {"first": [], "plain": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as name:
+            first = saving_with("camshaft.engine", "camshaft.handlers", to_save, Path(name, "first"))
+            times["first"].append(seconds(first))
+            times["plain"].append(seconds(lambda: torch.save(to_save["model"].state_dict(), Path(name, "plain.pt"))))
+    return statistics.median(times["first"]), statistics.median(times["plain"])
+
+
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    """Yield what is lost, and what saving costs."""
+    kills = options.kills
+    losses = count_losses(kills, "camshaft.engine", "camshaft.handlers")
+    yield Figure(f"lost with n_saved=1, of {kills} kills while saving", losses, "runs", at_most=0)
+    lost_elsewhere = count_losses(kills, "ignite.engine", "ignite.handlers") if has_reference() else None
+    yield Figure("the same, reference", lost_elsewhere, "runs")
+    yield from saving_figures(options.megabytes, options.rounds)
+    first, plain = time_first_saves(options.tensors, 3)
+    yield Figure(f"first save of {options.tensors:,} small tensors / torch.save", first / plain, at_most=1.3)
+
+
+def main() -> str | None:
+    """Print all figures; return what is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    losses = count_losses(options.kills, "camshaft.engine", "camshaft.handlers")
-    print(f"SIGKILL while saving with n_saved=1: runs without a loadable checkpoint, of {options.kills}")
-    print(f"  camshaft   {losses}")
-    if importlib.util.find_spec("ignite") is not None:
-        print(f"  reference  {count_losses(options.kills, 'ignite.engine', 'ignite.handlers')}")
-    is_fast = is_within_bars(time_saving(options.megabytes, options.rounds), options.megabytes)
-    return int(losses > 0 or not is_fast)
+    parser.add_argument("--tensors", type=int, default=100_000)
+    return report(figures(parser.parse_args()))
 
 
 if __name__ == "__main__":
