@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric
 
 
@@ -20,7 +21,7 @@ class ClassificationMetric(Metric):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         is_multilabel: bool = False,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,

@@ -10,6 +10,7 @@ import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics._classification import ClassificationMetric, flat_labels
 from ignite.metrics._sharing import summed
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import reinit__is_reduced
 
 Averaging = bool | Literal["macro", "micro", "weighted", "samples"] | None
@@ -28,7 +29,7 @@ class PrecisionRecall(ClassificationMetric):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         average: Averaging = False,
         is_multilabel: bool = False,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value

@@ -91,6 +91,25 @@ def require_classes(scores: torch.Tensor, name: str = "y_pred") -> None:
         raise ValueError(f"`{name}` must have the shape (N, C, *), got {tuple(scores.shape)}")
 
 
+def at_least_single(values: torch.Tensor) -> torch.Tensor:
+    """Return values in single precision if they have half of it."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def class_rows(scores: torch.Tensor) -> torch.Tensor:
-    """Return scores of shape (N, C, *) as rows: (N * everything behind C, C)."""
-    return scores.movedim(1, -1).reshape(-1, scores.shape[1])
+    """Return scores of shape (N, C, *) as rows, (N * everything behind C, C), in single precision at least."""
+    return at_least_single(scores).movedim(1, -1).reshape(-1, scores.shape[1])
+
+
+def median(values: torch.Tensor) -> float:
+    """Return the median of all values: for an even number of them the mean of the two in the middle.
+
+    Args:
+        values: of any shape.
+
+    Returns:
+        The median.
+    """
+    ordered = values.flatten().sort().values
+    middle = ordered[[(len(ordered) - 1) // 2, len(ordered) // 2]]
+    return float(middle.mean().item())

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 import ignite.distributed as idist
 from ignite.metrics._sharing import gathered
 
@@ -59,7 +61,7 @@ def state_of(value: Any) -> Any:
         value: a metric, a collection of metrics and other values, or any other value.
 
     Returns:
-        The same with states in the place of metrics.
+        The same with states in the place of metrics, and with tensors of its own.
     """
     if is_metric(value):
         return OrderedDict((key, state_of(getattr(value, key))) for key in value._state_dict_all_req_keys)  # noqa: SLF001  # Ignite's name for what people's own metrics declare
@@ -67,7 +69,8 @@ def state_of(value: Any) -> Any:
         return {key: state_of(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [state_of(item) for item in value]
-    return value
+    # A copy: metrics add in place, and a state may be written later.
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 def check(metric: Metric, state: Any) -> None:
@@ -102,7 +105,7 @@ def load_state(metric: Metric, state: Mapping[str, Any]) -> None:
         for each, each_state in inner:
             load_state(each, each_state)
         if not inner:
-            setattr(metric, key, state[key])
+            setattr(metric, key, state_of(state[key]))
 
 
 def pairs(value: Any, state: Any) -> list[tuple[Metric, Any]]:

@@ -132,11 +132,8 @@ def reduced(value: Any, name: str, operation: str = "SUM") -> Any:
         raise TypeError(f"attribute {name!r} must be a number or a tensor to be reduced, got {value!r}")
     if idist.get_world_size() == 1:
         return value
-    own = torch.as_tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
-    # A copy, since the backend reduces in place; NCCL takes it on an accelerator only.
-    shared = own.detach().to("cuda" if dist.get_backend() == "nccl" else own.device, copy=True).contiguous()
-    dist.all_reduce(shared, op=getattr(dist.ReduceOp, operation))
-    return shared.to(own.device) if isinstance(value, torch.Tensor) else shared.item()
+    # A copy of a tensor, since the backend reduces in place.
+    return idist.all_reduce(value.clone() if isinstance(value, torch.Tensor) else value, op=operation)
 
 
 def gathered(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ignite.exceptions import NotComputableError
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 
 __all__ = ["Average", "GeometricAverage", "VariableAccumulation"]
@@ -45,7 +46,7 @@ class VariableAccumulation(Metric):
     def __init__(
         self,
         op: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:
@@ -108,7 +109,7 @@ class Average(VariableAccumulation):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:
@@ -147,7 +148,7 @@ class GeometricAverage(VariableAccumulation):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ignite.metrics._transform import whole
 from ignite.metrics.fbeta import Fbeta
 from ignite.metrics.metric import ResultMode
 from ignite.metrics.metrics_lambda import MetricsLambda
@@ -20,7 +21,7 @@ __all__ = ["ClassificationReport"]
 def ClassificationReport(  # noqa: N802  # Ignite's name
     beta: int = 1,
     output_dict: bool = False,
-    output_transform: Callable[[Any], Any] = lambda x: x,
+    output_transform: Callable[[Any], Any] = whole,
     device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
     is_multilabel: bool = False,
     labels: list[str] | None = None,

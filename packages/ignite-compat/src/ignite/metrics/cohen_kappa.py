@@ -9,6 +9,7 @@ import torch
 
 from ignite.metrics._contingency import contingency
 from ignite.metrics._sharing import reduced
+from ignite.metrics._transform import whole
 from ignite.metrics.epoch_metric import EpochMetric
 from ignite.metrics.metric import reinit__is_reduced
 
@@ -44,7 +45,7 @@ class CohenKappa(EpochMetric):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         weights: Literal["linear", "quadratic"] | None = None,
         check_compute_fn: bool = False,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value

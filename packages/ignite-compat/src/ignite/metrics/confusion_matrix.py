@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from ignite.exceptions import NotComputableError
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 from ignite.metrics.metrics_lambda import MetricsLambda
 
@@ -54,7 +55,7 @@ class ConfusionMatrix(Metric):
         self,
         num_classes: int,
         average: Literal["samples", "recall", "precision"] | None = None,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = True,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.metrics._sample_mean import SampleMean
+from ignite.metrics._transform import whole
 
 __all__ = ["CosineSimilarity"]
 
@@ -33,7 +34,7 @@ class CosineSimilarity(SampleMean):
     def __init__(
         self,
         eps: float = 1e-8,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:

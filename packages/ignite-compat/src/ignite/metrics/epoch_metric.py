@@ -11,6 +11,7 @@ import torch
 import ignite.distributed as idist
 from ignite.exceptions import NotComputableError
 from ignite.metrics._sharing import gathered, joined
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced
 
 __all__ = ["EpochMetric", "EpochMetricWarning"]
@@ -52,7 +53,7 @@ class EpochMetric(Metric):
     def __init__(
         self,
         compute_fn: Callable[[torch.Tensor, torch.Tensor], Any],
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         check_compute_fn: bool = True,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,

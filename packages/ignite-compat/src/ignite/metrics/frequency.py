@@ -11,6 +11,7 @@ import torch
 from camshaft.engine import CallableEventWithFilter, Engine, Events
 from ignite.metrics._following import follow
 from ignite.metrics._sharing import reduced
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import EpochWise, Metric, reinit__is_reduced
 
 __all__ = ["Frequency"]
@@ -35,7 +36,7 @@ class Frequency(Metric):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from ignite.exceptions import NotComputableError
+from ignite.metrics._sample_mean import at_least_single, median
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 
 __all__ = ["HSIC"]
@@ -19,8 +21,8 @@ class HSIC(Metric):
     `update` takes `(y_pred, y)`, both of shape (N, *), with N at least 4.
 
     Args:
-        sigma_x: bandwidth of the predictions' kernel; negative: from the median of the distances.
-        sigma_y: bandwidth of the targets' kernel; negative: from the median of the distances.
+        sigma_x: bandwidth of the predictions' kernel; negative: the median of the distances.
+        sigma_y: bandwidth of the targets' kernel; negative: the median of the distances.
         ignore_invalid_batch: whether a batch with less than four samples is left out, or an error.
         output_transform, device, skip_unrolling: as :class:`Metric` takes them.
 
@@ -42,7 +44,7 @@ class HSIC(Metric):
         sigma_x: float = -1,
         sigma_y: float = -1,
         ignore_invalid_batch: bool = True,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:
@@ -67,7 +69,7 @@ class HSIC(Metric):
         Raises:
             ValueError: the batch has less than four samples, and such are not left out.
         """
-        x, y = output[0].detach().flatten(start_dim=1), output[1].detach().flatten(start_dim=1)
+        x, y = (at_least_single(each.detach()).flatten(start_dim=1) for each in output)
         count = x.shape[0]
         if count < 4:
             if self.ignore_invalid_batch:
@@ -76,7 +78,8 @@ class HSIC(Metric):
         k, l = _kernel(x, self.sigma_x), _kernel(y, self.sigma_y)  # noqa: E741  # the paper's names
         product = k @ l
         hsic = product.trace() + k.sum() * l.sum() / (count - 1) / (count - 2) - 2 * product.sum() / (count - 2)
-        self._sum_of_hsic += (hsic / count / (count - 3)).to(self._device)
+        # The estimate may be below 0, where the criterion is not.
+        self._sum_of_hsic += (hsic / count / (count - 3)).clamp(min=0.0).to(self._device)
         self._num_batches += 1
 
     @sync_all_reduce("_sum_of_hsic", "_num_batches")
@@ -97,7 +100,6 @@ class HSIC(Metric):
 def _kernel(rows: torch.Tensor, sigma: float) -> torch.Tensor:
     distances = torch.cdist(rows, rows)
     if sigma < 0:
-        pairs = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
-        sigma = float(distances[pairs].median())
+        sigma = median(distances)
     kernel = torch.exp(-(distances**2) / (2 * sigma**2))
     return kernel.fill_diagonal_(0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.exceptions import NotComputableError
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 
 __all__ = ["Loss"]
@@ -41,7 +42,7 @@ class Loss(Metric):
     def __init__(
         self,
         loss_fn: Callable[..., torch.Tensor],
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         batch_size: Callable[[Any], int] = len,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.metrics._contingency import contingency
+from ignite.metrics._transform import whole
 from ignite.metrics.epoch_metric import EpochMetric
 
 __all__ = ["MatthewsCorrCoef"]
@@ -31,7 +32,7 @@ class MatthewsCorrCoef(EpochMetric):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         check_compute_fn: bool = False,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,

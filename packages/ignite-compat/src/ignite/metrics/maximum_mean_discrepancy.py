@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from ignite.exceptions import NotComputableError
+from ignite.metrics._sample_mean import at_least_single
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 
 __all__ = ["MaximumMeanDiscrepancy"]
@@ -34,7 +36,7 @@ class MaximumMeanDiscrepancy(Metric):
     def __init__(
         self,
         var: float = 1.0,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:
@@ -60,7 +62,7 @@ class MaximumMeanDiscrepancy(Metric):
         x, y = output[0].detach(), output[1].detach()
         if x.shape != y.shape or x.dim() < 2:
             raise ValueError(f"`x` and `y` must have one shape (N, F, *), got {tuple(x.shape)} and {tuple(y.shape)}")
-        x, y = x.flatten(start_dim=1), y.flatten(start_dim=1)
+        x, y = (at_least_single(each).flatten(start_dim=1) for each in (x, y))
         count = x.shape[0]
         for name, rows, columns in (("_xx_sum", x, x), ("_yy_sum", y, y)):
             kernel = self._kernel(rows, columns)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.metrics._sample_mean import SampleMean
+from ignite.metrics._transform import whole
 
 __all__ = ["MeanPairwiseDistance"]
 
@@ -35,7 +36,7 @@ class MeanPairwiseDistance(SampleMean):
         self,
         p: int = 2,
         eps: float = 1e-6,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:

@@ -16,6 +16,7 @@ from ignite.metrics._arithmetic import MetricArithmetic
 from ignite.metrics._following import follow
 from ignite.metrics._saving import load, saved
 from ignite.metrics._sharing import reinit__is_reduced, sync_all_reduce
+from ignite.metrics._transform import whole
 from ignite.metrics._usage import (
     BatchFiltered,
     BatchWise,
@@ -90,7 +91,7 @@ class Metric(MetricArithmetic, Serializable, metaclass=ABCMeta):
 
     def __init__(
         self,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
         metrics_result_mode: ResultMode = "both",

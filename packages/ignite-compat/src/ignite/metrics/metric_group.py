@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric
 
 __all__ = ["MetricGroup"]
@@ -34,7 +35,7 @@ class MetricGroup(Metric):
     def __init__(
         self,
         metrics: Mapping[str, Metric],
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         skip_unrolling: bool = False,
     ) -> None:
         self.metrics = metrics

@@ -9,6 +9,7 @@ import torch
 
 from ignite.exceptions import NotComputableError
 from ignite.metrics._classification import flat_labels
+from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced, sync_all_reduce
 
 __all__ = ["MultiLabelConfusionMatrix"]
@@ -45,7 +46,7 @@ class MultiLabelConfusionMatrix(Metric):
     def __init__(
         self,
         num_classes: int,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         normalized: bool = False,
         skip_unrolling: bool = False,

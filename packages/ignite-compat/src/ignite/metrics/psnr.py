@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.metrics._sample_mean import SampleMean, require_same_type
+from ignite.metrics._transform import whole
 
 __all__ = ["PSNR"]
 
@@ -34,7 +35,7 @@ class PSNR(SampleMean):
     def __init__(
         self,
         data_range: float,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:
@@ -43,5 +44,8 @@ class PSNR(SampleMean):
 
     def _sum_and_count(self, prediction: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
         require_same_type(prediction, target)
-        mean_squares = (prediction.double() - target.double()).pow(2).unsqueeze(-1).flatten(1).mean(dim=1)
-        return torch.sum(10.0 * torch.log10(self.data_range**2 / (mean_squares + 1e-10))), target.shape[0]
+        squares = (prediction.double() - target.double()) ** 2
+        count = target.shape[0]
+        # Numbers have no dimensions of their own: the whole batch is one image then.
+        means = squares.flatten(1).mean(dim=1) if squares.dim() > 1 else squares.mean().expand(count)
+        return torch.sum(10.0 * torch.log10(self.data_range**2 / (means + 1e-10))), count

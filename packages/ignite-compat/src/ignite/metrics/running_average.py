@@ -11,6 +11,7 @@ import torch
 import ignite.distributed as idist
 from camshaft.engine import Engine, Events
 from ignite.metrics._sharing import summed
+from ignite.metrics._transform import whole
 from ignite.metrics._usage import as_usage
 from ignite.metrics.metric import Metric, MetricUsage, RunningBatchWise, SingleEpochRunningBatchWise, reinit__is_reduced
 
@@ -78,7 +79,7 @@ class RunningAverage(Metric):
         self.src = src
         self._value: Any = None
         super().__init__(
-            output_transform=output_transform or _same,
+            output_transform=output_transform or whole,
             device=src._device if src is not None else device or "cpu",  # noqa: SLF001  # of this package
             skip_unrolling=skip_unrolling,
         )
@@ -187,7 +188,3 @@ class RunningAverage(Metric):
         if self.epoch_bound is None:
             return as_usage(usage)
         return SingleEpochRunningBatchWise() if self.epoch_bound else RunningBatchWise()
-
-
-def _same(output: Any) -> Any:
-    return output

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from ignite.metrics._sample_mean import SampleMean, require_same_type
+from ignite.metrics._transform import whole
 
 __all__ = ["SSIM"]
 
@@ -24,7 +25,7 @@ class SSIM(SampleMean):
         sigma: standard deviation of the Gaussian kernel in pixels, or one for each dimension.
         k1: stabilises the comparison of the means.
         k2: stabilises the comparison of the variances.
-        gaussian: whether the kernel is Gaussian, or uniform.
+        gaussian: whether the kernel is Gaussian, or uniform over the five pixels in its middle.
         output_transform, device, skip_unrolling: as :class:`Metric` takes them.
         ndims: dimensions of an image, 2 or 3.
 
@@ -50,7 +51,7 @@ class SSIM(SampleMean):
         k1: float = 0.01,
         k2: float = 0.03,
         gaussian: bool = True,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
         ndims: int = 2,
@@ -67,7 +68,7 @@ class SSIM(SampleMean):
         self.c1, self.c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
         super().__init__(output_transform=output_transform, device=device, skip_unrolling=skip_unrolling)
         self._kernels = [
-            _gaussian(size, sigma) if gaussian else torch.full((size,), 1.0 / size)
+            _gaussian(size, sigma) if gaussian else _uniform(size)
             for size, sigma in zip(self.kernel_size, self.sigma, strict=True)
         ]
 
@@ -110,6 +111,12 @@ def _for_each_dimension(name: str, value: Any, kind: type, ndims: int) -> Sequen
     if any(not each > 0 for each in values):
         raise ValueError(f"`{name}` must be positive, got {value!r}")
     return list(values)
+
+
+def _uniform(size: int) -> torch.Tensor:
+    """Return a kernel of five equal weights in the middle, whatever the size is: that is Ignite's."""
+    places = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    return torch.where(places.abs() <= 2.5, 0.2, 0.0)
 
 
 def _gaussian(size: int, sigma: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ignite.metrics._sample_mean import SampleMean
+from ignite.metrics._transform import whole
 
 __all__ = ["TopKCategoricalAccuracy"]
 
@@ -34,7 +35,7 @@ class TopKCategoricalAccuracy(SampleMean):
     def __init__(
         self,
         k: int = 5,
-        output_transform: Callable[[Any], Any] = lambda x: x,
+        output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
         skip_unrolling: bool = False,
     ) -> None:

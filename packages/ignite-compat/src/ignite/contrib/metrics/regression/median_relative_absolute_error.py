@@ -1,0 +1,4 @@
+"""`ignite.metrics.regression.median_relative_absolute_error` under the name that it had before it moved."""
+
+from ignite.metrics.regression.median_relative_absolute_error import *  # noqa: F403  # all of it, and nothing else
+from ignite.metrics.regression.median_relative_absolute_error import __all__ as __all__

@@ -1,0 +1,30 @@
+"""The fractional bias."""
+
+from __future__ import annotations
+
+import torch
+
+from ignite.metrics.regression._checked import ErrorMean
+
+__all__ = ["FractionalBias"]
+
+
+class FractionalBias(ErrorMean):
+    """Mean over samples of twice the error over the sum of target and prediction.
+
+    `update` takes `(y_pred, y)`, both of shape (N,) or both of shape (N, 1).
+
+    Args:
+        output_transform, device, skip_unrolling, metrics_result_mode: as :class:`Metric` takes them.
+
+    Examples:
+        >>> metric = FractionalBias()
+        >>> metric.update((torch.tensor([1.0, 4.0]), torch.tensor([2.0, 5.0])))
+        >>> round(metric.compute(), 4)
+        0.4444
+    """
+
+    _dtype = torch.float64
+
+    def _errors(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 2 * (target.double() - prediction) / (target.double() + prediction)
