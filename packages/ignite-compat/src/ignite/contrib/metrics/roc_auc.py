@@ -1,4 +1,11 @@
 """`ignite.metrics.roc_auc` under the name that it had before it moved."""
 
-from ignite.metrics.roc_auc import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.roc_auc import __all__ as __all__
+from ignite.metrics.roc_auc import (
+    ROC_AUC,
+    RocCurve,
+)
+
+__all__ = [
+    "ROC_AUC",
+    "RocCurve",
+]

@@ -1,4 +1,43 @@
 """Metrics of regression under the name that they had before they moved to `ignite.metrics.regression`."""
 
-from ignite.metrics.regression import *  # noqa: F403  # all of them, and no others
-from ignite.metrics.regression import __all__ as __all__
+from ignite.metrics.regression import (
+    CanberraMetric,
+    FractionalAbsoluteError,
+    FractionalBias,
+    GeometricMeanAbsoluteError,
+    GeometricMeanRelativeAbsoluteError,
+    KendallRankCorrelation,
+    ManhattanDistance,
+    MaximumAbsoluteError,
+    MeanAbsoluteRelativeError,
+    MeanError,
+    MeanNormalizedBias,
+    MedianAbsoluteError,
+    MedianAbsolutePercentageError,
+    MedianRelativeAbsoluteError,
+    PearsonCorrelation,
+    R2Score,
+    SpearmanRankCorrelation,
+    WaveHedgesDistance,
+)
+
+__all__ = [
+    "CanberraMetric",
+    "FractionalAbsoluteError",
+    "FractionalBias",
+    "GeometricMeanAbsoluteError",
+    "GeometricMeanRelativeAbsoluteError",
+    "KendallRankCorrelation",
+    "ManhattanDistance",
+    "MaximumAbsoluteError",
+    "MeanAbsoluteRelativeError",
+    "MeanError",
+    "MeanNormalizedBias",
+    "MedianAbsoluteError",
+    "MedianAbsolutePercentageError",
+    "MedianRelativeAbsoluteError",
+    "PearsonCorrelation",
+    "R2Score",
+    "SpearmanRankCorrelation",
+    "WaveHedgesDistance",
+]

@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.geometric_mean_relative_absolute_error` under the name that it had before it moved."""
 
-from ignite.metrics.regression.geometric_mean_relative_absolute_error import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.geometric_mean_relative_absolute_error import __all__ as __all__
+from ignite.metrics.regression.geometric_mean_relative_absolute_error import GeometricMeanRelativeAbsoluteError
+
+__all__ = ["GeometricMeanRelativeAbsoluteError"]

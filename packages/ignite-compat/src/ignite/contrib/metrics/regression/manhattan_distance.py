@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.manhattan_distance` under the name that it had before it moved."""
 
-from ignite.metrics.regression.manhattan_distance import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.manhattan_distance import __all__ as __all__
+from ignite.metrics.regression.manhattan_distance import ManhattanDistance
+
+__all__ = ["ManhattanDistance"]

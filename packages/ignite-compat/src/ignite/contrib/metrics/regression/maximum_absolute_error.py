@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.maximum_absolute_error` under the name that it had before it moved."""
 
-from ignite.metrics.regression.maximum_absolute_error import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.maximum_absolute_error import __all__ as __all__
+from ignite.metrics.regression.maximum_absolute_error import MaximumAbsoluteError
+
+__all__ = ["MaximumAbsoluteError"]

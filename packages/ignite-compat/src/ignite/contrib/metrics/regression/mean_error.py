@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.mean_error` under the name that it had before it moved."""
 
-from ignite.metrics.regression.mean_error import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.mean_error import __all__ as __all__
+from ignite.metrics.regression.mean_error import MeanError
+
+__all__ = ["MeanError"]

@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.r2_score` under the name that it had before it moved."""
 
-from ignite.metrics.regression.r2_score import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.r2_score import __all__ as __all__
+from ignite.metrics.regression.r2_score import R2Score
+
+__all__ = ["R2Score"]

@@ -1,4 +1,5 @@
 """`ignite.metrics.regression.wave_hedges_distance` under the name that it had before it moved."""
 
-from ignite.metrics.regression.wave_hedges_distance import *  # noqa: F403  # all of it, and nothing else
-from ignite.metrics.regression.wave_hedges_distance import __all__ as __all__
+from ignite.metrics.regression.wave_hedges_distance import WaveHedgesDistance
+
+__all__ = ["WaveHedgesDistance"]
