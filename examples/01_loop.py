@@ -1,4 +1,4 @@
-"""The smallest loop: a function over batches, and what is left in the state afterwards."""
+"""The smallest loop: call a function on each batch, then read the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: a running mean, a look at every third batch, a stop when enough is known."""
+"""Events: compute a running mean, print it after every third batch, stop when it has settled."""
 
 from __future__ import annotations
 

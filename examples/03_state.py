@@ -1,4 +1,4 @@
-"""Stop a loop in the middle of an epoch, save it as JSON, and let a new process go on."""
+"""Stop a loop inside an epoch, save it as JSON, and continue it in another process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORDS = ["intake", "compression", "power", "exhaust"]
 
 
 def make_engine() -> Engine[str, None]:
-    """Return an engine that prints what it does; each call stands for a new process."""
+    """Return an engine that prints what it does; each call stands for another process."""
     engine: Engine[str, None] = Engine(lambda engine, word: print(engine.state.iteration, word))
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: print("epoch", engine.state.epoch, "completed"))
     return engine

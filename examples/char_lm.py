@@ -1,9 +1,8 @@
-"""A language model of characters, on the texts of Python's own help: what a real training needs beside its step.
+"""Train a language model of characters on the texts of Python's help.
 
-Gradients are accumulated over two batches and clipped, the learning rate follows one cycle, and what is evaluated is
-the moving average of the parameters.
+It accumulates and clips gradients, follows a one-cycle learning rate, and evaluates averaged parameters.
 
-    python examples/char_lm.py      some seconds; prints bits per character, beside those of a model that only counts
+    python examples/char_lm.py      some seconds; prints bits per character, and those of a model that only counts
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class CharacterModel(nn.Module):
         self.readout = nn.Linear(width, vocabulary)
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Return the logits of what follows each character: (batch, length) to (batch, length, vocabulary)."""
+        """Return the logits of the character after each one: shape `(N, length)` to `(N, length, vocabulary)`."""
         hidden, _ = self.recurrent(self.embedding(characters))
         return self.readout(hidden)  # type: ignore[no-any-return]  # torch does not say what its modules return
 
@@ -45,13 +44,13 @@ def loss_fn(logits: Tensor, following: Tensor) -> Tensor:
 
 
 def make_loader(text: Tensor, shuffle: bool) -> DataLoader[tuple[Tensor, ...]]:
-    """Return windows of the text, each beside itself moved on by one."""
+    """Return a loader of pieces of the text, each with the same piece shifted by one character."""
     windows = text.unfold(0, LENGTH + 1, LENGTH)
     return DataLoader(TensorDataset(windows[:, :-1], windows[:, 1:]), BATCH, shuffle=shuffle, drop_last=shuffle)
 
 
 def entropy_of_counts(training: Tensor, validation: Tensor, vocabulary: int) -> float:
-    """Return the bits per character of a model that knows how frequent each one is, and no more."""
+    """Return the bits per character of a model that only knows how frequent each character is."""
     frequency = torch.bincount(training, minlength=vocabulary) + 1.0
     return cross_entropy(frequency.log().expand(len(validation), -1), validation).item() / math.log(2)
 
@@ -60,7 +59,7 @@ def main() -> None:
     """Train, evaluate, print."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    text = "\n".join(topics.values())[:250_000]  # half of it, to be done in seconds
+    text = "\n".join(topics.values())[:250_000]  # half of it, so that this takes only seconds
     characters = sorted(set(text))
     code = {character: number for number, character in enumerate(characters)}
     encoded = torch.tensor([code[character] for character in text])
@@ -78,7 +77,7 @@ def main() -> None:
         average.update_parameters(model)
         schedule.step()
 
-    # Behind each optimizer step, wherever it falls: the last window of an epoch may be a shorter one.
+    # After each optimizer step: the last window of an epoch may be shorter than the others.
     optimizer.register_step_post_hook(follow_step)
 
     trainer = create_supervised_trainer(

@@ -1,10 +1,10 @@
-"""Train a small convolutional network on scanned digits; stop it anywhere, go on as if it had never stopped.
+"""Train a small convolutional network on scanned digits. Stop it anywhere and resume it exactly.
 
     python examples/digits.py                     a few seconds, at least 97 % accuracy
-    python examples/digits.py --stop-after 100    stops hard in the middle of an epoch, as a crash would
-    python examples/digits.py --resume            goes on there, and ends with the same parameters
+    python examples/digits.py --stop-after 100    stops inside an epoch, as abruptly as a crash
+    python examples/digits.py --resume            resumes that run and ends with the same parameters
 
-A run's numbered folder under --run-dir holds its checkpoints, its options, history.jsonl and learning-curve.png.
+Each run has a numbered folder in --run-dir, with its checkpoints, its options, history.jsonl and learning-curve.png.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from camshaft.engine import EngineError, Events
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with the message."""
+        """Exit with the message."""
         self.exit(2, f"digits.py: {message}\n")
 
 
 def number(kind: type, least: float) -> Callable[[str], Any]:
-    """Return what reads a number of at least `least`."""
+    """Return a function that parses a number of at least `least`."""
 
     def read(text: str) -> Any:
         with suppress(ValueError):
@@ -44,37 +44,37 @@ def number(kind: type, least: float) -> Callable[[str], Any]:
 
 
 def device(text: str) -> str:
-    """Read the name of a device that is there."""
+    """Parse the name of a device that torch can use."""
     if text == "cpu":
         return text
     import torch
 
     with suppress(ImportError, RuntimeError, AssertionError):
         if text == "xla":
-            import torch_xla  # noqa: F401  # torch knows the device from then on
+            import torch_xla  # noqa: F401  # importing it makes the device known to torch
         torch.empty(0, device=text)
         return text
     raise argparse.ArgumentTypeError(f"must be a device that torch can use here, got {text!r}")
 
 
 def make_parser() -> Parser:
-    """Return what reads the command line."""
+    """Return the parser of the command line."""
     parser = Parser(description="Train on scanned digits.", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=number(int, 1), default=10, help="times to go over the digits")
+    parser.add_argument("--epochs", type=number(int, 1), default=10, help="passes over the digits")
     parser.add_argument("--batch-size", type=number(int, 1), default=32, help="digits per iteration")
     parser.add_argument("--lr", type=number(float, 1e-9), default=3e-3, help="learning rate of the first epoch")
-    parser.add_argument("--seed", type=number(int, 0), default=0, help="decides everything that is random")
-    parser.add_argument("--device", type=device, default="cpu", help="where to train")
+    parser.add_argument("--seed", type=number(int, 0), default=0, help="seed of everything that is random")
+    parser.add_argument("--device", type=device, default="cpu", help="the device to train on")
     parser.add_argument("--workers", type=number(int, 0), default=0, help="processes that load data")
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16")
-    parser.add_argument("--run-dir", type=Path, default=Path("runs"), help="where the folders of the runs are")
-    parser.add_argument("--resume", action="store_true", help="go on in the newest folder, with its options")
-    parser.add_argument("--stop-after", type=number(int, 1), metavar="N", help="stop hard after N iterations")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs"), help="folder with one numbered folder per run")
+    parser.add_argument("--resume", action="store_true", help="resume the newest run with its options")
+    parser.add_argument("--stop-after", type=number(int, 1), metavar="N", help="exit abruptly after N iterations")
     return parser
 
 
 def read_options() -> tuple[argparse.Namespace, Path]:
-    """Return the options and the folder of the run; a resumed run keeps the options that are not given anew."""
+    """Return the options and the folder of the run. A resumed run keeps the options that are not given again."""
     parser = make_parser()
     options = parser.parse_args()
     folders = sorted(options.run_dir.glob("[0-9]*"), key=lambda folder: (len(folder.name), folder.name))
@@ -91,10 +91,10 @@ def read_options() -> tuple[argparse.Namespace, Path]:
 
 
 def main() -> None:
-    """Train and print how it went; what goes wrong is said in one line."""
+    """Train and print the result; print an error in one line."""
     try:
         options, folder = read_options()
-        from digits_job import Job  # only now: torch takes its time, and what is wrong was said before
+        from digits_job import Job  # only now, because torch is slow to import: wrong options were reported before
 
         begun = time.perf_counter()
         job = Job(options, folder)
@@ -108,7 +108,7 @@ def main() -> None:
     except (EngineError, OSError, ValueError) as error:
         sys.exit(f"digits.py: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
-        sys.exit("digits.py: interrupted; --resume goes on")
+        sys.exit("digits.py: interrupted; --resume continues the run")
     print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
     print(f"time         {time.perf_counter() - begun:.1f} s")
     print(f"checkpoints  {job.checkpoints}")

@@ -1,4 +1,4 @@
-"""The training that `digits.py` runs: data, model, handlers, and everything that is saved to go on later."""
+"""The training that `digits.py` runs: data, model, handlers, and everything that is saved to resume it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAVE_EVERY = 20  # iterations from one checkpoint to the next
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
-    """Scans of 8 x 8 pixels; with `augment`, shifted by a pixel and with noise, each time anew."""
+    """Scans of shape `(1, 8, 8)`; with `augment`, shifted by up to one pixel and with noise, differently each time."""
 
     def __init__(self, augment: bool) -> None:
         digits = load_digits()
@@ -51,7 +51,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
 
 def make_loaders(batch_size: int, workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return loaders of four fifths of the digits, augmented, and of the rest as it is."""
+    """Return loaders of four fifths of the digits, augmented, and of the others as they are."""
     training, validation = Digits(augment=True), Digits(augment=False)
     order = torch.randperm(len(training), generator=torch.Generator().manual_seed(0)).tolist()
     cut = len(order) * 4 // 5
@@ -71,10 +71,10 @@ def make_model() -> nn.Module:
 
 
 class Job:
-    """A training with everything that takes part in it."""
+    """A training run with everything that takes part in it."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        torch.set_num_threads(1)  # faster for so small a model, and its sums are the same for any number of cores
+        torch.set_num_threads(1)  # faster for such a small model, and sums are the same on any number of cores
         torch.manual_seed(options.seed)
         self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers)
         self.model = make_model().to(options.device)
@@ -90,7 +90,7 @@ class Job:
         self.latest = self.attach_handlers()
 
     def attach_handlers(self) -> Checkpoint:
-        """Attach what watches, stops and saves the training; return what saves all that it needs to go on."""
+        """Attach the handlers; return the checkpoint that saves everything a resumed run needs."""
         trainer, evaluator, folder = self.trainer, self.evaluator, self.checkpoints
         bar = ProgressBar(running_average=0.9)
         bar.attach(trainer, output_transform=lambda loss: {"loss": loss})
@@ -113,7 +113,7 @@ class Job:
         return latest
 
     def read_results(self, trainer: Engine[Any, Any]) -> dict[str, float]:
-        """Return what an epoch is remembered by."""
+        """Return the values of an epoch for the history."""
         results = self.evaluator.state.metrics
         return {
             "lr": self.optimizer.param_groups[0]["lr"], "train/loss": trainer.state.metrics["loss"],

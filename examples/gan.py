@@ -1,6 +1,6 @@
-"""Two models and two optimizers in one loop of your own: a generator learns to draw points from a mixture of Gaussians.
+"""Train a GAN with your own step: a generator learns to draw points from a mixture of Gaussians.
 
-python examples/gan.py      a few seconds; prints how many of its points lie near a centre, and near how many of them
+python examples/gan.py      a few seconds; prints the share of points near a centre, and how many centres are covered
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Losses = dict[str, Tensor]
 
 
 def centres() -> Tensor:
-    """Return the centres of the mixture, one per row."""
+    """Return the centres of the mixture: shape `(MODES, 2)`."""
     angle = torch.arange(MODES) * (2 * math.pi / MODES)
     return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
 def real_points(batches: int) -> Iterator[Tensor]:
-    """Yield batches of points from the mixture."""
+    """Yield batches of points from the mixture: shape `(BATCH, 2)`."""
     for _ in range(batches):
         yield centres()[torch.randint(MODES, (BATCH,))] + SPREAD * torch.randn(BATCH, 2)
 
 
 def make_network(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a network of two hidden layers."""
+    """Return a network with two hidden layers."""
     return nn.Sequential(
         nn.Linear(inputs, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, outputs)
     )
@@ -51,12 +51,12 @@ class Duel:
         self.average = AveragedModel(self.generator, multi_avg_fn=average)
 
     def step(self, engine: Engine[Tensor, Losses], real: Tensor) -> Losses:
-        """Train the discriminator to tell real points from drawn ones, then the generator to deceive it."""
+        """Train the discriminator to tell real from generated points, then the generator to deceive it."""
         real.requires_grad_()
         drawn = self.generator(torch.randn(len(real), NOISE))
         truth, guess = self.discriminator(real), self.discriminator(drawn.detach())
         (slope,) = torch.autograd.grad(truth.sum(), real, create_graph=True)
-        # The penalty on the slope at real points lets the two come to rest.
+        # The penalty on the slope at real points makes the training stable.
         discriminator_loss = softplus(-truth).mean() + softplus(guess).mean() + 0.1 * slope.square().sum(dim=1).mean()
         self.discriminator_optimizer.zero_grad()
         discriminator_loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -71,9 +71,9 @@ class Duel:
 
     @torch.no_grad()
     def quality(self, count: int = 2000) -> tuple[float, int]:
-        """Return the share of drawn points near a centre, and how many centres get their fair share of points.
+        """Return the share of generated points near a centre, and the number of centres that are covered.
 
-        Near is within four standard deviations; a fair share is half of an equal one.
+        Near means within four standard deviations. A centre is covered if it gets at least half of an equal share.
         """
         distance, nearest = torch.cdist(self.average(torch.randn(count, NOISE)), centres()).min(dim=1)
         near = distance < 4 * SPREAD
@@ -95,7 +95,7 @@ def main() -> None:
 
     trainer.run(real_points(800))
     share, covered = duel.quality()
-    print(f"{share:.0%} of the points lie near a centre, {covered} of {MODES} centres are drawn from")
+    print(f"{share:.0%} of the points lie near a centre, {covered} of {MODES} centres are covered")
 
 
 if __name__ == "__main__":

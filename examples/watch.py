@@ -1,9 +1,9 @@
-"""Watch a training on scanned digits: a bar, a learning curve, a log, and a profile of where the time goes.
+"""Watch a training run on scanned digits: a progress bar, a learning curve, a log, and a profile.
 
     python examples/watch.py --folder watched
 
-writes into the folder: history.jsonl and learning-curve.png, lr-range-test.png, log.csv, profile.json and trace.json
-(to be opened at https://ui.perfetto.dev or chrome://tracing). Prints the profile as a table.
+writes history.jsonl, learning-curve.png, lr-range-test.png, log.csv, profile.json and trace.json into the folder and
+prints the profile as a table. Open trace.json at https://ui.perfetto.dev or in chrome://tracing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AnyEngine = Engine[Any, Any]
 
 
 def make_loaders() -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return loaders of four fifths of the digits and of the rest."""
+    """Return loaders of four fifths of the digits and of the others."""
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
     dataset = TensorDataset(images, torch.tensor(digits.target))
@@ -58,21 +58,21 @@ def make_model() -> nn.Module:
 
 
 def make_evaluator(model: nn.Module) -> AnyEngine:
-    """Return an evaluator of loss and accuracy."""
+    """Return an evaluator that computes loss and accuracy."""
     evaluator = create_supervised_evaluator(model, {"accuracy": MulticlassAccuracy(10, average="micro")})
     attach_mean_loss(evaluator, cross_entropy)
     return evaluator
 
 
 def stop_in_time(trainer: AnyEngine, evaluator: AnyEngine) -> None:
-    """End a training that fails, stagnates or takes too long."""
+    """End a run that diverges, no longer improves or takes too long."""
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TimeLimit(600))
     EarlyStopping(3, lambda engine: engine.state.metrics["accuracy"], trainer).attach(evaluator)
 
 
 def watch(trainer: AnyEngine, evaluator: AnyEngine, optimizer: torch.optim.Optimizer, folder: Path) -> History:
-    """Show and write down what happens; return the history."""
+    """Attach the progress bars and the loggers; return the history."""
     ProgressBar(running_average=0.9).attach(trainer, output_transform=lambda loss: {"loss": loss})
     ProgressBar("Validation", persist=False).attach(evaluator)
     history = History(folder / "history.jsonl")
@@ -89,11 +89,11 @@ def watch(trainer: AnyEngine, evaluator: AnyEngine, optimizer: torch.optim.Optim
 
 def main() -> None:
     """Train and print where the time went."""
-    parser = argparse.ArgumentParser(description="Watch a training on scanned digits.")
+    parser = argparse.ArgumentParser(description="Watch a training run on scanned digits.")
     parser.add_argument("--folder", type=Path, default=Path("watched"), help="where to write (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=6, help="times to go over the digits (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="passes over the digits (default: %(default)s)")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # faster for so small a model
+    torch.set_num_threads(1)  # faster for such a small model
     torch.manual_seed(0)
     training, validation = make_loaders()
     model = make_model()
@@ -126,7 +126,7 @@ def main() -> None:
     profiler.write_json(options.folder / "profile.json")
     profiler.write_trace(options.folder / "trace.json")
     print(profiler.table())
-    print(f"accuracy {history.rows()[-1]['validation/accuracy']:.2%}, everything is in {options.folder}")
+    print(f"accuracy {history.rows()[-1]['validation/accuracy']:.2%}, all files are in {options.folder}")
 
 
 if __name__ == "__main__":
