@@ -326,7 +326,7 @@ class Run:
             position = self.cursor.snapshot(state.iteration)
             is_moved = requests.new_data is not None and self.suspended is None
             self._left_at = position.at_next_pass() if is_moved else position
-        state.iteration, state.batch = self._left_at.iteration, None
+        state.epoch, state.iteration, state.batch = self._left_at.epoch, self._left_at.iteration, None
         self._was_terminated = self._was_terminated or requests.terminate is not None
         pending = None if self.suspended is None else requests.new_data
         requests.drop()

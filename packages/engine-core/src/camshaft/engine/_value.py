@@ -73,7 +73,7 @@ def has_state(value: object) -> TypeGuard[Stateful]:
     """
     if isinstance(value, type):
         return False
-    return all(callable(getattr(value, name, None)) for name in ("state_dict", "load_state_dict"))
+    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
 
 
 def is_sequence(data: object) -> bool:
