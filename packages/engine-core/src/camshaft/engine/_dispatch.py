@@ -97,7 +97,7 @@ class DispatchTable:
     """
 
     __slots__ = (
-        "_always", "_built_calls", "_by_schedule", "_coming", "_is_rewound", "always", "event", "is_outdated",
+        "_alone", "_always", "_coming", "_is_rewound", "_scheduled", "_schedules", "always", "event", "is_outdated",
         "is_scheduled", "listeners", "next_due",
     )  # fmt: skip
 
@@ -114,8 +114,9 @@ class DispatchTable:
             schedule = listener.schedule
             (always if schedule is None else by_schedule.setdefault(schedule, [])).append(listener)
         self._always = always
-        self._by_schedule = by_schedule
-        self._built_calls: dict[tuple[Schedule, ...], Call | None] = {}
+        self._schedules = list(by_schedule)
+        self._scheduled = list(by_schedule.values())
+        self._alone: list[Call | None] = [None] * len(by_schedule)  # built when it is due for the first time
         self.always = _call_all(always, self.event)
         self.is_scheduled = bool(by_schedule)
         self.is_outdated = False
@@ -123,7 +124,7 @@ class DispatchTable:
 
     def rewind(self) -> None:
         """Forget how far the counter has come."""
-        self._coming: list[tuple[int, int, Schedule]] = []
+        self._coming: list[tuple[int, int]] = []  # a heap of: when a schedule is due, its place among them
         self._is_rewound = self.is_scheduled
         self.next_due = -1 if self.is_scheduled else NEVER
 
@@ -135,35 +136,34 @@ class DispatchTable:
         """
         if self._is_rewound:
             self._look_ahead(value)
-        coming = self._coming
-        due: tuple[Schedule, ...] = ()
+        coming, due = self._coming, []
         while coming and coming[0][0] <= value:
-            planned, place, schedule = coming[0]
+            planned, place = coming[0]
+            schedule = self._schedules[place]
             if planned == value or schedule.next_due(value) == value:
-                due += (schedule,)
+                due.append(place)
             following = schedule.next_due(value + 1)
             if following is None:
                 heappop(coming)
             else:
-                heapreplace(coming, (following, place, schedule))
+                heapreplace(coming, (following, place))
         self.next_due = coming[0][0] if coming else NEVER
         if not due:
             return self.always
-        call = self._built_calls.get(due)
-        return self._call_at(due) if call is None else call
+        return (self._alone[due[0]] if len(due) == 1 else None) or self._call_at(due)
 
     def _look_ahead(self, value: int) -> None:
-        coming = ((schedule.next_due(value), place, schedule) for place, schedule in enumerate(self._by_schedule))
+        coming = ((schedule.next_due(value), place) for place, schedule in enumerate(self._schedules))
         self._coming = [each for each in coming if each[0] is not None]  # type: ignore[misc]  # None is left out
         heapify(self._coming)
         self._is_rewound = False
 
-    def _call_at(self, due: tuple[Schedule, ...]) -> Call | None:
-        """Return what calls the handlers of these schedules, and those that always run."""
-        scheduled = [listener for schedule in due for listener in self._by_schedule[schedule]]
+    def _call_at(self, due: list[int]) -> Call | None:
+        """Return what calls the handlers of the schedules at these places, and those that always run."""
+        scheduled = [listener for place in due for listener in self._scheduled[place]]
         call = _call_all(sorted((*self._always, *scheduled), key=_by_number), self.event)
         if len(due) == 1:  # what coincides is put together anew: there are too many ways to coincide
-            self._built_calls[due] = call
+            self._alone[due[0]] = call
         return call
 
 
