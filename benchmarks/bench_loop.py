@@ -138,6 +138,28 @@ def loop_with_ten(data: list[int]) -> None:  # noqa: C901, PLR0912  # each handl
     handler(state)
 
 
+def loop_with_three(data: list[int]) -> None:
+    """Call three handlers whose periods seldom coincide."""
+    state, iteration = Hand(), 0
+    for batch in data:
+        iteration += 1  # noqa: SIM113  # counted by hand, as engines and most loops do
+        state.iteration = iteration
+        state.batch = batch
+        state.output = step(state, batch)
+        if not iteration % 100:
+            handler(state)
+        if not iteration % 101:
+            handler(state)
+        if not iteration % 102:
+            handler(state)
+
+
+def attach_three(engine: Any) -> None:
+    """Attach three handlers whose periods seldom coincide."""
+    for period in (100, 101, 102):
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=period), handler)
+
+
 def attach_ten(engine: Any, events: Any) -> None:
     """Attach ten `every=100` handlers, one `once`, one `before`/`after`, EPOCH and COMPLETED handlers."""
     for _ in range(10):
@@ -184,6 +206,8 @@ def figures_of_the_loop(iterations: int, rounds: int) -> list[Figure]:
             "ten": running(data, lambda engine: attach_ten(engine, Events)),
             "one": running(data, lambda engine: attach_at(engine, "ITERATION_COMPLETED")),
             "four": running(data, lambda engine: attach_at(engine, *PER_ITERATION)),
+            "three": running(data, attach_three),
+            "hand three": lambda: loop_with_three(data),
         },
         rounds,
     )
@@ -197,6 +221,8 @@ def figures_of_the_loop(iterations: int, rounds: int) -> list[Figure]:
         Figure("100 handlers not due / no handlers", seconds["100 not due"] / seconds["none"], at_most=1.1),
         Figure("ten every=100, once, before/after, ... / bare loop", seconds["ten"] / bare, at_most=2.0),
         Figure("ten every=100, once, before/after, ... / by hand", seconds["ten"] / seconds["hand ten"], at_most=1.2),
+        Figure("every=100, 101, 102 / by hand", seconds["three"] / seconds["hand three"], at_most=1.2),
+        Figure("every=100, 101, 102 / bare loop", seconds["three"] / bare, at_most=2.2),
         Figure("one ITERATION_COMPLETED handler / by hand", seconds["one"] / seconds["hand one"], at_most=3.0),
         Figure("a handler on all four iteration events / by hand", seconds["four"] / seconds["hand four"], at_most=3.0),
     ]
@@ -218,6 +244,21 @@ def figures_of_firing(calls: int, rounds: int) -> list[Figure]:
 
     seconds = medians({"fire": fire, "call": call}, rounds)
     return [Figure("fire_event, one handler / plain function call", seconds["fire"] / seconds["call"], at_most=8.0)]
+
+
+def figures_of_attaching(rounds: int) -> list[Figure]:
+    """Show that attaching costs the same however many handlers there are."""
+
+    def attach(engine: Engine[Any, Any]) -> None:
+        for _ in range(100):
+            engine.add_event_handler(Events.ITERATION_COMPLETED, handler)
+
+    few: Engine[Any, Any] = Engine(step)
+    many: Engine[Any, Any] = Engine(step)
+    for _ in range(50):
+        attach(many)
+    seconds = medians({"few": lambda: attach(few), "many": lambda: attach(many)}, rounds)
+    return [Figure("attaching to 5,000 handlers / to none", seconds["many"] / seconds["few"], at_most=1.5)]
 
 
 def figures_of_length(rounds: int) -> list[Figure]:
@@ -316,6 +357,7 @@ def figures(iterations: int, rounds: int) -> Iterator[Figure]:
     """Yield every figure as it is measured."""
     yield from figures_of_the_loop(iterations, rounds)
     yield from figures_of_firing(iterations, rounds)
+    yield from figures_of_attaching(rounds)
     yield from figures_of_the_reference(iterations // 5, max(3, rounds // 3))
     yield from figures_of_length(rounds)
     yield from figures_of_memory()

@@ -1,6 +1,6 @@
 """Send real SIGINTs at random moments into short runs, and count the engines that cannot go on afterwards.
 
-    python interrupt_storm.py 20000
+python interrupt_storm.py 20000
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import signal
+import sys
 from typing import Any
 
 from camshaft.engine import Engine, Events
@@ -59,7 +60,7 @@ def main() -> None:
             interrupts += 1
         interrupt_soon(0)
         stuck += is_stuck(engine)
-    print(interrupts, "interrupts,", stuck, "stuck")
+    sys.stdout.write(f"{interrupts} interrupts, {stuck} stuck\n")
 
 
 if __name__ == "__main__":

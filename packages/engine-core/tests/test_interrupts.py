@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -88,13 +89,13 @@ def test_after_an_interrupt_at_any_moment_the_engine_stands_still_and_goes_on(ki
     while True:
         moment += 1
         engine, data = busy_engine(), DATA[kind]()
-        place = interrupted_at(moment, lambda: engine.run(data, max_epochs=3, epoch_length=4))
+        place = interrupted_at(moment, partial(engine.run, data, max_epochs=3, epoch_length=4))
         if place is None:
             break
         places.add(place)
         assert not engine.is_running, place
         called: list[str] = []
-        engine.at_safe_point(lambda: called.append("at once"))
+        engine.at_safe_point(partial(called.append, "at once"))
         assert called == ["at once"], place
 
         other = busy_engine()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -659,3 +660,199 @@ def test_a_run_leaves_no_reference_to_batch_or_iterator() -> None:
         assert engine.state.dataloader is source
     finally:
         gc.enable()
+
+
+# ---------------------------------------------------------------------- counters that a user sets
+
+
+@pytest.mark.parametrize(("counter", "value"), [("epoch", 2), ("iteration", 6)])
+@pytest.mark.parametrize("when", ["before", "at STARTED"])
+def test_a_counter_that_is_set_moves_the_run_there_as_loading_it_would(counter: str, value: int, when: str) -> None:
+    seen: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append((engine.state.iteration, batch)))
+    log = record_events(engine)
+    if when == "before":
+        setattr(engine.state, counter, value)
+    else:
+        engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, counter, value))
+    engine.run("abc", max_epochs=3)
+
+    loaded: list[Any] = []
+    other: Engine[Any, Any] = Engine(lambda engine, batch: loaded.append((engine.state.iteration, batch)))
+    expected = record_events(other)
+    other.load_state_dict({counter: value, "max_epochs": 3, "epoch_length": 3})
+    other.run("abc")
+
+    assert seen == loaded == [(7, "a"), (8, "b"), (9, "c")]
+    assert log.names == expected.names
+    assert engine.state.resumed
+
+
+def test_counters_set_inside_an_epoch_open_the_data_there() -> None:
+    seen: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append(batch))
+
+    @engine.on(Events.STARTED)
+    def move() -> None:
+        engine.state.epoch, engine.state.iteration = 1, 4
+
+    engine.run("abc", max_epochs=2)
+
+    assert seen == ["b", "c"]
+
+
+def test_counters_that_contradict_each_other_end_the_run_with_an_error() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    @engine.on(Events.STARTED)
+    def move() -> None:
+        engine.state.epoch, engine.state.iteration = 1, 2
+
+    with pytest.raises(ArgumentError, match="`state.epoch` must fit to `state.iteration`"):
+        engine.run("abc", max_epochs=1, epoch_length=1)
+
+
+def test_a_run_that_is_moved_to_its_end_completes() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    log = record_events(engine)
+    engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "epoch", 2))
+    engine.run("abc", max_epochs=2)
+
+    assert log.names == ["STARTED", "COMPLETED"]
+
+
+def test_an_evaluator_that_is_run_again_and_again_is_not_moved() -> None:
+    evaluator: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    log = record_events(evaluator)
+    for _ in range(3):
+        evaluator.run("ab")
+
+    assert log.names.count("ITERATION_COMPLETED") == 6
+    assert not evaluator.state.resumed
+
+
+@pytest.mark.parametrize("event", [Events.STARTED, Events.COMPLETED])
+def test_the_start_and_the_end_of_a_run_count_epochs(event: Events) -> None:
+    values: list[int] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(
+        event(event_filter=lambda engine, value: values.append(value) or True),  # type: ignore[func-returns-value]  # None
+        lambda: values.append(engine.state.get_event_attrib_value(event)),
+    )
+    calls: list[int] = []
+    engine.add_event_handler(event(every=2), lambda: calls.append(engine.state.epoch))
+    engine.run("ab", max_epochs=2)
+    engine.run(max_epochs=3)
+
+    assert values == ([0, 0, 2, 2] if event is Events.STARTED else [2, 2, 3, 3])
+    assert calls == ([0, 2] if event is Events.STARTED else [2])
+
+
+def test_a_plain_dict_over_an_iterator_means_one_pass_that_goes_on() -> None:
+    def endless() -> Any:
+        place = 0
+        while True:
+            place += 1
+            yield place
+
+    seen: list[int] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append(batch))
+    engine.load_state_dict({"epoch": 2, "max_epochs": 5, "epoch_length": 21})
+    engine.run(endless())
+    position = engine.position
+
+    assert (position.data_pass, position.batch, position.iteration) == (0, 105, 105)
+    assert "position" not in engine.state_dict()
+
+
+# ---------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize(
+    "event", [Events.STARTED, Events.ITERATION_STARTED(once=2), Events.ITERATION_COMPLETED(once=2)]
+)
+def test_a_copy_made_inside_a_run_stands_there_and_is_not_running(event: Any) -> None:
+    copies: list[Engine[Any, Any]] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: (engine.state.iteration, batch))
+    engine.add_event_handler(event, lambda engine: copies.append(deepcopy(engine)))
+    engine.run("abc", max_epochs=2)
+    twin = copies[0]
+    done = twin.position.iteration
+
+    assert not twin.is_running
+    assert twin.state.iteration == done
+    twin.terminate()
+    assert engine.position.over
+    assert not engine.should_terminate
+    log = record_events(twin)
+    with pytest.warns(EngineWarning, match="terminate"):
+        twin.run()
+    twin.run()
+
+    assert twin.state.iteration == 6
+    assert log.names.count("ITERATION_COMPLETED") == 6 - done
+
+
+# ---------------------------------------------------------------------- data whose length raises
+
+
+class Combined:
+    """Knows its length only while it is iterated, and says so with an error of its own."""
+
+    def __len__(self) -> int:
+        raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    def __iter__(self) -> Any:
+        return iter("abcd")
+
+
+def test_data_whose_length_raises_is_run_when_the_epoch_length_is_given() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: batch)
+
+    assert engine.run(Combined(), max_epochs=2, epoch_length=2).output == "d"
+    assert engine.state_dict()["iteration"] == 4
+
+
+# ---------------------------------------------------------------------- what a failure leaves behind
+
+
+def test_a_state_saved_after_a_failure_is_inexact_until_the_next_run() -> None:
+    def step(engine: Engine[Any, Any], batch: Any) -> None:
+        if batch == "b":
+            raise OSError("disk")
+
+    engine: Engine[Any, Any] = Engine(step)
+    assert engine.is_exact
+    with pytest.raises(OSError, match="disk"):
+        engine.run("abc")
+    assert not engine.is_exact
+    engine.run("ac")
+
+    assert engine.is_exact
+
+
+def test_a_loaded_state_is_exact_whatever_was_before() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: 1 / batch)
+    with pytest.raises(ZeroDivisionError):
+        engine.run([1, 0])
+    engine.load_state_dict({"iteration": 1, "max_epochs": 1, "epoch_length": 2})
+
+    assert engine.is_exact
+
+
+def test_an_iteration_number_is_given_out_once_though_its_epoch_is_cut_off() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    calls: list[int] = []
+
+    @engine.on(Events.ITERATION_STARTED(once=14))
+    def cut() -> None:
+        calls.append(engine.state.epoch)
+        engine.terminate_epoch()
+
+    numbers: list[int] = []
+    engine.add_event_handler(Events.ITERATION_STARTED, lambda: numbers.append(engine.state.iteration))
+    state = engine.run(range(10), max_epochs=3)
+
+    assert calls == [2]
+    assert state.iteration == 24
+    assert numbers == list(range(1, 25))
