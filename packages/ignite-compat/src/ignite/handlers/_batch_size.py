@@ -57,9 +57,7 @@ class BatchSizeScheduler(BaseParamScheduler):
         Raises:
             ValueError: `scheduler_fn` returns no positive integer.
         """
-        size = self.scheduler_fn(self.event_index)
-        if not is_integer(size) or size < 1:
-            raise ArgumentError(f"`scheduler_fn` must return a positive integer, got {size!r}")
+        size = self.get_param()
         sampler: Any = self.dataloader.batch_sampler
         sampler.batch_size = size
         if self.save_history and engine is not None:
@@ -67,9 +65,15 @@ class BatchSizeScheduler(BaseParamScheduler):
         self.event_index += 1
 
     def get_param(self) -> int:
-        """Return the batch size as it is now."""
-        sampler: Any = self.dataloader.batch_sampler
-        return int(sampler.batch_size)
+        """Return the batch size for the current event.
+
+        Raises:
+            ValueError: `scheduler_fn` returns no positive integer.
+        """
+        size = self.scheduler_fn(self.event_index)
+        if not is_integer(size) or size < 1:
+            raise ArgumentError(f"`scheduler_fn` must return a positive integer, got {size!r}")
+        return size
 
     @classmethod
     def simulate_values(cls, num_events: int, **scheduler_kwargs: Any) -> list[Any]:

@@ -121,7 +121,9 @@ class LinearCyclicalScheduler(CyclicalScheduler):
         if warmup is not None:
             return warmup
         progress = self.event_index / self.cycle_size
-        share = 1 - progress if self.monotonic else abs(progress - 0.5) * 2
+        if self.monotonic:
+            return self.start_value + (self.end_value - self.start_value) * progress
+        share = abs(progress - 0.5) * 2
         return self.end_value + (self.start_value - self.end_value) * share
 
 

@@ -54,8 +54,7 @@ def interpolate(milestones: Sequence[int], values: Sequence[float], event_index:
         return values[-1]
     place = place_of(milestones, event_index)
     begin, end = milestones[place], milestones[place + 1]
-    share = (event_index - begin) / (end - begin)
-    return values[place] + (values[place + 1] - values[place]) * share
+    return values[place] + (values[place + 1] - values[place]) * (event_index - begin) / (end - begin)
 
 
 class PiecewiseLinear(ParamScheduler):

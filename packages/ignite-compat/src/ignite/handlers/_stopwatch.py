@@ -17,12 +17,18 @@ BEGINS = {Events.GET_BATCH_STARTED: "dataflow", Events.ITERATION_STARTED: "proce
 ENDS = {Events.GET_BATCH_COMPLETED: "dataflow", Events.ITERATION_COMPLETED: "processing"}
 
 
+def is_own(handler: Call) -> bool:
+    """Return whether a handler is part of a stopwatch, this one or another."""
+    return isinstance(getattr(handler, "__self__", None), Stopwatch)
+
+
 class Stopwatch:
     """Measures an engine's handlers, one by one, through the engine's hook for that.
 
     Attributes:
         phases: seconds of each step ("processing") and of each fetch of a batch ("dataflow").
         calls: seconds of each call, by event and handler's name.
+        state: the state of the engine in its last run, None before.
         firings: seconds of all handlers together at each firing, by event.
 
     Args:
@@ -36,6 +42,7 @@ class Stopwatch:
         self.phases: dict[str, list[float]] = {"processing": [], "dataflow": []}
         self.calls: dict[tuple[str, str], list[float]] = {}
         self.firings: dict[str, list[float]] = {}
+        self.state: Any = None
 
     def attach(self, engine: AnyEngine) -> None:
         """Measure an engine from its next run on; each new run starts over."""
@@ -45,6 +52,7 @@ class Stopwatch:
         engine.wrap_handlers(self._wrap)
 
     def _clear_for_run(self, engine: AnyEngine) -> None:
+        self.state = engine.state
         if not engine.state.resumed:
             for seconds in (*self.phases.values(), *self.calls.values()):
                 seconds.clear()
@@ -54,7 +62,7 @@ class Stopwatch:
         """Do nothing, in time."""
 
     def _wrap(self, event: Any, handler: Call, call: Call) -> Call:
-        if handler == self._clear_for_run:
+        if is_own(handler) and handler != self._mark:
             return call
         name = event if isinstance(event, str) else event.name
         is_mark = handler == self._mark

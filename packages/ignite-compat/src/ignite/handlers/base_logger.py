@@ -18,7 +18,7 @@ from ignite.handlers._scheduler import require_optimizer
 Key = tuple[str, ...]
 
 
-class UnknownEventError(ArgumentError, RuntimeError):
+class UnknownEventError(RuntimeError, ArgumentError):
     """A logger was to be attached to an event that its engine does not know."""
 
 

@@ -237,6 +237,7 @@ class FastaiLRFinder:
         sweep.start(in_all)
         if state.max_iters is None and state.epoch_length is not None and in_all is not None and in_all < sweep.count:
             state.max_epochs = math.ceil(sweep.count / state.epoch_length)
+            sweep.last = sweep.count
 
     def _note(
         self,
@@ -283,12 +284,14 @@ class _Sweep:
         self._starts, self._ends = starts, ends
         self._is_exponential = step_mode == "exp"
         self.asked = asked
-        self.count = 1
+        self.count = self.last = 1
         self._done = 0
 
     def start(self, in_all: int | None) -> None:
         """Begin, with so many iterations in the run."""
         self.count = self.asked if self.asked is not None else in_all or 1
+        # As in pytorch-ignite, a run that is long enough goes one iteration beyond what was asked for.
+        self.last = self.count + 1
         self._done = 0
         if self._is_exponential:
             own = [float(group["lr"]) for group in self._optimizer.param_groups]
@@ -305,7 +308,7 @@ class _Sweep:
     @property
     def is_over(self) -> bool:
         """Whether the last value was tried."""
-        return self.asked is not None and self._done > self.asked
+        return self._done >= self.last
 
     def _along(self, starts: list[float], share: float) -> list[float]:
         pairs = zip(starts, self._ends, strict=True)

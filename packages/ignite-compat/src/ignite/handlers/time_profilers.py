@@ -46,8 +46,7 @@ class BasicTimeProfiler:
     """
 
     def __init__(self) -> None:
-        self._stopwatch = Stopwatch(_short_name)
-        self._engine_state: Any = None
+        self._stopwatch = Stopwatch(_long_name)
 
     def attach(self, engine: AnyEngine) -> None:
         """Measure an engine.
@@ -60,10 +59,6 @@ class BasicTimeProfiler:
         """
         _require_engine(engine)
         self._stopwatch.attach(engine)
-        engine.add_event_handler(Events.STARTED, self._remember)
-
-    def _remember(self, engine: AnyEngine) -> None:
-        self._engine_state = engine.state
 
     def get_results(self) -> dict[str, dict[Any, Any]]:
         """Return the measured times in seconds.
@@ -80,7 +75,7 @@ class BasicTimeProfiler:
             dataflow_stats=_summary(watch.phases["dataflow"]),
             event_handlers_stats=events,
             event_handlers_names={
-                event: [name for place, name in watch.calls if place == event.name and name != "_remember"]
+                f"{event.name}_names": [name for place, name in watch.calls if place == event.name]
                 for event in PROFILED
             },
         )
@@ -91,8 +86,8 @@ class BasicTimeProfiler:
         Args:
             output_path: the file.
         """
-        watch, state = self._stopwatch, self._engine_state
-        length = getattr(state, "epoch_length", None) or max(len(watch.phases["processing"]), 1)
+        watch = self._stopwatch
+        length = getattr(watch.state, "epoch_length", None) or max(len(watch.phases["processing"]), 1)
         columns = [f"Event_{event.name}" for event in WRITTEN]
         rows = []
         for index, processing in enumerate(watch.phases["processing"]):
@@ -123,7 +118,7 @@ class BasicTimeProfiler:
             "Event handlers:", f"{stats['total_time']:.5f}", "",
         ]  # fmt: skip
         for event in PRINTED:
-            lines += [f"- {event}: {names[event]}", _written(stats[event.name]), ""]
+            lines += [f"- {event}: {names[f'{event.name}_names']}", _written(stats[event.name]), ""]
         text = "\n".join(lines)
         print(text)  # noqa: T201  # that is what it is for
         return text
@@ -216,10 +211,6 @@ class HandlersTimeProfiler:
 def _require_engine(engine: object) -> None:
     if not isinstance(engine, Engine):
         raise ArgumentTypeError(f"`engine` must be an Engine, got {type(engine)}")
-
-
-def _short_name(handler: Callable[..., Any]) -> str:
-    return getattr(handler, "__name__", type(handler).__name__)
 
 
 def _long_name(handler: Callable[..., Any]) -> str:
