@@ -42,6 +42,8 @@ def calls_until_stop(scores, **options) -> int | None:
         # The one to beat stays, so small gains add up.
         ([1.0, 1.4, 1.8, 2.2], {"patience": 3, "min_delta": 0.5, "cumulative_delta": True}, None),
         ([1.0, 1.5, 2.0], {"patience": 1, "min_delta": 0.5}, 2),
+        # 1.1 - 1.0 rounds to more than 0.1, and 1.1 is not above 1.0 + 0.1.
+        ([1.0, 1.1], {"patience": 1, "min_delta": 0.1}, 2),
         ([3, 2, 1], {"patience": 1, "mode": "min"}, None),
         ([1, 2], {"patience": 1, "mode": "min"}, 2),
         ([10, 10.5], {"patience": 1, "min_delta": 0.1, "threshold_mode": "rel"}, 2),

@@ -189,7 +189,8 @@ class EarlyStopping:
         # There is no share of an infinite score: anything better than it is an improvement.
         relative = self.threshold_mode == "rel"
         margin = self.min_delta * ((0.0 if math.isinf(best) else abs(best)) if relative else 1.0)
-        return bool(self._gain(score, best) > margin)
+        # Compared with the bound itself: a difference of scores may round to more than they differ by.
+        return score > best + margin if self.mode == "max" else score < best - margin
 
     def _gain(self, score: float, best: float) -> float:
         # The difference of equal infinities would be NaN. NaN itself is no gain in any comparison.
