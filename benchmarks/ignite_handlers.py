@@ -7,7 +7,7 @@ Without a file it prints which cases differ from what pytorch-ignite 0.5.5 gave;
 
 `expected.json` was made in an environment with pytorch-ignite==0.5.5, torch==2.13.0, tensorboard, tqdm and pandas::
 
-    python benchmarks/ignite_handlers.py packages/ignite-compat/tests/handlers/expected.json
+    python benchmarks/ignite_handlers.py packages/ignite-compat/tests/handler_cases/expected.json
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent.parent / "packages" / "ignite-compat" / "tests" / "handlers"
+TESTS = Path(__file__).resolve().parent.parent / "packages" / "ignite-compat" / "tests"
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         text = ",\n".join(f"{json.dumps(name)}: {json.dumps(result)}" for name, result in results.items())
         Path(arguments[0]).write_text(f"{{\n{text}\n}}\n")
         return 0
-    expected = json.loads((TESTS / "expected.json").read_text())
+    expected = json.loads((TESTS / "handler_cases" / "expected.json").read_text())
     different = [name for name, result in results.items() if expected.get(name) != result]
     for name in different:
         for path, recorded, now in differences(expected.get(name), results[name]):

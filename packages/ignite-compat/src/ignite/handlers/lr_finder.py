@@ -15,6 +15,7 @@ import torch
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, is_integer
 from ignite.engine import Events
 from ignite.handlers._annotations import AnyEngine
+from ignite.handlers._piecewise import interpolate
 
 __all__ = ["FastaiLRFinder"]
 
@@ -134,7 +135,7 @@ class FastaiLRFinder:
             RuntimeError: nothing was run yet, or the loss never falls.
         """
         self._require_run("lr_suggestion")
-        losses = torch.tensor(self._history["loss"], dtype=torch.float64)
+        losses = torch.tensor(self._history["loss"])
         losses = losses[: int(torch.argmin(losses)) + 1]
         if len(losses) < 3:
             raise RuntimeError(
@@ -295,13 +296,13 @@ class _Sweep:
         self._done = 0
         if self._is_exponential:
             own = [float(group["lr"]) for group in self._optimizer.param_groups]
-            self._set(self._along(own, 1 / self.count))
+            self._set(self._along(own, 1))
 
     def advance(self) -> list[float]:
         """Set the next value of each group, and return it."""
         done = self._done
         self._done += 1
-        values = self._along(self._starts, (done + self._is_exponential) / self.count)
+        values = self._along(self._starts, done + self._is_exponential)
         self._set(values)
         return values
 
@@ -310,11 +311,12 @@ class _Sweep:
         """Whether the last value was tried."""
         return self._done >= self.last
 
-    def _along(self, starts: list[float], share: float) -> list[float]:
+    def _along(self, starts: list[float], place: int) -> list[float]:
+        """Return the value of each group at a place between 0 and `count`."""
         pairs = zip(starts, self._ends, strict=True)
         if self._is_exponential:
-            return [start * (end / start) ** share for start, end in pairs]
-        return [start + (end - start) * min(share, 1.0) for start, end in pairs]
+            return [start * (end / start) ** (place / self.count) for start, end in pairs]
+        return [interpolate([0, self.count], pair, place) for pair in pairs]
 
     def _set(self, values: list[float]) -> None:
         for group, value in zip(self._optimizer.param_groups, values, strict=True):

@@ -110,7 +110,7 @@ class BasicTimeProfiler:
         """
         stats, names = results["event_handlers_stats"], results["event_handlers_names"]
         title = "Time profiling stats (in seconds):"
-        line = f" {'-' * 52} "
+        line = f" {'-' * 52}"
         lines = [
             "", line, f"| {title:<51}|", line, "total  |  min/index  |  max/index  |  mean  |  std", "",
             "Processing function:", _written(results["processing_stats"]), "",

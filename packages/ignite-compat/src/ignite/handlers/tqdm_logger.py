@@ -99,7 +99,7 @@ class ProgressBar(BaseLogger):
             state_attributes=state_attributes,
         )
         super().attach(engine, handler, event_name)
-        engine.add_event_handler(closing_event_name, self._close)
+        engine.add_event_handler(closing_event_name, self._finish, event)
         if event not in RUN_EVENTS:
             # A run that ends otherwise leaves no open bar behind.
             engine.add_event_handler(Events.COMPLETED | Events.INTERRUPT, self._close)
@@ -130,7 +130,12 @@ class ProgressBar(BaseLogger):
             total=total, leave=self.persist, bar_format=self.bar_format, initial=1, **self.tqdm_kwargs
         )
 
-    def _close(self, engine: AnyEngine) -> None:
+    def _finish(self, engine: AnyEngine, event: CallableEventWithFilter) -> None:
+        if self.pbar is not None:  # what a filter left out has been done too
+            self.pbar.update(_done(event, engine) - self.pbar.n)
+        self._close()
+
+    def _close(self) -> None:
         if self.pbar is not None:
             # A run that failed never closed its bar; this must not be left to the collector.
             self.pbar.close()
@@ -159,17 +164,13 @@ class _OutputHandler(BaseOutputHandler):
 
     def __call__(self, engine: AnyEngine, logger: ProgressBar, event_name: Any) -> None:
         """Show the event."""
-        total = _count_in_run(event_name, engine)
         if logger.pbar is None:
-            logger.open(total)
+            logger.open(_count_in_run(event_name, engine))
         logger.pbar.set_description(self._describe(engine), refresh=False)
         values = self._setup_output_metrics_state_attrs(engine, log_text=True)
         if values:
             logger.pbar.set_postfix({"_".join(path): value for (_, *path), value in values.items()}, refresh=False)
-        done = engine.state.get_event_attrib_value(event_name)
-        if total is not None:
-            done = (done - 1) % total + 1
-        logger.pbar.update(done - logger.pbar.n)
+        logger.pbar.update(_done(event_name, engine) - logger.pbar.n)
 
     def _describe(self, engine: AnyEngine) -> str:
         description = self.description or ("Iteration" if _epochs(engine) == 1 else "Epoch")
@@ -189,6 +190,12 @@ def _require_order(event: Any, closing: Any) -> tuple[CallableEventWithFilter, C
     if places[0] >= places[1]:
         raise ArgumentError(f"`event_name` must come before `closing_event_name`, got {event!r} and {closing!r}")
     return ORDER[places[0]], ORDER[places[1]]
+
+
+def _done(event: CallableEventWithFilter, engine: AnyEngine) -> int:
+    """Return how far a bar that counts an event is."""
+    count, total = engine.state.get_event_attrib_value(event), _count_in_run(event, engine)
+    return count if total is None else (count - 1) % total + 1
 
 
 def _count_in_run(event: CallableEventWithFilter, engine: AnyEngine) -> int | None:

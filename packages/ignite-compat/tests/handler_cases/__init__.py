@@ -1,0 +1,21 @@
+"""What handlers do, as values that can be written down: run here, and with pytorch-ignite itself.
+
+Only public names of `ignite` are used, so that either package can be behind it. `benchmarks/ignite_handlers.py` runs
+the cases with whichever is installed; `expected.json` holds what pytorch-ignite 0.5.5 gave.
+"""
+
+from handler_cases import averages, checkpoints, loggers, range_test, schedulers, scripts, state_schedulers, stopping
+from handler_cases.tools import CASES, run_case
+
+__all__ = [
+    "CASES",
+    "averages",
+    "checkpoints",
+    "loggers",
+    "range_test",
+    "run_case",
+    "schedulers",
+    "scripts",
+    "state_schedulers",
+    "stopping",
+]
