@@ -114,6 +114,15 @@ def test_leaves_do_not_import_each_other(package: str) -> None:
     assert findings == []
 
 
+# The layout of ignite-compat is that of another library, whose metrics make metrics.
+@pytest.mark.parametrize("package", [package for package in PACKAGES if package != "ignite-compat"])
+def test_the_modules_of_a_package_import_each_other_in_one_direction(package: str) -> None:
+    texts = {name: text for name, (text, is_package) in modules(package).items() if not is_package}
+    findings = boundaries.import_cycles(texts)
+
+    assert findings == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_uses_public_names_of_the_others_only(package: str) -> None:
     findings = [
@@ -212,6 +221,24 @@ def test_a_leaf_that_imports_another_is_found(source: str, module: str) -> None:
 def test_the_documented_optional_import_is_allowed() -> None:
     source = "def trainer():\n    from camshaft.deterministic import DeterministicEngine"
     assert boundaries.sideways_imports(source, "camshaft.supervised._factory") == []
+
+
+def test_modules_that_import_each_other_are_found_in_annotations_too() -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from camshaft.engine._a import A\n"
+    texts = {"camshaft.engine._a": "from camshaft.engine._b import B\n", "camshaft.engine._b": typed}
+    texts |= {"camshaft.engine._c": "from camshaft.engine._a import A\n"}
+    first, second = boundaries.import_cycles(texts)
+
+    assert first.startswith("camshaft.engine._a imports camshaft.engine._b")
+    assert second.startswith("camshaft.engine._b imports camshaft.engine._a")
+
+
+def test_the_engine_may_be_named_in_annotations_of_what_it_is_made_of() -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from camshaft.engine._engine import Engine\n"
+    texts = {"camshaft.engine._engine": "from camshaft.engine._run import Run\n", "camshaft.engine._run": typed}
+
+    assert boundaries.import_cycles(texts) == []
+    assert len(boundaries.import_cycles(texts | {"camshaft.engine._run": typed.replace("Engine", "Other")})) == 2
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,43 @@ def sideways_imports(source: str, module: str, *, is_package: bool = False) -> l
     return findings
 
 
+def import_cycles(modules: Mapping[str, str]) -> list[str]:
+    """The modules of a portion import each other in one direction, annotations included.
+
+    Only the engine itself may be named in the annotations of what it is made of.
+
+    Args:
+        modules: dotted name to source text, of one portion.
+    """
+    graph = {name: _imported_modules(name, source, modules) for name, source in modules.items()}
+    while True:  # a module that imports nothing of what is left is in no cycle, and neither is what nobody imports
+        inner = {name: graph[name] & graph.keys() for name in graph}
+        wanted = frozenset().union(*inner.values()) if inner else frozenset()
+        kept = {name: imported for name, imported in inner.items() if imported and name in wanted}
+        if len(kept) == len(graph):
+            return [
+                f"{name} imports {', '.join(sorted(kept[name]))}, which imports it in turn" for name in sorted(kept)
+            ]
+        graph = kept
+
+
+def _imported_modules(module: str, source: str, modules: Mapping[str, str]) -> frozenset[str]:
+    typed = {
+        name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+        for name in _imported_names(inner, module, is_package=False)
+    }
+    found = set()
+    for item in imports(source, module):
+        target = next((name for name in (item.name, item.name.rpartition(".")[0]) if name in modules), None)
+        is_named_only = item.name in typed and item.name == f"{NAMESPACE}.engine._engine.Engine"
+        if target not in {None, module} and not is_named_only:
+            found.add(target)
+    return frozenset(found)
+
+
 def private_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """Nobody imports a private module or name of another portion."""
     return [

@@ -20,9 +20,9 @@ from camshaft.engine._position import Position
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._runs import Runs
-from camshaft.engine._saved import FOREIGN_KEYS, read, write
+from camshaft.engine._saved import read, write
 from camshaft.engine._signature import require_step
-from camshaft.engine._state import RUN_FIELDS, Batch, Output, State
+from camshaft.engine._state import Batch, Output, State, equip
 from camshaft.engine._value import Stateful
 
 if TYPE_CHECKING:
@@ -74,13 +74,7 @@ class Engine(EventSource, Generic[Batch, Output]):
             """Take over a new state; in a run, what the run has set on the old one goes along."""
             if not isinstance(state, State):
                 raise ArgumentTypeError(f"`state` must be a State, got {state!r}")
-            if self.is_running:
-                for field in RUN_FIELDS:
-                    setattr(state, field, getattr(self._state, field))
-            state.event_counters = self._registry.counters
-            for attribute in self._registry.counters.values():
-                if not hasattr(state, attribute):
-                    setattr(state, attribute, 0)
+            equip(state, self._registry.counters, self._state if self.is_running else None)
             self._state = state
             self._requests.notice()
 
@@ -331,15 +325,9 @@ class Engine(EventSource, Generic[Batch, Output]):
             callback: called without arguments, once.
 
         Examples:
-            >>> from camshaft.engine import Events
-            >>> engine = Engine(lambda engine, batch: batch)
-            >>> @engine.on(Events.EPOCH_COMPLETED)
-            ... def save():
-            ...     engine.at_safe_point(lambda: print("saved"))
-            >>> handle = engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: print("scheduled"))
+            >>> engine = Engine(lambda engine, batch: engine.at_safe_point(lambda: print("saved after the step")))
             >>> state = engine.run([1])
-            scheduled
-            saved
+            saved after the step
         """
         outermost = outermost_run()
         if outermost is None:
@@ -402,9 +390,6 @@ class Engine(EventSource, Generic[Batch, Output]):
         if self.is_running:
             raise RunningError("load_state_dict() must not be called inside a run of the same engine")
         saved = read(state_dict, self.state_dict_user_keys, self.stateful)
-        if any(key in state_dict for key in FOREIGN_KEYS):
-            text = f"{type(self).__name__} does not restore random states: {', '.join(FOREIGN_KEYS)} are ignored"
-            warnings.warn(text, EngineWarning, stacklevel=2)
         for name, part in saved.stateful.items():
             self.stateful[name].load_state_dict(part)
         saved.put_into(self.state)

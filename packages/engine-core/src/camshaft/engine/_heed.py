@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from camshaft.engine._emitter import Emitter
 from camshaft.engine._events import Events
-from camshaft.engine._fetcher import END
+from camshaft.engine._fetcher import END, Fetcher
 from camshaft.engine._last_run import Suspended
 from camshaft.engine._position import Cursor
+from camshaft.engine._requests import Requests
+from camshaft.engine._stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from camshaft.engine._run import Run
+    from camshaft.engine._engine import Engine
 
 
-def heed(run: Run) -> bool:
+class GoingRun(Protocol):
+    """What is looked at, and changed, in a run that heeds requests; `Run` says what each of these is."""
+
+    engine: Engine[Any, Any]
+    cursor: Cursor
+    requests: Requests
+    emitter: Emitter
+    fetcher: Fetcher
+    epoch_watch: Stopwatch
+    run_watch: Stopwatch
+    suspended: Suspended | None
+    has_failed: bool
+
+    def is_finished(self) -> bool:
+        """Return whether the limits leave nothing but COMPLETED to do."""
+
+
+def heed(run: GoingRun) -> bool:
     """Do what was asked for, in this order: moves, safe point, stops; return whether the run is left."""
     requests = run.requests
     requests.signal = False
@@ -36,7 +56,7 @@ def heed(run: Run) -> bool:
     return False
 
 
-def _move(run: Run) -> None:
+def _move(run: GoingRun) -> None:
     """Move the cursor to the end of the epoch, or before other data, where that was asked for.
 
     This is done before a safe point, so that what is saved there goes on in the same way.
@@ -54,11 +74,11 @@ def _move(run: Run) -> None:
         run.fetcher.iterator = None
 
 
-def _holds_batch(run: Run) -> bool:
+def _holds_batch(run: GoingRun) -> bool:
     return run.cursor.holds_batch(run.engine.state.iteration)
 
 
-def terminate(run: Run) -> None:
+def terminate(run: GoingRun) -> None:
     """End the run: TERMINATE, and COMPLETED unless it was skipped or has been fired already."""
     was_over = run.cursor.over
     run.emitter.fire_last(Events.TERMINATE)
@@ -70,7 +90,7 @@ def terminate(run: Run) -> None:
     run.emitter.reach_last_safe_point()
 
 
-def _interrupt(run: Run) -> None:
+def _interrupt(run: GoingRun) -> None:
     _write_stage(run)
     run.emitter.fire_last(Events.INTERRUPT)
     run.epoch_watch.pause()
@@ -85,7 +105,7 @@ def _interrupt(run: Run) -> None:
     run.suspended = Suspended(run.fetcher, batch, run.epoch_watch, run.run_watch)
 
 
-def fail(run: Run, error: BaseException) -> bool:
+def fail(run: GoingRun, error: BaseException) -> bool:
     """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
     requests = run.requests
     _write_stage(run)
@@ -97,5 +117,5 @@ def fail(run: Run, error: BaseException) -> bool:
     return requests.terminate is not None
 
 
-def _write_stage(run: Run) -> None:
+def _write_stage(run: GoingRun) -> None:
     run.cursor.stage = run.cursor.stage_at(run.engine.state.iteration)

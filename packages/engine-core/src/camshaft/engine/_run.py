@@ -20,7 +20,7 @@ from camshaft.engine._iterate import (
     iterate_stretch,
 )
 from camshaft.engine._last_run import FoundLength, LastRun, Suspended
-from camshaft.engine._nesting import come_back, go_inside
+from camshaft.engine._nesting import NestedRun, come_back, go_inside
 from camshaft.engine._plan import RunPlan, moved_position
 from camshaft.engine._position import Cursor, Position
 from camshaft.engine._registry import Registry
@@ -61,7 +61,7 @@ class Run:
         self.cursor = Cursor(plan.position)
         self.emitter = Emitter(engine, registry, requests)
         self.is_going = False
-        self.outer: Run | None = None
+        self.outer: NestedRun | None = None
         self._plan = plan
         self._registry = registry
         self.requests = requests

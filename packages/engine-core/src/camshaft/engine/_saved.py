@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from camshaft.engine._data import pass_length
-from camshaft.engine._errors import ArgumentTypeError, StateDictError
+from camshaft.engine._errors import ArgumentTypeError, EngineWarning, StateDictError
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position, implied_position
 from camshaft.engine._state import State
@@ -93,6 +94,9 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
     Raises:
         ArgumentTypeError: `entries` is not a mapping.
         StateDictError: an entry is missing, unknown, of the wrong kind, or contradicts another.
+
+    Warns:
+        EngineWarning: the state was saved by another class of engine, which also restores random numbers.
     """
     if not isinstance(entries, Mapping):
         raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r} of {type(entries)}")
@@ -106,6 +110,10 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
     max_iters = _count(entries, "max_iters", least=1)
     epoch_length = _count(entries, "epoch_length", least=1)
     position = _read_position(entries, epoch_length, max_epochs, max_iters)
+    ignored = [key for key in FOREIGN_KEYS if key in entries]
+    if ignored:
+        text = f"this engine does not restore random numbers: {', '.join(ignored)} are ignored"
+        warnings.warn(f"{text}; a DeterministicEngine does", EngineWarning, stacklevel=3)
     return Saved(
         position,
         "position" not in entries,

@@ -22,7 +22,7 @@ class Schedule(Protocol):
         """Return the smallest due value that is not below `value`, None when there is none."""
 
     def __call__(self, engine: Any, value: int) -> bool:
-        """Tell whether `value` is due, in the form of an event filter."""
+        """Return whether `value` is due, in the form of an event filter."""
 
 
 class Periodic(NamedTuple):
@@ -47,7 +47,7 @@ class Periodic(NamedTuple):
         return due if self.stop is None or due < self.stop else None
 
     def __call__(self, engine: Any, value: int) -> bool:
-        """Tell whether `value` is due."""
+        """Return whether `value` is due."""
         return self.next_due(value) == value
 
 
@@ -67,7 +67,7 @@ class Once(NamedTuple):
         return self.values[place] if place < len(self.values) else None
 
     def __call__(self, engine: Any, value: int) -> bool:
-        """Tell whether `value` is due."""
+        """Return whether `value` is due."""
         return value in self.values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from camshaft.engine._errors import CounterError
@@ -65,7 +66,7 @@ class State(Generic[Batch, Output]):
         self.metrics = {}
         self.times = {"EPOCH_COMPLETED": None, "COMPLETED": None}
         self.resumed = False
-        self.event_counters: dict[Any, str] = dict(COUNTERS)
+        self.event_counters: Mapping[Any, str] = COUNTERS
         for name, value in kwargs.items():
             setattr(self, name, value)
 
@@ -97,3 +98,20 @@ class State(Generic[Batch, Output]):
             if name != "event_counters":
                 lines.append(f"    {name}: {shown}")
         return "\n".join(["State:", *lines])
+
+
+def equip(state: State[Any, Any], counters: Mapping[Any, str], running: State[Any, Any] | None) -> None:
+    """Give a new state what its engine needs it to have.
+
+    Args:
+        state: takes the place of another one.
+        counters: event to the name of the attribute that counts it.
+        running: the state that it replaces inside a run, whose fields go along; None outside of runs.
+    """
+    if running is not None:
+        for field in RUN_FIELDS:
+            setattr(state, field, getattr(running, field))
+    state.event_counters = counters
+    for attribute in counters.values():
+        if not hasattr(state, attribute):
+            setattr(state, attribute, 0)

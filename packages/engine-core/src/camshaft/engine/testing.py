@@ -211,7 +211,7 @@ class Oracle:
             if any(stop.action == "raise" for stop in stops):
                 self._redo = True
                 return self._heed(stops)
-            self._pending = stops  # they take effect behind ITERATION_COMPLETED
+            self._pending = stops  # they take effect after ITERATION_COMPLETED
             return False
         stops, self._pending = [*self._pending, *stops], []
         if event == Events.COMPLETED.name:
