@@ -122,11 +122,11 @@ class Job:
 
     def restore(self) -> None:
         """Go back to the newest sound checkpoint; a run that was stopped before its first one starts again."""
-        if any(self.checkpoints.glob("latest_*.pt")):
-            report = self.latest.restore_latest()
-            print(f"resumed behind iteration {report.step}, from {report.path}")
-        else:
+        report = self.latest.restore_latest(missing_ok=True)
+        if report is None:
             print("no checkpoint was written yet: the run starts again")
+        else:
+            print(f"resumed after iteration {report.step}, from {report.path}")
 
     def hash_parameters(self) -> str:
         """Return the SHA-256 of all parameters."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import signal
+import sys
 from collections import OrderedDict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -230,7 +232,7 @@ def test_when_one_object_refuses_none_is_changed(
     names = [name for name in target if name != key]
     order = [*names, key] if is_last else [key, *names]
     before, identities = copy.deepcopy(collect(target).state), [id(p) for p in target["model"].parameters()]
-    standing = vars(target["trainer"])["_standing"]
+    position = target["trainer"].position
 
     with pytest.raises(error) as caught:
         load({name: target[name] for name in order}, states)
@@ -238,19 +240,22 @@ def test_when_one_object_refuses_none_is_changed(
     assert f"this came up when loading [{key!r}]; no object was changed" in caught.value.__notes__
     assert same(before, collect(target).state)
     assert identities == [id(parameter) for parameter in target["model"].parameters()]
-    assert standing is vars(target["trainer"])["_standing"]
+    assert position == target["trainer"].position
 
 
-def test_an_interrupted_run_is_still_there_after_a_failed_load() -> None:
+@pytest.mark.parametrize("data", [[1, 2, 3, 4], iter([1, 2, 3, 4])], ids=["sequence", "iterator"])
+def test_an_interrupted_run_is_still_there_after_a_failed_load(data: Any) -> None:
     seen: list[int] = []
     trainer = Engine(lambda engine, batch: seen.append(batch) or (engine.interrupt() if batch == 2 else None))
-    trainer.run(iter([1, 2, 3, 4]), epoch_length=4)
+    trainer.run(data, epoch_length=4, max_epochs=1)
+    before = trainer.position
 
     with pytest.raises(RuntimeError):
         load(
             {"trainer": trainer, "counter": Counter()},
-            {"trainer": {"iteration": 1, "max_epochs": 1, "epoch_length": 4}, "counter": {"count": -1}},
+            {"trainer": {"iteration": 0, "max_epochs": 5, "epoch_length": 4}, "counter": {"count": -1}},
         )
+    assert before == trainer.position
     trainer.run()
 
     assert seen == [1, 2, 3, 4]
@@ -265,3 +270,32 @@ def test_a_stop_while_loading_changes_nothing() -> None:
     with pytest.raises(KeyboardInterrupt):
         load({"a": counter, "b": Stops()}, {"a": {"count": 5}, "b": {}})
     assert counter.count == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+@pytest.mark.parametrize("name", ["first", "second", "third"])
+def test_an_interrupted_load_changes_nothing(name: str) -> None:
+    class Interrupted(Counter):
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            super().load_state_dict(state)
+            signal.raise_signal(signal.SIGINT)
+
+    objects = {key: (Interrupted if key == name else Counter)(1) for key in ("first", "second", "third")}
+    with pytest.raises(KeyboardInterrupt):
+        load(objects, {key: {"count": 5} for key in objects})
+
+    assert [item.count for item in objects.values()] == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_an_interrupt_while_objects_are_put_back_waits_until_all_are() -> None:
+    class Interrupting(Counter):
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().load_state_dict(state)
+
+    objects = {"first": Counter(1), "second": Interrupting(1), "third": Interrupting(1)}
+    with pytest.raises(KeyboardInterrupt):
+        load(objects, {key: {"count": 5} for key in objects})
+
+    assert [item.count for item in objects.values()] == [1, 1, 1]

@@ -296,3 +296,48 @@ def test_a_module_that_does_not_fit_raises_what_torch_raises(tmp_path: Path) -> 
     with pytest.raises(RuntimeError, match="size mismatch"):
         Checkpoint.load_objects({"model": model}, tmp_path / "file.pt")
     assert torch.equal(before, model.weight)
+
+
+def test_where_nothing_was_saved_yet_missing_ok_gives_none(tmp_path: Path) -> None:
+    handler = Checkpoint({"a": Counter()}, tmp_path / "used", "latest")
+    for directory in (tmp_path / "used", tmp_path / "missing"):
+        assert restore_latest(directory, {"a": Counter()}, missing_ok=True) is None
+    assert handler.restore_latest(missing_ok=True) is None
+    with pytest.raises(NoCheckpointError):
+        handler.restore_latest()
+    with pytest.raises(NoCheckpointError):
+        restore_latest(tmp_path / "missing", {"a": Counter()})
+
+
+def test_files_of_others_are_nothing_that_was_saved(tmp_path: Path) -> None:
+    saved(tmp_path, [10], keys="a", filename_prefix="best")
+    latest = Checkpoint({"a": Counter()}, tmp_path, "latest")
+
+    assert latest.restore_latest(missing_ok=True) is None
+    assert restore_latest(tmp_path, {"a": Counter()}, filename_prefix="latest", missing_ok=True) is None
+
+
+def test_with_missing_ok_what_is_there_is_restored_as_ever(tmp_path: Path) -> None:
+    handler = saved(tmp_path, [10, 20], keys="a")
+    report = handler.restore_latest(missing_ok=True)
+
+    assert report is not None
+    assert report.step == 2
+    assert report == restore_latest(tmp_path, {"a": Counter()}, missing_ok=True)
+
+
+def test_files_that_are_there_and_will_not_do_are_an_error_with_missing_ok_too(tmp_path: Path) -> None:
+    handler = saved(tmp_path, [10], keys="a")
+    flip(tmp_path / "a_1.pt")
+
+    with pytest.warns(UserWarning, match="passed over"), pytest.raises(NoCheckpointError, match="checksum"):
+        handler.restore_latest(missing_ok=True)
+    with pytest.warns(UserWarning, match="passed over"), pytest.raises(NoCheckpointError, match="checksum"):
+        restore_latest(tmp_path, {"a": Counter()}, missing_ok=True)
+
+
+def test_what_is_no_directory_is_an_error_with_missing_ok_too(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NoCheckpointError, match="cannot be looked into"):
+        restore_latest(tmp_path / "file", {"a": Counter()}, missing_ok=True)

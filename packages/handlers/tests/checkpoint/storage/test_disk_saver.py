@@ -16,6 +16,7 @@ import pytest
 
 from camshaft.handlers import CheckpointInUseError, CheckpointWriteError, DiskSaver, list_checkpoints
 from camshaft.handlers.checkpoint.format._verify import read_record, verify
+from camshaft.handlers.checkpoint.storage._durable import remove_leftovers
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock
 
 torch = pytest.importorskip("torch")
@@ -409,3 +410,79 @@ def test_a_directory_that_vanished_is_a_write_error(tmp_path: Path) -> None:
     saver({"a": 3}, "3.pt")
 
     assert names(tmp_path / "models") == ["3.pt"]
+
+
+def in_threads(action: Callable[[int], object], count: int) -> list[BaseException]:
+    """Do something in several threads that begin together, and return what they raised."""
+    start, raised = threading.Barrier(count), list[BaseException]()
+
+    def work(number: int) -> None:
+        start.wait()
+        try:
+            action(number)
+        except BaseException as error:  # noqa: BLE001 - all of it is told
+            raised.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_savers_can_be_made_at_the_same_time(tmp_path: Path) -> None:
+    raised = []
+    for place in range(10):
+        raised += in_threads(lambda number: DiskSaver(tmp_path / str(place), require_empty=False), 8)  # noqa: B023
+
+    assert raised == []
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_a_saver_is_made_while_others_save(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        for count in range(5):
+            saver = DiskSaver(tmp_path, require_empty=False)
+            saver({"count": count}, f"{number}_{count}.pt")
+
+    assert in_threads(work, 6) == []
+    numbers = sorted(read_record(path).save_number for path in tmp_path.iterdir())  # type: ignore[union-attr]
+    assert numbers == list(range(1, 31))
+
+
+def test_a_probe_that_another_process_takes_for_a_leftover_has_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_close = os.close
+
+    def close(descriptor: int) -> None:
+        real_close(descriptor)
+        remove_leftovers(tmp_path)  # what a process does that saves here for the first time
+
+    monkeypatch.setattr(os, "close", close)
+    DiskSaver(tmp_path)
+    monkeypatch.undo()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_processes_can_make_savers_at_the_same_time(tmp_path: Path) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for _ in range(25):
+                    DiskSaver(tmp_path, require_empty=False).close()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    assert statuses == [0, 0, 0, 0]
+    assert list(tmp_path.iterdir()) == []

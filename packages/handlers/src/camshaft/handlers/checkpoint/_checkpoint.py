@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from camshaft.engine import Engine, EventEnum
 from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
@@ -303,6 +303,7 @@ class Checkpoint:
         path = find_file(self._directory(), self._naming, {**own, **filename_components})
         load_objects(to_load, path, **(load_kwargs or {}))
 
+    @overload
     def restore_latest(
         self,
         to_load: Objects | None = None,
@@ -310,15 +311,39 @@ class Checkpoint:
         trusted: bool = False,
         strict: bool = True,
         map_location: Any = "cpu",
-    ) -> LoadReport:
-        """Load this handler's newest sound checkpoint, and take up its list of kept ones from the files.
+        missing_ok: Literal[False] = False,
+    ) -> LoadReport: ...
+
+    @overload
+    def restore_latest(
+        self,
+        to_load: Objects | None = None,
+        *,
+        trusted: bool = False,
+        strict: bool = True,
+        map_location: Any = "cpu",
+        missing_ok: bool,
+    ) -> LoadReport | None: ...
+
+    def restore_latest(
+        self,
+        to_load: Objects | None = None,
+        *,
+        trusted: bool = False,
+        strict: bool = True,
+        map_location: Any = "cpu",
+        missing_ok: bool = False,
+    ) -> LoadReport | None:
+        """Load this handler's newest sound checkpoint, and rebuild its list of kept ones from the files.
 
         Args:
             to_load: Names and objects; None for those that are saved.
-            trusted: As for `restore_latest`, the function, and so are `strict` and `map_location`.
+            trusted, strict, map_location: As for `restore_latest`, the function.
+            missing_ok: Whether to return None, and not raise, where this handler has not saved anything yet. So the
+                same line begins a run and continues it.
 
         Returns:
-            What was loaded, and what was passed over for which reason.
+            What was loaded, and what was passed over for which reason; None if nothing was there.
 
         Raises:
             NoDirectoryError: the save handler is no `DiskSaver`.
@@ -326,7 +351,9 @@ class Checkpoint:
         """
         directory = self._directory()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
-        files = files_of_handler(directory, self._naming, self._name)
+        files = files_of_handler(directory, self._naming, self._name, missing_ok=missing_ok)
+        if missing_ok and not files:
+            return None
         report = load_newest(
             directory, files, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
         )

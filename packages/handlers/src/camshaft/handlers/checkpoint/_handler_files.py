@@ -18,18 +18,21 @@ from camshaft.handlers.checkpoint.format._verify import verify
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, readable_list
 
 
-def files_of_handler(directory: Path, naming: Naming, name: str | None) -> list[CheckpointFile]:
+def files_of_handler(
+    directory: Path, naming: Naming, name: str | None, *, missing_ok: bool = False
+) -> list[CheckpointFile]:
     """Return the files of a handler, the newest first.
 
     Args:
         directory: Where they are.
         naming: How they are called.
         name: Name of their object, or ``"checkpoint"``; None for any.
+        missing_ok: Whether a directory that is not there has no files; else it is an error.
 
     Raises:
         NoCheckpointError: the directory cannot be looked into.
     """
-    return [item for item in readable_list(directory) if _is_own(item, naming, name)]
+    return [item for item in readable_list(directory, missing_ok=missing_ok) if _is_own(item, naming, name)]
 
 
 def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path, check: bool) -> list[Item]:

@@ -105,7 +105,7 @@ class Naming:
         """
         score = None if self.score_function is None else as_score(self.score_function(engine))
         if self.step_function is None:
-            step: float = engine.state.get_event_attrib_value(Events.ITERATION_COMPLETED)
+            step: float = _iteration_of(engine)
         else:
             step = as_step(self.step_function(engine, engine.last_event_name))
         name = name_for(to_save)
@@ -174,3 +174,10 @@ def get_default_score_fn(metric_name: str, score_sign: float = 1.0) -> ScoreFunc
         return score_sign * metrics[metric_name]
 
     return score
+
+
+def _iteration_of(engine: Engine[Any, Any]) -> int:
+    """Return the number of the iteration that a save of now is of."""
+    # A run that ends at an iteration's start has not done it: neither the name nor the state counts it.
+    is_ending = engine.is_running and engine.last_event_name in (Events.TERMINATE, Events.COMPLETED)
+    return engine.position.iteration if is_ending else engine.state.iteration

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, has_state
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
 from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
+from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 Objects = Mapping[str, Any]
@@ -177,19 +178,19 @@ def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> 
     """
     pairs = [(path, unwrap(leaf), state) for path, leaf, state in _paired(to_load, states, "")]
     snapshot = Snapshot()
-    for path, target, state in pairs:
-        try:
-            snapshot.add(target)
-            if _is_module(target):
-                target.load_state_dict(state, **module_options)
-            else:
-                target.load_state_dict(state)
-        except BaseException as error:
-            problems = snapshot.restore()
-            error.add_note(f"this came up when loading {path}; no object was changed")
-            for problem in problems:
-                error.add_note(f"but putting an object back failed as well: {problem!r}")
-            raise
+    with deferred_signals() as signals:
+        for path, target, state in pairs:
+            options = module_options if _is_module(target) else {}
+            try:
+                snapshot.add(target)
+                with signals.let_through():
+                    target.load_state_dict(state, **options)
+            except BaseException as error:
+                problems = snapshot.restore()
+                error.add_note(f"this came up when loading {path}; no object was changed")
+                for problem in problems:
+                    error.add_note(f"but putting an object back failed as well: {problem!r}")
+                raise
 
 
 def _paired(objects: Any, states: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -243,16 +244,12 @@ def _inner_module(target: Any) -> Any:
     return None
 
 
-def _has_state(value: Any) -> bool:
-    return hasattr(value, "state_dict")
-
-
 def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) and not _has_state(value)
+    return isinstance(value, Mapping) and not has_state(value)
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and not _has_state(value)
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and not has_state(value)
 
 
 def _is_module(value: Any) -> bool:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from camshaft.engine import EngineWarning
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
@@ -88,6 +88,7 @@ def load_objects(
     load(to_load, states, **kwargs)
 
 
+@overload
 def restore_latest(
     dirname: str | os.PathLike[str],
     to_load: Objects,
@@ -96,7 +97,33 @@ def restore_latest(
     trusted: bool = False,
     strict: bool = True,
     map_location: Any = "cpu",
-) -> LoadReport:
+    missing_ok: Literal[False] = False,
+) -> LoadReport: ...
+
+
+@overload
+def restore_latest(
+    dirname: str | os.PathLike[str],
+    to_load: Objects,
+    *,
+    filename_prefix: str | None = None,
+    trusted: bool = False,
+    strict: bool = True,
+    map_location: Any = "cpu",
+    missing_ok: bool,
+) -> LoadReport | None: ...
+
+
+def restore_latest(
+    dirname: str | os.PathLike[str],
+    to_load: Objects,
+    *,
+    filename_prefix: str | None = None,
+    trusted: bool = False,
+    strict: bool = True,
+    map_location: Any = "cpu",
+    missing_ok: bool = False,
+) -> LoadReport | None:
     """Load the newest sound checkpoint of a directory that has all the objects.
 
     Newest is the one with the highest save number; files that plain `torch.save` wrote come after
@@ -111,9 +138,12 @@ def restore_latest(
         trusted: Whether to run what is in the files, follow links and read what cannot be verified.
         strict: For the `load_state_dict` of modules.
         map_location: For `torch.load`.
+        missing_ok: Whether to return None, and not raise, where nothing has been saved yet: the directory is missing,
+            or has no file of this prefix. So the same line begins a run and continues it. Files that are there and
+            will not do are an error all the same.
 
     Returns:
-        What was loaded, and what was passed over for which reason.
+        What was loaded, and what was passed over for which reason; None if nothing was there.
 
     Raises:
         NoCheckpointError: no file will do; the text says why.
@@ -134,7 +164,10 @@ def restore_latest(
     """
     require_objects(to_load, "to_load")
     directory = Path(dirname).expanduser()
-    candidates = [item for item in readable_list(directory) if _has_prefix(item, filename_prefix)]
+    files = readable_list(directory, missing_ok=missing_ok)
+    candidates = [item for item in files if _has_prefix(item, filename_prefix)]
+    if missing_ok and not candidates:
+        return None
     return load_newest(
         directory, candidates, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
     )

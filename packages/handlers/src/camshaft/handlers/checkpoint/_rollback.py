@@ -12,7 +12,7 @@ import sys
 from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import Engine, State
+from camshaft.engine import Engine, State, has_state
 from camshaft.handlers._number import is_tensor
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ class Snapshot:
             elif type(value) in _MAPPINGS + _COLLECTIONS:
                 self._recorded[id(value)] = value
                 waiting.extend(self._record_container(value))
-            elif type(value) is tuple:
+            elif isinstance(value, tuple):
                 waiting.extend(value)
-            elif _has_state(value):
+            elif _holds_state(value):
                 self._recorded[id(value)] = value
                 waiting.extend(self._record_attributes(value))
 
@@ -139,11 +139,14 @@ def _refill_collection(collection: Any, elements: list[Any]) -> None:
             collection.extend(elements)
 
 
-def _has_state(value: Any) -> bool:
-    """Return whether a value saves a state, and keeps it in attributes."""
+def _holds_state(value: Any) -> bool:
+    """Return whether the attributes of a value are, or may be, part of a state that is saved.
+
+    Engines are made of parts, which are ours; whether anything else has a state it says itself.
+    """
     if isinstance(value, type) or not hasattr(value, "__dict__"):
         return False
-    return isinstance(value, State) or (hasattr(value, "state_dict") and hasattr(value, "load_state_dict"))
+    return isinstance(value, State) or has_state(value) or type(value).__module__.startswith("camshaft.")
 
 
 def _keeps_state_in_attributes(value: Any) -> bool:

@@ -124,6 +124,9 @@ class deferred_signals:  # noqa: N801  # reads as what it is used as: with defer
     @contextmanager
     def let_through(self) -> Iterator[None]:
         """Let signals come up as ever inside a block: for what may take long, and is not ours."""
+        if not self._is_main:
+            yield
+            return
         self.handle()
         before, _waiting.thread = _waiting.thread, None
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointInUseError, CheckpointWriteError
 from camshaft.handlers.checkpoint._rank import current_rank, is_xla_in_use
+from camshaft.handlers.checkpoint._sharded import require_whole_tensors
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
 from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, write_nothing, write_payload
@@ -116,6 +117,7 @@ class DiskSaver(BaseSaveHandler):
 
         Raises:
             ArgumentError: the name leads out of the directory, or is none.
+            ArgumentTypeError: a tensor is sharded over several processes.
             CheckpointWriteError: the file could not be written; the earlier files are as they were.
             CheckpointInUseError: another process writes to the directory.
         """
@@ -125,7 +127,11 @@ class DiskSaver(BaseSaveHandler):
                 write_nothing(checkpoint)
             return
         path = self.dirname / filename
-        record = metadata.record if isinstance(metadata, SaveMetadata) else CheckpointRecord()
+        if isinstance(metadata, SaveMetadata):
+            record = metadata.record
+        else:
+            record = CheckpointRecord()
+            require_whole_tensors(checkpoint)
         with deferred_signals(), _as_write_error("written", path), self._turn():
             number = (self._lock.last_number or 0) + 1
             self._write(checkpoint, path, replace(record, save_number=number))

@@ -77,8 +77,8 @@ def list_checkpoints(directory: str | os.PathLike[str]) -> list[CheckpointFile]:
     return sorted(listed, key=lambda item: item.age_rank, reverse=True)
 
 
-def readable_list(directory: str | os.PathLike[str]) -> list[CheckpointFile]:
-    """Return what `list_checkpoints` does.
+def readable_list(directory: str | os.PathLike[str], *, missing_ok: bool = False) -> list[CheckpointFile]:
+    """Return what `list_checkpoints` does; with `missing_ok` a directory that is not there has no files.
 
     Raises:
         NoCheckpointError: the directory cannot be read.
@@ -86,6 +86,8 @@ def readable_list(directory: str | os.PathLike[str]) -> list[CheckpointFile]:
     try:
         return list_checkpoints(directory)
     except OSError as error:
+        if missing_ok and isinstance(error, FileNotFoundError):
+            return []
         raise NoCheckpointError(f"{directory} cannot be looked into: {error.strerror or error}") from error
 
 
