@@ -156,8 +156,6 @@ class Engine(EventSource, Generic[Batch, Output]):
             >>> engine = Engine(lambda engine, batch: batch)
             >>> engine.run([1, 2, 3], max_epochs=2).iteration
             6
-            >>> engine.run(range(10), max_iters=4).iteration
-            4
         """
         if self.is_running:
             raise RunningError("run() must not be called inside a run of the same engine; use another engine")
@@ -167,9 +165,8 @@ class Engine(EventSource, Generic[Batch, Output]):
         arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
         plan = self.prepare(make_plan(arguments, self.state, last))
         if plan.resumed and plan.position.over:
-            warnings.warn(
-                "the run is finished, nothing is left to do; raise its limit to go on", EngineWarning, stacklevel=2
-            )
+            text = "the run is finished, nothing is left to do; raise its limit to go on"
+            warnings.warn(text, EngineWarning, stacklevel=2)
             self._runs.replace_last(last._replace(is_loaded=False))
             return self.state
         if self._requests.terminate is not None:
@@ -181,13 +178,10 @@ class Engine(EventSource, Generic[Batch, Output]):
     # ------------------------------------------------------------------ hooks for derived engines
 
     def prepare(self, plan: RunPlan) -> RunPlan:
-        """Look at what a run is going to do, before anything changes; for derived classes.
+        """Return the plan that a run is to follow, changed or not; for derived classes.
 
         Args:
-            plan: everything that is known about the run.
-
-        Returns:
-            The plan to follow, changed or not.
+            plan: everything that is known about the run; nothing has been changed yet.
         """
         return plan
 
@@ -222,8 +216,7 @@ class Engine(EventSource, Generic[Batch, Output]):
     def is_exact(self) -> bool:
         """Whether a state saved now continues exactly.
 
-        False while an exception is handled and after it, until the next run; and where a run has ended while
-        safe points were held back.
+        False from an exception to the next run, and where a run has ended while safe points were held back.
         """
         run = self._runs.going()
         return run.emitter.is_exact if run is not None else self._runs.last().is_exact and not self._requests.is_held()
