@@ -19,7 +19,7 @@ HARD_STOP = 137  # the status of a process that was killed
 def run(run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PJRT_DEVICE": "CPU"}
     command = [sys.executable, str(DIGITS), "--run-dir", str(run_dir), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MODULES = ("torch", "torch._dynamo", "torch.utils.data", "sklearn.datasets", "torchmetrics", "matplotlib.pyplot")
-TIMEOUT_S = 300  # a program that takes longer hangs
+TIMEOUT_S = 600  # a program that takes longer hangs
 
 
 @dataclass(frozen=True)

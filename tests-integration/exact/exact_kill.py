@@ -58,7 +58,7 @@ def _start(setting: Setting, folder: Path, seed: int, kill_at: int | None) -> En
     errors = folder / "stderr.txt"
     # A file, not a pipe: the workers of a killed process keep it open until they notice that they are alone.
     with errors.open("w") as file, subprocess.Popen(command, stderr=file, start_new_session=True) as process:
-        returncode = process.wait(timeout=300)
+        returncode = process.wait(timeout=600)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return Ended(returncode, errors.read_text())

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from warm_python import WarmPython
+
 MATRIX = Path(__file__).parent / "matrix.py"
-
-
-def play(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(MATRIX), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 def counted(printed: str) -> tuple[int, int]:
@@ -23,17 +18,25 @@ def counted(printed: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def test_runs_resumed_from_everywhere_go_on_bit_for_bit() -> None:
-    slice_of_it = play("--cases", "22", "--each", "10", "--kills", "1", "--seed", "3")
+@pytest.mark.parametrize("seed", range(4))
+def test_runs_resumed_from_everywhere_go_on_bit_for_bit(seed: int, warm_python: WarmPython) -> None:
+    slice_of_it = warm_python.run(MATRIX, "--cases", 6, "--each", 10, "--kills", 0, "--seed", seed, "--jobs", 1)
     assert slice_of_it.returncode == 0, slice_of_it.stdout + slice_of_it.stderr
     resumes, mismatches = counted(slice_of_it.stdout)
-    assert resumes >= 200
+    assert resumes >= 50
     assert mismatches == 0
 
 
+def test_a_killed_process_goes_on_bit_for_bit_in_another_one(warm_python: WarmPython) -> None:
+    killed = warm_python.run(MATRIX, "--cases", 0, "--kills", 1, "--seed", 3, "--jobs", 1)
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert counted(killed.stdout) == (2, 0)
+
+
 @pytest.mark.parametrize("part", ["stopping", "average"])
-def test_a_part_that_was_not_saved_is_noticed(part: str) -> None:
-    without = play("--cases", "4", "--each", "4", "--kills", "0", "--seed", "1", "--leave-out", part)
+def test_a_part_that_was_not_saved_is_noticed(part: str, warm_python: WarmPython) -> None:
+    options = ("--cases", 4, "--each", 4, "--kills", 0, "--seed", 1, "--jobs", 1)
+    without = warm_python.run(MATRIX, *options, "--leave-out", part)
     assert without.returncode == 1, without.stderr
     resumes, mismatches = counted(without.stdout)
     assert 0 < mismatches <= resumes

@@ -286,7 +286,7 @@ def test_after_a_failure_no_worker_lives_though_the_error_does(persistent):
 def run_program(name, *launcher):
     path = Path(__file__).parent / "programs" / name
     command = [sys.executable, *launcher, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_after_a_worker_was_killed_the_run_goes_on_with_new_ones():

@@ -17,7 +17,7 @@ KINDS = ("distributed", "keyed", "stream", "list", "iterable")
 def launch(world_size, folder, *words):
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world_size}"]
     command = [sys.executable, *launcher, str(PROGRAM), str(folder), *words]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 

@@ -510,7 +510,7 @@ PROGRAM = Path(__file__).parent / "programs" / "train.py"
 
 def train(checkpoint, *options):
     command = [sys.executable, str(PROGRAM), str(checkpoint), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture(scope="module")

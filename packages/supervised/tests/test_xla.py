@@ -48,7 +48,7 @@ print(json.dumps([train(device, **options) for device in ("xla", "cpu")]))
 def test_training_and_evaluation_agree_with_those_on_the_cpu(options, tolerance):
     command = [sys.executable, "-c", TRAIN_AND_EVALUATE, json.dumps(options)]
     ran = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PJRT_DEVICE": "CPU"}, timeout=120, check=False
+        command, capture_output=True, text=True, env=os.environ | {"PJRT_DEVICE": "CPU"}, timeout=600, check=False
     )
     assert ran.returncode == 0, ran.stderr
 
