@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +84,18 @@ def test_a_model_that_is_sharded_later_is_refused_at_the_save(mesh: Any, tmp_pat
     assert handler.last_checkpoint == tmp_path / "checkpoints" / "model_0.pt"
 
 
-@pytest.mark.parametrize(
-    "nest",
-    [lambda t: {"a": [1, (t,)]}, lambda t: t, lambda t: {"deep": {"deeper": [{"x": t}]}}],
-    ids=["list", "bare", "deep"],
-)
+NESTS: dict[str, Callable[[Any], Any]] = {
+    "bare": lambda tensor: tensor,
+    "list": lambda tensor: {"a": [1, (tensor,)]},
+    "deep": lambda tensor: {"deep": {"deeper": [{"x": tensor}]}},
+}
+
+
+@pytest.mark.parametrize("nest", NESTS)
 def test_a_sharded_tensor_anywhere_in_a_state_is_refused_before_anything_is_written(
-    mesh: Any, tmp_path: Path, nest: Any
+    mesh: Any, tmp_path: Path, nest: str
 ) -> None:
-    state = nest(shard(mesh, torch.ones(4)))
+    state = NESTS[nest](shard(mesh, torch.ones(4)))
     handler = Checkpoint({"holder": Holder(state), "other": Holder(1)}, tmp_path / "checkpoints")
 
     with pytest.raises(ArgumentTypeError, match=r"a DTensor at \['holder'\]"):
@@ -125,6 +128,7 @@ def test_a_save_handler_of_the_users_own_never_sees_them(mesh: Any) -> None:
     assert handler.calls == 0
 
 
+@pytest.mark.filterwarnings("ignore:Please use DTensor:FutureWarning")
 def test_the_older_kind_is_refused_too(mesh: Any, tmp_path: Path) -> None:
     sharded_tensor = pytest.importorskip("torch.distributed._shard.sharded_tensor")
     spec = torch.distributed._shard.sharding_spec.ChunkShardingSpec(dim=0, placements=["rank:0/cpu"])
