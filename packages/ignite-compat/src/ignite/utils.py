@@ -137,7 +137,8 @@ def setup_logger(
 ) -> logging.Logger:
     """Set up a logger that writes to a stream, and to a file if one is given.
 
-    Handlers that the logger has are replaced. On every rank but 0 the logger is silent.
+    A logger that has handlers already stays as it is, unless it is reset. On every rank but 0 the
+    logger is silent.
 
     Args:
         name: name of the logger; None for the root.
@@ -146,7 +147,7 @@ def setup_logger(
         format: of each line, as `logging.Formatter` takes it.
         filepath: the file that it also writes to.
         distributed_rank: rank of this process; None asks `torch.distributed`.
-        reset: first put the logger back as it was, without handlers.
+        reset: set up a logger anew that was set up before.
         encoding: of the file; None for that of the locale.
 
     Returns:
@@ -161,33 +162,30 @@ def setup_logger(
     from ignite import distributed
 
     logger = logging.getLogger(name)
-    _remove_handlers(logger)
-    if reset:
-        logger.setLevel(logging.NOTSET)
-        logger.propagate = True
     rank = distributed.get_rank() if distributed_rank is None else distributed_rank
-    handlers: list[logging.Handler] = []
     if rank > 0:
-        handlers.append(logging.NullHandler())
-    else:
+        _replace_handlers(logger, [logging.NullHandler()])
+    elif reset or name is None or not logger.handlers:
         logger.setLevel(level)
-        handlers.append(logging.StreamHandler(stream))
+        handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
         if filepath is not None:
             handlers.append(logging.FileHandler(filepath, encoding=encoding))
-    for handler in handlers:
-        handler.setLevel(level)
-        handler.setFormatter(logging.Formatter(format))
-        logger.addHandler(handler)
+        for handler in handlers:
+            handler.setLevel(level)
+            handler.setFormatter(logging.Formatter(format))
+        _replace_handlers(logger, handlers)
     # Else a root logger that was set up too would write each line twice.
     if name is not None:
         logger.propagate = False
     return logger
 
 
-def _remove_handlers(logger: logging.Logger) -> None:
+def _replace_handlers(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
+    for handler in handlers:
+        logger.addHandler(handler)
 
 
 def hash_checkpoint(checkpoint_path: str | Path, output_dir: str | Path) -> tuple[Path, str]:

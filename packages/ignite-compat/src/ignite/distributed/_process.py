@@ -125,7 +125,7 @@ def sync(temporary: bool = False) -> None:
 
 def show_config() -> None:
     """Log the configuration, a line for each fact."""
-    logger = setup_logger("ignite.distributed.utils", level=logging.INFO)
+    logger = setup_logger("ignite.distributed.utils", level=logging.INFO, reset=True)
     facts = {
         "distributed configuration": model_name(),
         "backend": backend(),

@@ -25,7 +25,7 @@ from ignite.handlers.logger_utils import (
     setup_visdom_logging,
     setup_wandb_logging,
 )
-from ignite.metrics import RunningAverage
+from ignite.metrics import RunningAverage, RunningBatchWise
 
 __all__ = [
     "add_early_stopping_by_val_score",
@@ -108,8 +108,8 @@ def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented 
     if clear_cuda_cache and torch.cuda.is_available():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, empty_cuda_cache)
     for index, name in enumerate(output_names or ()):
-        average = RunningAverage(output_transform=partial(_entry, index=index, name=name), epoch_bound=False)
-        average.attach(trainer, name)
+        average = RunningAverage(output_transform=partial(_entry, index=index, name=name))
+        average.attach(trainer, name, usage=RunningBatchWise())
     if with_pbars and idist.get_rank() == 0:
         _attach_bars(trainer, with_pbar_on_iters, log_every_iters)
 
