@@ -143,13 +143,19 @@ def gathered(value: Any) -> list[Any]:
         value: anything that can be pickled; tensors may differ in shape between processes.
 
     Returns:
-        One value per process; tensors of other processes are on the CPU.
+        One value per process; tensors, and those in tuples, are on the CPU.
     """
     if idist.get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * idist.get_world_size()
-    dist.all_gather_object(values, value.cpu() if isinstance(value, torch.Tensor) else value)
+    dist.all_gather_object(values, _on_cpu(value))
     return values
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    return tuple(_on_cpu(each) for each in value) if isinstance(value, tuple) else value
 
 
 def summed(value: Any) -> Any:
@@ -165,17 +171,3 @@ def summed(value: Any) -> Any:
         return value
     total = sum(gathered(value))
     return total.to(value.device) if isinstance(value, torch.Tensor) and isinstance(total, torch.Tensor) else total
-
-
-def joined(rows: torch.Tensor) -> torch.Tensor:
-    """Return the rows of all processes, which may have different numbers of them.
-
-    Args:
-        rows: of shape (N, *).
-
-    Returns:
-        A tensor of shape (sum of the N, *), on the device of `rows`.
-    """
-    if idist.get_world_size() == 1:
-        return rows
-    return torch.cat([each.to(rows.device) for each in gathered(rows) if each.shape[0]] or [rows])

@@ -10,7 +10,7 @@ import torch
 
 import ignite.distributed as idist
 from ignite.exceptions import NotComputableError
-from ignite.metrics._sharing import gathered, joined
+from ignite.metrics._sharing import gathered
 from ignite.metrics._transform import whole
 from ignite.metrics.metric import Metric, reinit__is_reduced
 
@@ -122,9 +122,12 @@ class EpochMetric(Metric):
         return self.compute_fn(predictions, targets)
 
     def _joined(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self._predictions:
+        own = None if not self._predictions else (torch.cat(self._predictions, dim=0), torch.cat(self._targets, dim=0))
+        shares = [share for share in gathered(own) if share is not None]
+        if not shares:
             raise NotComputableError(f"{type(self).__name__} needs at least one batch before it is computed")
-        return joined(torch.cat(self._predictions, dim=0)), joined(torch.cat(self._targets, dim=0))
+        predictions, targets = (torch.cat(parts, dim=0).to(self._device) for parts in zip(*shares, strict=True))
+        return predictions, targets
 
 
 def require_rows(prediction: torch.Tensor, target: torch.Tensor) -> None:

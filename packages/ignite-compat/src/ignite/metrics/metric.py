@@ -237,7 +237,7 @@ class Metric(MetricArithmetic, Serializable, metaclass=ABCMeta):
             (usage.STARTED, self.started),
             (usage.ITERATION_COMPLETED, self.iteration_completed),
         ):
-            while engine.has_event_handler(handler, event):
+            if engine.has_event_handler(handler, event):
                 engine.remove_event_handler(handler, event)
 
     def is_attached(self, engine: Engine[Any, Any], usage: str | MetricUsage = EpochWise()) -> bool:  # noqa: B008
