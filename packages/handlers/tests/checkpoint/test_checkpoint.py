@@ -706,7 +706,8 @@ def wrong_arguments() -> Iterator[tuple[dict[str, Any], type[Exception], str]]:
     yield {"score_function": 0.5}, TypeError, "score_function"
     yield {"score_name": 5}, TypeError, "score_name"
     yield {"n_saved": 0}, ValueError, "n_saved"
-    yield {"n_saved": "2"}, TypeError, "n_saved"
+    for wrong in (-1, 1.0, "2", True):
+        yield {"n_saved": wrong}, ValueError, "n_saved"
     yield {"global_step_transform": 123}, TypeError, "global_step_transform"
     yield {"filename_pattern": "{random_step}-{name}.pt"}, KeyError, "random_step"
     yield {"filename_pattern": "{name}_{score}.pt"}, ValueError, "score_function"

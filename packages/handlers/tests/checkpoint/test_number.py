@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
-from camshaft.handlers.checkpoint._number import as_limit, as_score, as_step
+from camshaft.engine import ArgumentError
+from camshaft.handlers.checkpoint._number import as_score, as_step
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,10 @@ def test_steps_are_finite_numbers() -> None:
             as_step(value)
 
 
-def test_limits_are_positive_integers_or_none() -> None:
-    assert as_limit(None) is None
-    assert as_limit(2) == 2
-    for wrong in (0, -1):
-        with pytest.raises(ValueError, match="n_saved"):
-            as_limit(wrong)
-    for wrong_kind in (1.0, "2", True):
-        with pytest.raises(ArgumentTypeError, match="n_saved"):
-            as_limit(wrong_kind)
+def test_no_kind_of_bool_is_a_step() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    for value in (True, numpy.bool_(True)):
+        with pytest.raises(ArgumentError, match="global_step_transform"):
+            as_step(value)
+    assert as_step(numpy.int64(3)) == 3

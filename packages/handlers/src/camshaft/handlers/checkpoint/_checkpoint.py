@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from camshaft.engine import Engine, EventEnum
+from camshaft.engine import Engine, EventEnum, as_integer
 from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
 from camshaft.handlers.checkpoint._handler_files import (
     files_of_handler,
@@ -25,7 +25,6 @@ from camshaft.handlers.checkpoint._naming import (
     get_default_score_fn,
     name_for,
 )
-from camshaft.handlers.checkpoint._number import as_limit
 from camshaft.handlers.checkpoint._objects import (
     Objects,
     Payload,
@@ -155,7 +154,7 @@ class Checkpoint:
         greater_or_equal: bool,
         save_on_rank: int,
     ) -> None:
-        self.n_saved = as_limit(n_saved)
+        self.n_saved = None if n_saved is None else as_integer("n_saved", n_saved, least=1)
         self.include_self = include_self
         self.greater_or_equal = greater_or_equal
         self.save_on_rank = save_on_rank

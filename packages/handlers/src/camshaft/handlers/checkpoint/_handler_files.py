@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, is_integer
 from camshaft.handlers.checkpoint._errors import CheckpointError, NoCheckpointError
 from camshaft.handlers.checkpoint._name_pattern import FIELDS, number_text
 from camshaft.handlers.checkpoint._naming import Naming
+from camshaft.handlers.checkpoint._number import as_score
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
 from camshaft.handlers.checkpoint.format._verify import verify
@@ -128,9 +129,9 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
 def _read_entry(entry: Any) -> Item:
     is_pair = isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
     priority, filename = entry if is_pair else (None, None)
-    if isinstance(priority, bool) or not isinstance(priority, int | float) or not isinstance(filename, str):
+    if not (is_integer(priority) or isinstance(priority, float)) or not isinstance(filename, str):
         raise ArgumentError(f"`state_dict` must list pairs of a priority and a file name, got {entry!r}")
-    return Item(priority, filename)
+    return Item(as_score(priority), filename)
 
 
 def _is_there(path: Path) -> bool:

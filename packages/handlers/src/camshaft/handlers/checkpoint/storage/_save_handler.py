@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import ArgumentTypeError
+from camshaft.engine import ArgumentTypeError, accepts
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 if TYPE_CHECKING:
@@ -71,26 +70,13 @@ def as_save_handler(function: Callable[..., Any]) -> Callable[[Any, str, SaveMet
         >>> as_save_handler(lambda checkpoint, filename: print(filename))({}, "model_1.pt", None)
         model_1.pt
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin that does not tell
+    if accepts(function, None, None, None):
         return function
-    if _accepts(signature, None, None, None):
-        return function
-    if _accepts(signature, None, None):
-        takes_by_name = "metadata" in signature.parameters
-        if takes_by_name:
-            return lambda checkpoint, filename, metadata: function(checkpoint, filename, metadata=metadata)
+    if accepts(function, None, None, metadata=None):
+        return lambda checkpoint, filename, metadata: function(checkpoint, filename, metadata=metadata)
+    if accepts(function, None, None):
         return lambda checkpoint, filename, _: function(checkpoint, filename)
     raise ArgumentTypeError(
         f"`save_handler` must take (checkpoint, filename) or (checkpoint, filename, metadata), got {function!r}; "
         "change its parameters"
     )
-
-
-def _accepts(signature: inspect.Signature, *arguments: None) -> bool:
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
