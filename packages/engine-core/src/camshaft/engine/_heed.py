@@ -64,13 +64,13 @@ def _move(run: GoingRun) -> None:
     requests, state = run.requests, run.engine.state
     asked, requests.terminate_epoch = requests.terminate_epoch, None
     if asked is not None and not run.cursor.over and run.cursor.stage is not Events.EPOCH_STARTED:
-        position = run.cursor.snapshot(state.iteration)
-        run.cursor = Cursor(position.at_early_epoch_end(skips_epoch_completed=asked.skip_epoch_completed))
+        skips = asked.skip_epoch_completed
+        run.cursor = run.cursor.at_early_epoch_end(state.iteration, skips_epoch_completed=skips)
         state.iteration = run.cursor.done
         run.fetcher.iterator = None
     if requests.new_data is not None and not _holds_batch(run):
         requests.new_data = None
-        run.cursor = Cursor(run.cursor.snapshot(state.iteration).at_next_pass())
+        run.cursor = run.cursor.at_next_pass()
         run.fetcher.iterator = None
 
 

@@ -59,28 +59,10 @@ class Position(NamedTuple):
             return self.stage not in (Events.EPOCH_COMPLETED.name, Events.TERMINATE_SINGLE_EPOCH.name)
         return max_epochs is not None and self.epoch >= max_epochs and self.stage == Events.EPOCH_STARTED.name
 
-    def at_next_epoch(self) -> Position:
-        """Return where the next epoch stands once its EPOCH_STARTED is being fired."""
-        stage = Events.GET_BATCH_STARTED.name
-        return self._replace(epoch=self.epoch + 1, epoch_iteration=0, stage=stage, awaits_data=False)
-
     def at_next_pass(self) -> Position:
         """Return the same place in the run, before the next pass; one that is not open yet is that already."""
         data_pass = self.data_pass + self.pass_open
         return self._replace(data_pass=data_pass, batch=0, pass_open=False, awaits_data=False, data_state=None)
-
-    def at_early_epoch_end(self, *, skips_epoch_completed: bool) -> Position:
-        """Return where the epoch stands that ends now; the next one begins a new pass.
-
-        An iteration whose ITERATION_STARTED was fired counts, so that no number is given out twice.
-        """
-        cut_off = int(self.stage == Events.ITERATION_COMPLETED.name)
-        return self.at_next_pass()._replace(
-            iteration=self.iteration + cut_off,
-            epoch_iteration=self.epoch_iteration + cut_off,
-            stage=Events.TERMINATE_SINGLE_EPOCH.name,
-            skips_epoch_completed=skips_epoch_completed,
-        )
 
     def with_work_left(self) -> Position:
         """Return where a run goes on whose limit has been raised."""
@@ -168,6 +150,53 @@ class Cursor:
         """Return whether a batch was fetched whose iteration is not done yet."""
         stage = self.stage_at(started)
         return stage is Events.ITERATION_STARTED or stage is Events.ITERATION_COMPLETED
+
+    def moved(self, **changes: Any) -> Cursor:
+        """Return another cursor, with some attributes changed."""
+        other = object.__new__(Cursor)
+        other.done, other.stage, other.epoch, other.epoch_start = self.done, self.stage, self.epoch, self.epoch_start
+        other.data_pass, other.pass_start, other.pass_open = self.data_pass, self.pass_start, self.pass_open
+        other.over, other.awaits_data, other.data_state = self.over, self.awaits_data, self.data_state
+        other.skips_epoch_completed = self.skips_epoch_completed
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
+
+    def at_next_epoch(self) -> Cursor:
+        """Return where the next epoch stands once its EPOCH_STARTED is being fired."""
+        return self.moved(
+            epoch=self.epoch + 1, epoch_start=self.done, awaits_data=False, stage=Events.GET_BATCH_STARTED
+        )
+
+    def at_next_pass(self, **changes: Any) -> Cursor:
+        """Return the same place in the run, before the next pass; one that is not open yet is that already."""
+        data_pass = self.data_pass + self.pass_open
+        return self.moved(
+            data_pass=data_pass, pass_start=self.done, pass_open=False, data_state=None,
+            **{"awaits_data": False, **changes},
+        )  # fmt: skip
+
+    def in_open_pass(self) -> Cursor:
+        """Return the same place once the data is open there."""
+        return self.moved(pass_open=True, data_state=None)
+
+    def at_early_epoch_end(self, started: int, *, skips_epoch_completed: bool) -> Cursor:
+        """Return where the epoch stands that ends now; the next one begins a new pass.
+
+        An iteration whose ITERATION_STARTED was fired counts, so that no number is given out twice.
+
+        Args:
+            started: the number of the last iteration that was started.
+            skips_epoch_completed: whether EPOCH_COMPLETED is left out.
+        """
+        cut_off = self.stage_at(started) is Events.ITERATION_COMPLETED
+        return self.moved(done=self.done + cut_off).at_next_pass(
+            stage=Events.TERMINATE_SINGLE_EPOCH, skips_epoch_completed=skips_epoch_completed
+        )
+
+    def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
+        """Return whether the limits leave nothing but COMPLETED to do; see `Position.is_finished`."""
+        return self.snapshot(self.done).is_finished(max_epochs, max_iters)
 
     def is_dry(self) -> bool:
         """Return whether the data was started again in this epoch and has given nothing since."""

@@ -165,7 +165,7 @@ class Run:
         if fetcher.iterator is None and cursor.pass_open:
             fetcher = self._take_data()
             fetcher.open(cursor.snapshot(cursor.done))
-            self.cursor = cursor = Cursor(cursor.snapshot(cursor.done)._replace(data_state=None))
+            self.cursor = cursor = cursor.in_open_pass()
         self.engine.resumed(cursor.snapshot(cursor.done))
         if cursor.stage not in (ITERATION_STARTED, ITERATION_COMPLETED):
             return
@@ -188,7 +188,7 @@ class Run:
         if self.is_finished() or (max_iters is not None and cursor.is_dry()):
             self._complete()
             return
-        self.cursor = cursor = Cursor(cursor.snapshot(cursor.done).at_next_epoch())
+        self.cursor = cursor = cursor.at_next_epoch()
         self.engine.state.epoch = cursor.epoch
         self.epoch_watch.restart()
         self._registry.rewind()  # an epoch that was ended early may have asked about a fetch that comes again
@@ -197,7 +197,7 @@ class Run:
     def _end_epoch_early(self) -> None:
         cursor = self.cursor
         stage = EPOCH_STARTED if cursor.skips_epoch_completed else EPOCH_COMPLETED
-        self.cursor = Cursor(cursor.snapshot(cursor.done)._replace(stage=stage.name, skips_epoch_completed=False))
+        self.cursor = cursor.moved(stage=stage, skips_epoch_completed=False)
         self.emitter.fire(Events.TERMINATE_SINGLE_EPOCH, cursor.done - cursor.epoch_start)
         self.requests.terminate_epoch = None  # it is ending already
 
@@ -271,9 +271,8 @@ class Run:
 
     def _open_pass(self) -> Cursor:
         """Start a pass over the data that is in the state now."""
-        position = self.cursor.snapshot(self.cursor.done)
-        self._take_data().open(position)
-        self.cursor = Cursor(position._replace(pass_open=True, data_state=None))
+        self._take_data().open(self.cursor.snapshot(self.cursor.done))
+        self.cursor = self.cursor.in_open_pass()
         return self.cursor
 
     def _end_data(self, state: State[Any, Any]) -> None:
@@ -291,8 +290,7 @@ class Run:
             cursor.stage = EPOCH_COMPLETED
         else:
             fetcher.warn_if_short(cursor.done - cursor.pass_start)
-            position = cursor.snapshot(cursor.done).at_next_pass()
-            self.cursor = Cursor(position._replace(stage=GET_BATCH_COMPLETED.name, awaits_data=True))
+            self.cursor = cursor.at_next_pass(stage=GET_BATCH_COMPLETED, awaits_data=True)
             fetcher.iterator = None
             self.emitter.fire(Events.DATALOADER_STOP_ITERATION)
 
@@ -307,7 +305,7 @@ class Run:
 
     def is_finished(self) -> bool:
         """Return whether the limits leave nothing but COMPLETED to do."""
-        return self.cursor.snapshot(self.cursor.done).is_finished(*self.limits())
+        return self.cursor.is_finished(*self.limits())
 
     def _is_left(self) -> bool:
         return heed(self) if self.requests.signal else self.cursor.over
