@@ -142,3 +142,17 @@ def test_programs_run_side_by_side(python: WarmPython, tmp_path: Path) -> None:
 
     assert writing.returncode == 0
     assert reading.wait().stdout == "from the other\n"
+
+
+def test_ranks_find_each_other(warm_python: WarmPython) -> None:
+    code = """
+import torch.distributed as dist
+dist.init_process_group("gloo")
+names = [None, None]
+dist.all_gather_object(names, dist.get_rank())
+print(names)
+dist.destroy_process_group()
+"""
+    ranks = warm_python.run_ranks(2, "-c", code)
+
+    assert [(rank.returncode, rank.stdout) for rank in ranks] == [(0, "[0, 1]\n")] * 2, ranks

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MODULES = ("torch", "torch._dynamo", "torch.utils.data", "sklearn.datasets", "torchmetrics", "matplotlib.pyplot")
 TIMEOUT_S = 600  # a program that takes longer hangs
@@ -75,16 +75,36 @@ class WarmPython:
         """Run a program to its end; the arguments are those of `start`."""
         return self.start(*args).wait()
 
-    def start(self, *args: object) -> Program:
+    def run_ranks(self, world_size: int, *args: object) -> list[subprocess.CompletedProcess[str]]:
+        """Run a program on several ranks at once, which find each other as under torchrun.
+
+        Args:
+            world_size: How many there are.
+            *args: The arguments of `start`.
+
+        Returns:
+            How each rank ended.
+        """
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is public all the same
+
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that the system chooses
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
+        ranks = [{"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size} for rank in range(world_size)]
+        programs = [self.start(*args, environment={**shared, **rank}) for rank in ranks]
+        return [program.wait() for program in programs]
+
+    def start(self, *args: object, environment: Mapping[str, object] | None = None) -> Program:
         """Start a program.
 
         Args:
             *args: What stands after `python` on a command line: `-W action` if wanted, then the path of a script or
                 `-c` and code, then the program's arguments.
+            environment: Variables that the program gets besides those of this process.
         """
         texts = tuple(map(str, args))
         output = Path(tempfile.mkdtemp(dir=self._outputs.name))
-        pid = self.ask(run=texts, output=str(output), folder=str(Path.cwd()), environment=dict(os.environ))
+        variables = {**os.environ, **{name: str(value) for name, value in (environment or {}).items()}}
+        pid = self.ask(run=texts, output=str(output), folder=str(Path.cwd()), environment=variables)
         return Program(self, texts, pid, output)
 
     def ask(self, **request: object) -> int:

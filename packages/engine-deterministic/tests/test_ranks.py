@@ -14,14 +14,6 @@ SAVED_AT = 4
 KINDS = ("distributed", "keyed", "stream", "list", "iterable")
 
 
-def launch(world_size, folder, *words):
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world_size}"]
-    command = [sys.executable, *launcher, str(PROGRAM), str(folder), *words]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("ranks")
@@ -29,22 +21,33 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(folder):
-    return launch(2, folder)
+    """Return what two ranks saw that were started by torchrun; the others are started without it."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launcher, str(PROGRAM), str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def launch(python, world_size, folder, *words):
+    ranks = python.run_ranks(world_size, PROGRAM, folder, *words)
+    assert [0] * world_size == [rank.returncode for rank in ranks], ranks[0].stderr
+    return json.loads(ranks[0].stdout)
 
 
 @pytest.fixture(scope="module")
-def two_resumed(folder, two):
-    return launch(2, folder, "resume")
+def two_resumed(warm_python, folder, two):
+    return launch(warm_python, 2, folder, "resume")
 
 
 @pytest.fixture(scope="module")
-def four_resumed(folder, two):
-    return launch(4, folder, "resume", "indexed")
+def four_resumed(warm_python, folder, two):
+    return launch(warm_python, 4, folder, "resume", "indexed")
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    return launch(1, tmp_path_factory.mktemp("alone"), "indexed")
+def alone(warm_python, tmp_path_factory):
+    return launch(warm_python, 1, tmp_path_factory.mktemp("alone"), "indexed")
 
 
 @pytest.mark.parametrize("kind", ["distributed", "keyed"])

@@ -508,29 +508,26 @@ class WorkerCount:
 PROGRAM = Path(__file__).parent / "programs" / "train.py"
 
 
-def train(checkpoint, *options):
-    command = [sys.executable, str(PROGRAM), str(checkpoint), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-
-
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    run = train(tmp_path_factory.mktemp("whole") / "run.pt", "--epoch-length", 5)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    """Return what a run prints that was never stopped, in a fresh process."""
+    command = [sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("whole") / "run.pt"), "--epoch-length", "5"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_killed_process_resumes_exactly_with_other_workers_again_and_again(tmp_path, expected):
+def test_a_killed_process_resumes_exactly_with_other_workers_again_and_again(warm_python, tmp_path, expected):
     checkpoint = tmp_path / "run.pt"
     for kill_at, workers in ((4, 0), (9, 2)):
-        run = train(checkpoint, "--kill-at", kill_at, "--workers", workers, "--epoch-length", 5, "--every", 2)
+        run = warm_python.run(
+            PROGRAM, checkpoint, "--kill-at", kill_at, "--workers", workers, "--epoch-length", 5, "--every", 2
+        )
         assert -signal.SIGKILL == run.returncode, run.stderr
-    run = train(checkpoint, "--workers", 2)
+    run = warm_python.run(PROGRAM, checkpoint, "--workers", 2)
     assert run.returncode == 0, run.stderr
     assert expected == run.stdout
 
 
-def test_workers_may_be_spawned(tmp_path, expected):
-    run = train(tmp_path / "run.pt", "--workers", 1, "--start-method", "spawn", "--epoch-length", 5)
+def test_workers_may_be_spawned(warm_python, tmp_path, expected):
+    run = warm_python.run(PROGRAM, tmp_path / "run.pt", "--workers", 1, "--start-method", "spawn", "--epoch-length", 5)
     assert run.returncode == 0, run.stderr
     assert expected == run.stdout

@@ -208,8 +208,8 @@ except RuntimeError as error:
 """
 
 
-def test_a_missing_deterministic_engine_is_named_with_its_extra():
-    ran = subprocess.run([sys.executable, "-c", WITHOUT_DETERMINISTIC], capture_output=True, text=True, check=True)
+def test_a_missing_deterministic_engine_is_named_with_its_extra(warm_python):
+    ran = warm_python.run("-c", WITHOUT_DETERMINISTIC)
 
     assert ran.stdout.startswith("BackendMissingError `deterministic=True` needs camshaft-engine-deterministic")
     assert "camshaft-supervised[deterministic]" in ran.stdout

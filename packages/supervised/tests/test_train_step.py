@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import subprocess
-import sys
 import textwrap
 import weakref
 
@@ -378,12 +376,9 @@ REPLICA = """
 """
 
 
-def test_replicas_exchange_gradients_once_per_window_and_agree(tmp_path):
-    script = tmp_path / "replica.py"
-    script.write_text(textwrap.dedent(REPLICA))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert ran.returncode == 0, ran.stderr
+def test_replicas_exchange_gradients_once_per_window_and_agree(warm_python, tmp_path):
+    for ran in warm_python.run_ranks(2, "-c", textwrap.dedent(REPLICA), tmp_path):
+        assert ran.returncode == 0, ran.stderr
 
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(5, 4, 3, generator=generator), torch.randn(5, 4, 1, generator=generator)

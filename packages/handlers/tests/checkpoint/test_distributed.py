@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +8,8 @@ torch = pytest.importorskip("torch")
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from warm_python import WarmPython
 
 PROGRAM = """
 import os, sys
@@ -65,11 +65,6 @@ dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch cannot work with several processes")
-def test_of_several_processes_one_collects_and_writes_and_all_know(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+def test_of_several_processes_one_collects_and_writes_and_all_know(warm_python: WarmPython, tmp_path: Path) -> None:
+    for ran in [program.wait() for program in [warm_python.start("-c", PROGRAM, rank, tmp_path) for rank in range(2)]]:
+        assert ran.returncode == 0, ran.stderr
