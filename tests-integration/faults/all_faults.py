@@ -17,7 +17,8 @@ HARNESSES = {
     "g9": "damaged_files",
     "g10": "hostile_files",
     "g11": "refused_states",
-    "g17": "interrupted_saves",
+    "g17-runs": "interrupted_runs",
+    "g17-saves": "interrupted_saves",
 }
 
 
