@@ -1,8 +1,8 @@
-"""What a supervised step costs: against a loop by hand, beside the reference, Lightning and Accelerate.
+"""The cost of a supervised step: against a loop written by hand, beside the reference, Lightning and Accelerate.
 
-Each trains the same model on the same batches. They run in turns, in an order that changes from round to round, and a
-figure is the median of the ratios to the hand-written loop of the same round. A second loop by hand shows how much of
-a figure is noise. Run it with `hatch run bench:supervised`; what is not installed is reported as missing.
+Each trains the same model on the same batches. They run in turns, in an order that changes from round to round. A
+figure is the median of the ratios to the loop by hand of the same round; a second loop by hand shows the noise. Run it
+with `hatch run bench:supervised`; what is not installed is reported as missing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
+from bars import Figure, report
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -217,26 +218,21 @@ def ratios(runs: dict[str, Run], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def compare(task: Task, rounds: int) -> bool:
-    """Print the ratios of one task; return whether the bar is reached."""
-    runs = {"by hand": by_hand(task), "by hand again": by_hand(task), "this": by_this(task)}
-    missing = []
+def compare(task: Task, rounds: int) -> Iterator[Figure]:
+    """Yield the ratios of one task."""
+    runs = {"by hand again": by_hand(task), "this": by_this(task)}
     for name, make in RIVALS.items():
         try:
             runs[name] = make(task)
         except ImportError as error:
-            missing.append(f"{task.name:<14} {name:<14}  missing: {error}")
-    figures = ratios(runs, rounds)
-    for name, figure in figures.items():
-        bar = f" x  <= {task.bar:g} {'ok' if figure <= task.bar else 'MISSED'}" if name == "this" else " x"
-        print(f"{task.name:<14} {name:<14} {figure:>7.3f}{bar}")
-    print(*missing, sep="\n", end="\n" if missing else "")
-    return figures["this"] <= task.bar
+            print(f"{task.name}: {name} is missing: {error}")
+    for name, figure in ratios({"by hand": by_hand(task), **runs}, rounds).items():
+        if name != "by hand":
+            yield Figure(f"{task.name}: {name} / by hand", figure, at_most=task.bar if name == "this" else None)
 
 
-def count_synchronisations(task: Task) -> bool:
-    """Print how often an epoch waited for the GPU, in full precision and in bfloat16; return whether never."""
-    counts = []
+def count_synchronisations(task: Task) -> Iterator[Figure]:
+    """Yield how often an epoch waits for the GPU, in full precision and in bfloat16."""
     for amp_mode in (None, "amp"):
         trainer = create_supervised_trainer(*task.make(), cross_entropy, device=task.device, amp_mode=amp_mode)
         trainer.run(task.batches)
@@ -245,14 +241,22 @@ def count_synchronisations(task: Task) -> bool:
             torch.cuda.set_sync_debug_mode("warn")
             trainer.run(task.batches)
             torch.cuda.set_sync_debug_mode("default")
-        counts.append(sum("synchroniz" in str(warning.message) for warning in caught))
-        verdict = "ok" if not counts[-1] else "MISSED"
-        print(f"{task.name:<14} {amp_mode or 'plain':<14} {counts[-1]:>7} synchronisations in an epoch  <= 0 {verdict}")
-    return not any(counts)
+        count = sum("synchroniz" in str(warning.message) for warning in caught)
+        yield Figure(f"{task.name}: synchronisations in an epoch, {amp_mode or 'full'}", count, "", at_most=0)
+
+
+def figures(iterations: int, rounds: int) -> Iterator[Figure]:
+    """Yield the figures of all tasks on the devices of this machine."""
+    for task in make_tasks(iterations):
+        yield from compare(task, rounds)
+        if task.device.type == "cuda":
+            yield from count_synchronisations(task)
+    if not torch.cuda.is_available():
+        print("nothing was measured on a GPU: CUDA is not available")
 
 
 def main() -> None:
-    """Measure and print; leave with an error if a bar is missed."""
+    """Measure and print; exit with an error if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=200, help="iterations of a run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=31, help="rounds of which the median is shown")
@@ -260,14 +264,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the rivals'
     logging.disable(logging.WARNING)
-    reached = True
-    for task in make_tasks(options.iterations):
-        reached &= compare(task, options.rounds)
-        if task.device.type == "cuda":
-            reached &= count_synchronisations(task)
-    if not torch.cuda.is_available():
-        print("GPU            missing: CUDA is not available, so nothing was measured on one")
-    sys.exit(None if reached else 1)
+    sys.exit(report(figures(options.iterations, options.rounds)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from camshaft.engine import ArgumentError, Events, RunningError, StateDictError
-from camshaft.handlers._number import is_number, is_tensor
+from camshaft.handlers._number import is_number, is_single_number, is_tensor
 from camshaft.handlers._saved_state import require_keys
 from camshaft.handlers._value_reader import AnyEngine, named_numbers
 
@@ -97,7 +97,9 @@ class RunningAverage:
     def _update(self, engine: AnyEngine) -> None:
         output: Any = engine.state.output
         value = output if self._output_transform is None else self._output_transform(output)
-        self._averages.update({"average": named_numbers({self._name: value}, "output_transform")[self._name or ""]})
+        if not is_single_number(value):
+            named_numbers({self._name: value}, "output_transform")  # raises the error
+        self._averages.update({"average": value})
         self._publish(engine)
 
     def _publish(self, engine: AnyEngine) -> None:
@@ -167,7 +169,10 @@ class ExponentialAverages:
             return float(average) + (float(value) - float(average)) * self._weight
         if not is_tensor(average):  # it was restored, and becomes the tensor again that it was when it was saved
             average = _first(value).fill_(average)
-        return average.lerp(value.detach().reshape(()).to(average), self._weight)
+        value = value.detach()
+        if value.dtype is not average.dtype or value.device != average.device or value.dim():
+            value = value.reshape(()).to(average)
+        return average.lerp(value, self._weight)
 
 
 def _first(value: Any) -> Any:
