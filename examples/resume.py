@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     latest = Checkpoint(everything, folder, n_saved=2)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=50), latest)
 
-    restored = latest.restore_latest() if any(folder.glob("*.pt")) else None
+    restored = latest.restore_latest(missing_ok=True)
     if restored is not None:
         print(f"resumed after iteration {restored.step}", flush=True)
     trainer.run(loader, max_epochs=EPOCHS, seed=0)
