@@ -313,6 +313,7 @@ def errors_of_schedulers():
             lambda: ConcatScheduler([s, s], [1.5]), lambda: ConcatScheduler([s, s], 1),
             lambda: ConcatScheduler(s, [1]), lambda: ConcatScheduler([s, s], [1, 2]),
             lambda: ConcatScheduler([s, LinearCyclicalScheduler(make_optimizer(), "lr", 1, 0, 4)], [1]),
+            lambda: ConcatScheduler([s, LinearCyclicalScheduler(o, "momentum", 1, 0, 4)], [1]),
             lambda: LRScheduler(1), lambda: ParamGroupScheduler([s], ["a", "b"]), lambda: ParamGroupScheduler([s, 1]),
             lambda: ParamGroupScheduler([s], [1]), lambda: ParamGroupScheduler(s),
             lambda: ParamGroupScheduler([s], "a"),

@@ -45,7 +45,7 @@ class ConcatScheduler(ParamScheduler):
     """Use one scheduler after another.
 
     Args:
-        schedulers: two or more schedulers of one optimizer and, but for the last, one parameter.
+        schedulers: two or more schedulers of one parameter of one optimizer.
         durations: the number of events of each scheduler but the last.
         save_history: whether values are collected in `engine.state.param_history`.
 
@@ -65,10 +65,7 @@ class ConcatScheduler(ParamScheduler):
 
     def __init__(self, schedulers: list[Any], durations: list[int], save_history: bool = False) -> None:
         _require_schedulers(schedulers, durations)
-        super().__init__(optimizer=_one_optimizer(schedulers), param_name="", save_history=save_history)
-        # A group of schedulers has several names and optimizers; the first one stands for all.
-        name = schedulers[0].param_name
-        self.param_name = name[0] if isinstance(name, list) else name
+        super().__init__(_one_optimizer(schedulers), _one_parameter(schedulers), save_history=save_history)
         self.schedulers = schedulers
         self.durations = list(durations)
         self._scheduler_index = 0
@@ -309,3 +306,15 @@ def _one_optimizer(schedulers: Sequence[Any]) -> Any:
     if len(found) > 1:
         raise ArgumentError("`schedulers` must be of one optimizer, got several; use a scheduler for each of them")
     return found[0]
+
+
+def _one_parameter(schedulers: Sequence[Any]) -> str:
+    found: set[str] = set()
+    for scheduler in schedulers:
+        names = scheduler.param_name
+        found.update(names if isinstance(names, list) else [names])
+    if len(found) > 1:
+        raise ArgumentError(
+            f"`schedulers` must be of one parameter, got {sorted(found)}; use a scheduler for each of them"
+        )
+    return found.pop()
