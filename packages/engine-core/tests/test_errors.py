@@ -11,6 +11,8 @@ from camshaft import engine
         ("ArgumentError", ValueError),
         ("StateDictError", ValueError),
         ("ArgumentTypeError", TypeError),
+        ("NotCallableError", TypeError),
+        ("NotCallableError", ValueError),
         ("CounterError", RuntimeError),
         ("RunningError", RuntimeError),
     ],

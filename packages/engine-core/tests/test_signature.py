@@ -254,3 +254,26 @@ def test_a_step_that_does_not_take_engine_and_batch_is_refused(step: Any) -> Non
 def test_a_step_may_be_any_callable_with_two_arguments() -> None:
     assert Engine(lambda engine, batch, scale=2: batch * scale).run([4]).output == 8
     assert Engine(functools.partial(lambda scale, engine, batch: batch * scale, 3)).run([4]).output == 12
+
+
+def test_a_handler_whose_first_parameter_is_named_like_what_the_event_brings_gets_that_alone() -> None:
+    got: list[Any] = []
+
+    def count(iter_counter: int, more: str) -> None:
+        got.append((iter_counter, more))
+
+    engine: Engine[int, None] = Engine(lambda engine, batch: engine.terminate_epoch() if batch == 2 else None)
+    engine.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, count, "more")
+    engine.run([1, 2, 3])
+    assert [(2, "more")] == got
+
+
+@pytest.mark.parametrize("builtin", [TypeError, ValueError])
+def test_what_cannot_be_called_is_of_the_wrong_kind_and_breaks_a_rule(builtin: type[Exception]) -> None:
+    with pytest.raises(builtin, match="`process_function` must be callable"):
+        Engine(3)  # type: ignore[arg-type]  # that is the point
+    engine: Engine[int, None] = Engine(lambda engine, batch: None)
+    with pytest.raises(builtin, match="`handler` must be callable"):
+        engine.add_event_handler(Events.STARTED, 3)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(builtin, match="`event_filter` must be callable"):
+        Events.ITERATION_STARTED(event_filter=3)  # type: ignore[arg-type]  # that is the point

@@ -9,6 +9,7 @@ from camshaft.engine._errors import (
     CounterError,
     EngineError,
     EngineWarning,
+    NotCallableError,
     RunningError,
     StateDictError,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "EventEnum",
     "Events",
     "EventsList",
+    "NotCallableError",
     "Position",
     "RemovableEventHandle",
     "RunPlan",

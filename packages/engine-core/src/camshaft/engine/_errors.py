@@ -6,6 +6,7 @@ Every class is also the builtin that it refines, so ``except ValueError`` keeps 
     ├── ArgumentError        (ValueError)    an argument breaks a rule
     │   └── StateDictError                   an entry of a saved state breaks a rule
     ├── ArgumentTypeError    (TypeError)     an argument is of the wrong kind
+    │   └── NotCallableError (ValueError)    a function cannot be called with what it will get
     ├── CounterError         (RuntimeError)  an event that has no counter was asked for one
     └── RunningError         (RuntimeError)  a call that does not fit what the engine is doing now
     EngineWarning            (UserWarning)   the run goes on, but not as one might expect
@@ -24,6 +25,10 @@ class ArgumentError(EngineError, ValueError):
 
 class ArgumentTypeError(EngineError, TypeError):
     """An argument is of a kind that cannot be used at all."""
+
+
+class NotCallableError(ArgumentTypeError, ArgumentError):
+    """A function that is handed in cannot be called with what it will get, or not at all."""
 
 
 class StateDictError(ArgumentError):

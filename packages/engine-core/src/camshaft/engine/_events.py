@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, EnumType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from camshaft.engine._errors import ArgumentError, ArgumentTypeError
+from camshaft.engine._errors import ArgumentError, ArgumentTypeError, NotCallableError
 from camshaft.engine._schedule import make_schedule
 from camshaft.engine._signature import accepts
 
@@ -88,7 +88,7 @@ class CallableEventWithFilter:
         if event_filter is None:
             return FilteredEvent(self.event, make_schedule(every, once, before, after))
         if not callable(event_filter) or not accepts(event_filter, None, None):
-            raise ArgumentError(f"`event_filter` must be callable with (engine, value), got {event_filter!r}")
+            raise NotCallableError(f"`event_filter` must be callable with (engine, value), got {event_filter!r}")
         return FilteredEvent(self.event, event_filter)
 
 

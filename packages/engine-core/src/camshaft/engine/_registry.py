@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from camshaft.engine._dispatch import DispatchTable, EventKey, Listener, Wrap
-from camshaft.engine._errors import ArgumentError, ArgumentTypeError
+from camshaft.engine._errors import ArgumentError, ArgumentTypeError, NotCallableError
 from camshaft.engine._events import COUNTERS, EVENT_ARGS, CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._signature import Call, make_call
 
@@ -102,7 +102,7 @@ class Registry:
             raise ArgumentError(f"a filter needs an event with a counter, got {event!r}; name one with `event_to_attr`")
         call = make_call(handler, args, kwargs, EVENT_ARGS.get(key))
         if call is None:
-            raise ArgumentError(
+            raise NotCallableError(
                 f"`handler` must be callable with what {key} hands it (the engine or nothing, "
                 f"then args={tuple(args)!r}, kwargs={dict(kwargs)!r}), got {handler!r}"
             )

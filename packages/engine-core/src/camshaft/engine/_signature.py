@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine._errors import ArgumentError
+from camshaft.engine._errors import NotCallableError
 
 if TYPE_CHECKING:
     from inspect import Parameter, Signature
@@ -47,10 +47,10 @@ def require_step(process_function: object) -> None:
     """Refuse a process function that cannot be called as `process_function(engine, batch)`.
 
     Raises:
-        ArgumentError: it is not callable, or not with two arguments.
+        NotCallableError: it is not callable, or not with two arguments.
     """
     if not callable(process_function) or not accepts(process_function, None, None):
-        raise ArgumentError(
+        raise NotCallableError(
             f"`process_function` must be callable as process_function(engine, batch), got {process_function!r}"
         )
 
@@ -61,7 +61,8 @@ def make_call(handler: object, args: Sequence[Any], kwargs: Mapping[str, Any], e
     The handler gets the engine first when the parameter that it would fill has no default, so that a
     default never silently receives the engine. Otherwise it is called without the engine. What the event
     brings along (an exception, say) comes after the engine, to a handler that has a parameter for it: one
-    without a default, one whose default is None, or one of its name.
+    without a default, one whose default is None, or one of its name. A handler whose first parameter has
+    that name gets it without the engine.
 
     Args:
         handler: what the user attaches.
@@ -71,6 +72,9 @@ def make_call(handler: object, args: Sequence[Any], kwargs: Mapping[str, Any], e
     if not callable(handler):
         return None
     signature = signature_of(handler)
+    if event_arg is not None and signature is not None and _takes_event_arg_only(signature, event_arg, args, kwargs):
+        call = _hand_over(handler, tuple(args), dict(kwargs))
+        return lambda engine, *event_args: call(*event_args)
     if event_arg is not None and (signature is None or _takes_event_arg(signature, event_arg, args, kwargs)):
         return _hand_over(handler, tuple(args), dict(kwargs))
     if signature is None or _takes(signature, 1, args, kwargs):
@@ -79,6 +83,11 @@ def make_call(handler: object, args: Sequence[Any], kwargs: Mapping[str, Any], e
     if _takes(signature, 0, args, kwargs):
         return lambda *engine_and_more: handler(*args, **kwargs)
     return None
+
+
+def _takes_event_arg_only(signature: Signature, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether the first parameter is called as the event's own argument."""
+    return _binds(signature, (None, *args), kwargs) and _positional(signature, 0).name == name
 
 
 def _takes_event_arg(signature: Signature, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
