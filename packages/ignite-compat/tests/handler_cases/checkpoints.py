@@ -54,6 +54,15 @@ def model_checkpoints():
 
 
 @case
+def model_checkpoint_with_objects_by_name():
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, handler = Engine(lambda engine, batch: None), ModelCheckpoint(folder, "p", n_saved=None)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, handler, to_save={"model": make_network()})
+        trainer.run([0, 1], max_epochs=2)
+        return sorted(os.listdir(folder)), handler.last_checkpoint  # noqa: PTH208
+
+
+@case
 def save_handlers_of_ones_own():
     saved = []
     engine = Engine(lambda engine, batch: None)

@@ -181,6 +181,25 @@ def progress_bars():
 
 
 @case
+def drawings_of_a_bar():
+    results = []
+    for options in (
+        {},
+        {"output_transform": lambda output: {"a": 1}},
+        {"event_name": Events.ITERATION_COMPLETED(every=2)},
+    ):
+        for persist in (True, False):
+            stream = io.StringIO()
+            # Only what is drawn in any case: what also depends on the time since the last drawing is not.
+            bar = ProgressBar(persist=persist, file=stream, mininterval=3600, bar_format=BAR)
+            engine = make_engine_with_values()
+            bar.attach(engine, **options)
+            engine.run([1, 2, 3, 4, 5], max_epochs=2)
+            results.append([drawn.strip() for drawn in stream.getvalue().split("\r") if drawn.strip()])
+    return results
+
+
+@case
 def message_of_a_bar():
     stream = io.StringIO()
     ProgressBar(file=stream).log_message("a line")

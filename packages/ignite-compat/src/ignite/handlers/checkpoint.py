@@ -133,3 +133,16 @@ class ModelCheckpoint(CamshaftModelCheckpoint, Checkpoint):
             save_on_rank=save_on_rank,
             **kwargs,
         )
+
+    def __call__(self, engine: Any, *event_args: Any, to_save: Mapping[str, Any] | None = None) -> None:
+        """Save at the next safe point, or at once outside a run, if it is worth keeping.
+
+        Args:
+            engine: the engine.
+            event_args: the last is `to_save`, when it is not given by name.
+            to_save: names and objects.
+
+        Raises:
+            TypeError: there are no objects to save.
+        """
+        super().__call__(engine, *event_args, *([] if to_save is None else [to_save]))

@@ -166,10 +166,10 @@ class _OutputHandler(BaseOutputHandler):
         """Show the event."""
         if logger.pbar is None:
             logger.open(_count_in_run(event_name, engine))
-        logger.pbar.set_description(self._describe(engine), refresh=False)
+        logger.pbar.set_description(self._describe(engine))
         values = self._setup_output_metrics_state_attrs(engine, log_text=True)
         if values:
-            logger.pbar.set_postfix({"_".join(path): value for (_, *path), value in values.items()}, refresh=False)
+            logger.pbar.set_postfix({"_".join(path): value for (_, *path), value in values.items()})
         logger.pbar.update(_done(event_name, engine) - logger.pbar.n)
 
     def _describe(self, engine: AnyEngine) -> str:
