@@ -121,10 +121,10 @@ class Job:
         }  # fmt: skip
 
     def restore(self) -> None:
-        """Go back to the newest sound checkpoint; a run that was stopped before its first one starts again."""
+        """Restore the newest checkpoint that is not damaged; without one, the run starts from the beginning."""
         report = self.latest.restore_latest(missing_ok=True)
         if report is None:
-            print("no checkpoint was written yet: the run starts again")
+            print("no checkpoint was written yet: the run starts from the beginning")
         else:
             print(f"resumed after iteration {report.step}, from {report.path}")
 

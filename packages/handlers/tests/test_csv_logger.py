@@ -40,7 +40,7 @@ def test_a_value_without_a_column_is_refused_and_nothing_written(tmp_path):
     assert read(tmp_path / "a.csv") == [["step", "a"], ["1", "1.0"]]
 
 
-def test_a_new_logger_begins_anew(tmp_path):
+def test_a_new_logger_starts_the_file_again(tmp_path):
     for value in (1.0, 2.0):
         logger = CSVLogger(tmp_path / "a.csv")
         logger.write({f"v{value}": value}, 1)

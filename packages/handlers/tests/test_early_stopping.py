@@ -200,7 +200,7 @@ def test_the_state_of_the_handler_of_pytorch_ignite_is_taken_over():
     assert stopping.state_dict() == {"counter": 1, "best_score": 0.5}
 
 
-def test_an_engine_of_pytorch_ignite_is_told_apart():
+def test_an_engine_of_pytorch_ignite_is_refused_by_name():
     foreign = type("Engine", (), {"__module__": "ignite.engine.engine"})()
 
     with pytest.raises(ArgumentTypeError, match="must be an Engine of camshaft.engine, got .* of pytorch-ignite"):

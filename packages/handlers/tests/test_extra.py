@@ -22,7 +22,7 @@ def test_a_package_that_is_not_installed_names_the_extra():
     assert 'pip install "camshaft-handlers[there]"' in str(caught.value)
 
 
-def test_what_an_installed_package_misses_is_told_as_it_is(tmp_path, monkeypatch):
+def test_an_error_inside_an_installed_package_stays_as_it_is(tmp_path, monkeypatch):
     (tmp_path / "half_installed.py").write_text("import its_own_need\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "half_installed", raising=False)

@@ -85,7 +85,7 @@ def test_everything_is_as_it_was_before(trained):
     assert same(before, training.everything())
 
 
-def test_a_training_behind_it_is_the_one_without_it():
+def test_training_after_it_is_the_same_as_without_it():
     plain, searched = Training(), Training()
     searched.find(iterations=20)
     for training in (plain, searched):

@@ -86,7 +86,7 @@ def test_a_warm_up_comes_before_the_scheduler():
     assert rates(torch, make, 9) == [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 0.5, 0.5, 0.25]
 
 
-def test_a_restored_warm_up_goes_on():
+def test_a_restored_warm_up_continues():
     torch = pytest.importorskip("torch")
 
     def make():

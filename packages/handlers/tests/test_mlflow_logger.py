@@ -55,7 +55,7 @@ def test_a_block_says_how_it_ended(store):
     assert [client.get_run(run_id).info.status for run_id in ids] == ["FINISHED", "FAILED"]
 
 
-def test_a_restored_logger_goes_on_in_the_same_run(store):
+def test_a_restored_logger_continues_in_the_same_run(store):
     with MLflowLogger(tracking_uri=store) as first:
         first.write({"a": 1.0}, 1)
         state = first.state_dict()

@@ -125,7 +125,7 @@ def test_the_own_weights_are_back_however_the_evaluation_ends(stop):
     assert weight(model) == 2.0
 
 
-def test_an_interrupted_evaluation_goes_on_with_the_average():
+def test_an_interrupted_evaluation_continues_with_the_average():
     model, evaluator = make_evaluation()
     evaluator.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda engine: engine.interrupt())
 
@@ -137,7 +137,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_average():
     assert weight(model) == 2.0
 
 
-def test_a_restored_average_goes_on():
+def test_a_restored_average_continues():
     values = [1.0, 5.0, 2.0, 7.0]
     straight = make_model()
     straight_average = ExponentialMovingAverage(straight, decay=0.9)

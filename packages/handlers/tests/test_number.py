@@ -24,7 +24,7 @@ from camshaft.handlers._number import is_number
     ],
     ids=repr,
 )
-def test_numbers_are_told_from_everything_else(value, number):
+def test_numbers_are_distinguished_from_everything_else(value, number):
     assert is_number(value) == number
 
 

@@ -139,7 +139,7 @@ def test_a_continued_run_starts_where_it_stands():
     assert file.drawn()[-1] == "Epoch [2/2]: 4/4"
 
 
-def test_an_interrupted_run_goes_on_where_it_stood():
+def test_an_interrupted_run_continues_where_it_stood():
     engine, file = make_engine(), io.StringIO()
     ProgressBar(file=file, bar_format=PLAIN).attach(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda engine: engine.interrupt())
@@ -390,7 +390,7 @@ def test_a_loss_that_is_part_of_a_graph_can_be_shown():
     assert lines(file) == ["Epoch [1/1]: 1/1, loss=2"]
 
 
-def test_restored_running_averages_go_on():
+def test_restored_running_averages_continue():
     def train(engine, bar, *states):
         bar.attach(engine, output_transform=lambda output: {"loss": output})
         for target, state in zip((engine, bar), states, strict=False):

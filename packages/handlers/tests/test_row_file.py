@@ -38,7 +38,7 @@ def test_a_new_file_replaces_an_earlier_one_with_its_first_line(tmp_path):
     lines=st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=8), max_size=6),
     data=st.data(),
 )
-def test_it_goes_on_behind_what_was_saved_wherever_it_was_killed(lines, data, tmp_path_factory):
+def test_it_continues_after_what_was_saved_wherever_it_was_killed(lines, data, tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "rows"
     saved_at = data.draw(st.integers(0, len(lines)))
     first = written(path, *lines[:saved_at])
@@ -69,7 +69,7 @@ def test_restoring_changes_the_file_only_with_the_next_line(tmp_path):
 
 
 @pytest.mark.parametrize(("left", "kept"), [(b"", b""), (b"a\n", b"a\n"), (b"a\nb", b"a\n"), (b"abcdef", b"")])
-def test_lines_that_got_lost_are_told_and_the_whole_ones_kept(tmp_path, left, kept):
+def test_lost_lines_are_warned_about_and_whole_ones_kept(tmp_path, left, kept):
     path = tmp_path / "rows"
     path.write_bytes(left)
     file = RowFile(path)
@@ -82,7 +82,7 @@ def test_lines_that_got_lost_are_told_and_the_whole_ones_kept(tmp_path, left, ke
     assert file.state_dict() == {"size": len(kept) + 2}
 
 
-def test_a_file_that_is_gone_is_begun_again_with_a_warning(tmp_path):
+def test_a_missing_file_is_started_again_with_a_warning(tmp_path):
     file = RowFile(tmp_path / "rows")
     file.load_state_dict({"size": 4})
 

@@ -41,7 +41,7 @@ def test_a_reset_forgets():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64"])
 @pytest.mark.parametrize("stop", [0, 1, 5])
-def test_restored_averages_of_tensors_go_on_bit_by_bit(dtype, stop):
+def test_restored_averages_of_tensors_continue_bit_by_bit(dtype, stop):
     torch = pytest.importorskip("torch")
     values = (torch.rand(10, generator=torch.Generator().manual_seed(0)) * 10).to(getattr(torch, dtype))
     straight, first, second = ExponentialAverages(0.9), ExponentialAverages(0.9), ExponentialAverages(0.9)

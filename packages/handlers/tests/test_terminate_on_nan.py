@@ -82,7 +82,7 @@ def test_the_run_ends_and_the_log_says_where(caplog):
     assert "output['loss'] is not finite in iteration 3" in caplog.text
 
 
-def test_only_what_the_transform_returns_is_looked_at():
+def test_only_what_the_transform_returns_is_checked():
     engine = Engine(lambda engine, batch: {"loss": batch, "other": NAN})
     engine.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(lambda output: output["loss"]))
 
@@ -105,7 +105,7 @@ def test_a_transform_that_cannot_be_called_is_refused():
 # ---- with numpy and torch --------------------------------------------------------------------------
 
 
-def test_numpy_arrays_and_scalars_are_looked_at():
+def test_numpy_arrays_and_scalars_are_checked():
     np = pytest.importorskip("numpy")
 
     for fine in (np.ones(3), np.float32(1), np.int64(1), np.array(["nan"]), np.array([None]), np.array([], float)):
@@ -136,14 +136,14 @@ def tensors():
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
-def test_tensors_of_every_kind_are_looked_at():
+def test_tensors_of_every_kind_are_checked():
     for kind, fine, bad in tensors():
         assert find_non_finite({"a": fine}) is None, kind
         assert find_non_finite({"a": fine, "b": [bad]}) == "['b'][0]", kind
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "complex64"])
-def test_a_lone_number_in_a_tensor_is_looked_at(dtype):
+def test_a_single_number_in_a_tensor_is_checked(dtype):
     torch = pytest.importorskip("torch")
 
     def number(value):

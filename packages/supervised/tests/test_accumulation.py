@@ -76,7 +76,7 @@ def test_an_iteration_that_failed_spoils_the_window():
     assert place.window_length == 3
 
 
-def test_a_window_goes_on_when_a_stopped_run_is_continued():
+def test_a_window_continues_when_a_stopped_run_is_continued():
     window = Window(4)
     window.begin_iteration(0, 0, 8)
     window.complete_iteration()

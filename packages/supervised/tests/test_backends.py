@@ -201,21 +201,21 @@ def test_a_missing_apex_is_found_before_anything_else(monkeypatch):
         create_supervised_trainer(None, None, None, amp_mode="apex")
 
 
-def test_the_unrelated_package_named_apex_is_told_apart_without_importing_it(make_package):
+def test_the_unrelated_package_named_apex_is_refused_by_name_without_importing_it(make_package):
     make_package({"apex/__init__.py": "raise ImportError('this package needs many others')", "apex/toolkit.py": ""})
 
     with pytest.raises(BackendMissingError, match="the package of that name here is a different project"):
         select_backend(None, "apex")
 
 
-def test_an_apex_without_amp_is_told_apart(make_package):
+def test_an_apex_without_amp_is_refused_by_name(make_package):
     make_package(NVIDIA_APEX)
 
     with pytest.raises(BackendMissingError, match=r"this apex no longer has; use amp_mode='amp'"):
         select_backend(None, "apex")
 
 
-def test_an_apex_without_its_extensions_is_told_apart(make_package):
+def test_an_apex_without_its_extensions_is_refused_by_name(make_package):
     make_package(NVIDIA_APEX | {"apex/amp/__init__.py": STAND_IN_AMP})
 
     with pytest.raises(BackendMissingError, match="needs an apex built with its CUDA extensions"):

@@ -111,7 +111,7 @@ def test_every_mode_is_put_back_when_the_model_fails():
     assert modes(model) == before
 
 
-def test_an_interrupted_evaluation_goes_on_in_evaluation_mode():
+def test_an_interrupted_evaluation_continues_in_evaluation_mode():
     model = make_model()
     before = modes(model)
     evaluator = create_supervised_evaluator(model, output_transform=lambda *_: any(modes(model)))
@@ -122,7 +122,7 @@ def test_an_interrupted_evaluation_goes_on_in_evaluation_mode():
     assert modes(model) == before
 
 
-def test_a_training_goes_on_unharmed_after_an_evaluation_inside_it():
+def test_training_continues_unharmed_after_an_evaluation_inside_it():
     model = make_model()
     trainer = create_supervised_trainer(
         model, torch.optim.SGD(model.parameters(), lr=0.1), lambda y_pred, y: (y_pred[:, 0] - y).square().mean()

@@ -52,7 +52,7 @@ def test_the_result_is_there_as_a_plain_number_when_the_epoch_ends():
     assert type(metrics["accuracy"]) is float
 
 
-def test_each_run_and_each_epoch_starts_anew():
+def test_each_run_and_each_epoch_starts_again():
     engine, seen = echo(), []
     attach_metrics(engine, {"mean": MeanMetric()})
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(engine.state.metrics["mean"]))
@@ -195,7 +195,7 @@ def test_the_mean_loss_of_a_trainer_is_that_over_all_samples():
     assert trainer.run(data).metrics == {"mean loss": pytest.approx(mean_over_samples(data))}
 
 
-def test_the_size_of_a_batch_can_be_told():
+def test_the_size_of_a_batch_can_be_given():
     engine = Engine(lambda engine, batch: batch["loss"])
     attach_mean_loss(engine, batch_size=lambda batch: len(batch["names"]))
 
@@ -267,7 +267,7 @@ def make_metric_of_a_package_called_ignite() -> object:
     return type("Accuracy", (Count,), {"__module__": "ignite.metrics.accuracy"})()
 
 
-def test_a_metric_of_pytorch_ignite_is_told_apart(monkeypatch):
+def test_a_metric_of_pytorch_ignite_is_refused_by_name(monkeypatch):
     monkeypatch.delitem(sys.modules, "ignite.engine", raising=False)  # other tests may have imported one
     with pytest.raises(
         ArgumentTypeError, match=r"`metrics\['a'\]` must not be a metric of pytorch-ignite, got Accuracy"
@@ -346,7 +346,7 @@ def test_metrics_belong_to_the_engines_state_only_if_they_have_one():
     assert set(engine.state_dict()["stateful"]) == {"metric:accuracy"}
 
 
-def test_a_metric_without_a_state_starts_anew_in_a_restored_epoch_and_says_so():
+def test_a_metric_without_a_state_starts_again_in_a_restored_epoch_and_says_so():
     data, stopped = make_data(), measured({"count": Count()})
     stopped.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate())
     stopped.run(data)
@@ -359,7 +359,7 @@ def test_a_metric_without_a_state_starts_anew_in_a_restored_epoch_and_says_so():
     assert restored.state.metrics == {"count": 2 * 5}
 
 
-def test_a_metric_without_a_state_goes_on_where_it_was_in_the_same_process():
+def test_a_metric_without_a_state_continues_where_it_was_in_the_same_process():
     data, engine = make_data(), measured({"count": Count()})
     with engine.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate()):
         engine.run(data)
