@@ -110,6 +110,30 @@ def single(*shape: int) -> Callable[[Generator, int], Output]:
     return make
 
 
+def sentences(references: int = 2) -> Callable[[Generator, int], Output]:
+    """Make candidates and their references, of few words."""
+
+    def tokens(generator: Generator, least: int) -> list[str]:
+        length = int(torch.randint(least, 9, (), generator=generator))
+        return ["abcd"[index] for index in torch.randint(4, (length,), generator=generator).tolist()]
+
+    def make(generator: Generator, size: int) -> Output:
+        candidates = [tokens(generator, 0) for _ in range(size)]
+        return candidates, [[tokens(generator, 1) for _ in range(references)] for _ in range(size)]
+
+    return make
+
+
+def texts() -> Callable[[Generator, int], Output]:
+    """Make strings and their references."""
+
+    def make(generator: Generator, size: int) -> Output:
+        candidates, references = sentences(1)(generator, size)
+        return ["".join(each) for each in candidates], ["".join(each) for (each,) in references]
+
+    return make
+
+
 # ---------------------------------------------------------------------- metrics
 
 AVERAGES = (None, False, True, "micro", "macro", "weighted", "samples")
@@ -319,8 +343,50 @@ def regressions() -> Iterator[tuple[str, Case]]:
     )
 
 
+def of_texts() -> Iterator[tuple[str, Case]]:
+    """Yield the cases of texts."""
+    for smooth in ("no_smooth", "smooth1", "nltk_smooth2", "smooth2"):
+        for average in ("macro", "micro"):
+            yield (
+                f"Bleu/{smooth}/{average}",
+                Case(lambda smooth=smooth, average=average: metrics.Bleu(3, smooth, average=average), sentences()),
+            )
+    for multiref in ("best", "average"):
+        for alpha in (0, 0.3, 1):
+            yield (
+                f"Rouge/{multiref}/{alpha}",
+                Case(lambda multiref=multiref, alpha=alpha: metrics.Rouge(None, multiref, alpha), sentences()),
+            )
+    yield "CharacterErrorRate", Case(metrics.CharacterErrorRate, texts())
+    yield "Perplexity", Case(metrics.Perplexity, classes(5))
+
+
+def of_images_and_recommendations() -> Iterator[tuple[str, Case]]:
+    """Yield the cases of generated images and of recommendations."""
+    yield "FID", Case(lambda: metrics.FID(3), lambda g, n: numbers(3)(g, n + 3))
+    yield "InceptionScore", Case(lambda: metrics.InceptionScore(3), lambda g, n: numbers(3)(g, n)[0])
+    for ignored in (True, False):
+        for kind, output in (("binary", scored(6, levels=999)),):
+            yield f"HitRate/{ignored}/{kind}", Case(lambda ignored=ignored: metrics.HitRate([1, 3], ignored), output)
+            for gain in ("exp_rank", "linear_rank"):
+                yield (
+                    f"NDCG/{ignored}/{gain}",
+                    Case(lambda ignored=ignored, gain=gain: metrics.NDCG([1, 3], ignored, 1.0, gain), output),
+                )
+
+
 CASES = dict(
     pair
-    for family in (classification, scores_of_classes, matrices, errors, curves, means, regressions)
+    for family in (
+        classification,
+        scores_of_classes,
+        matrices,
+        errors,
+        curves,
+        means,
+        regressions,
+        of_texts,
+        of_images_and_recommendations,
+    )
     for pair in family()
 )

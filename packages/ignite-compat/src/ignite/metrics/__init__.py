@@ -1,5 +1,7 @@
 """Metrics that follow an engine."""
 
+from typing import NoReturn
+
 from ignite.metrics.accumulation import Average, GeometricAverage, VariableAccumulation
 from ignite.metrics.accuracy import Accuracy
 from ignite.metrics.average_precision import AveragePrecision
@@ -11,6 +13,8 @@ from ignite.metrics.entropy import Entropy
 from ignite.metrics.epoch_metric import EpochMetric
 from ignite.metrics.fbeta import Fbeta
 from ignite.metrics.frequency import Frequency
+from ignite.metrics.gan import FID, InceptionScore
+from ignite.metrics.gpu_info import GpuInfo
 from ignite.metrics.hsic import HSIC
 from ignite.metrics.js_divergence import JSDivergence
 from ignite.metrics.kl_divergence import KLDivergence
@@ -34,9 +38,11 @@ from ignite.metrics.metric_group import MetricGroup
 from ignite.metrics.metrics_lambda import MetricsLambda
 from ignite.metrics.multilabel_confusion_matrix import MultiLabelConfusionMatrix
 from ignite.metrics.mutual_information import MutualInformation
+from ignite.metrics.nlp import Bleu, CharacterErrorRate, Perplexity, Rouge, RougeL, RougeN
 from ignite.metrics.precision import Precision
 from ignite.metrics.precision_recall_curve import PrecisionRecallCurve
 from ignite.metrics.psnr import PSNR
+from ignite.metrics.rec_sys import NDCG, HitRate
 from ignite.metrics.recall import Recall
 from ignite.metrics.roc_auc import ROC_AUC, RocCurve
 from ignite.metrics.root_mean_squared_error import RootMeanSquaredError
@@ -45,7 +51,9 @@ from ignite.metrics.ssim import SSIM
 from ignite.metrics.top_k_categorical_accuracy import TopKCategoricalAccuracy
 
 __all__ = [
+    "FID",
     "HSIC",
+    "NDCG",
     "PSNR",
     "ROC_AUC",
     "SSIM",
@@ -54,6 +62,8 @@ __all__ = [
     "AveragePrecision",
     "BatchFiltered",
     "BatchWise",
+    "Bleu",
+    "CharacterErrorRate",
     "ClassificationReport",
     "CohenKappa",
     "ConfusionMatrix",
@@ -65,6 +75,9 @@ __all__ = [
     "Fbeta",
     "Frequency",
     "GeometricAverage",
+    "GpuInfo",
+    "HitRate",
+    "InceptionScore",
     "IoU",
     "JSDivergence",
     "JaccardIndex",
@@ -81,11 +94,15 @@ __all__ = [
     "MetricsLambda",
     "MultiLabelConfusionMatrix",
     "MutualInformation",
+    "Perplexity",
     "Precision",
     "PrecisionRecallCurve",
     "Recall",
     "RocCurve",
     "RootMeanSquaredError",
+    "Rouge",
+    "RougeL",
+    "RougeN",
     "RunningAverage",
     "RunningBatchWise",
     "RunningEpochWise",
@@ -94,3 +111,19 @@ __all__ = [
     "VariableAccumulation",
     "mIoU",
 ]
+
+_ELSEWHERE = {
+    "CommonObjectDetectionMetrics": "torchmetrics.detection.MeanAveragePrecision",
+    "MeanAveragePrecision": "torchmetrics.classification.AveragePrecision",
+    "ObjectDetectionAvgPrecisionRecall": "torchmetrics.detection.MeanAveragePrecision",
+    "clustering": "torchmetrics.clustering",
+    "coco_tensor_list_to_dict_list": "torchmetrics.detection.MeanAveragePrecision",
+    "fairness": "torchmetrics.classification.BinaryFairness",
+    "vision": "torchmetrics.detection",
+}
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in _ELSEWHERE:
+        raise ImportError(f"camshaft-ignite-compat does not have `ignite.metrics.{name}`; use {_ELSEWHERE[name]}")
+    raise AttributeError(f"module 'ignite.metrics' has no attribute {name!r}")

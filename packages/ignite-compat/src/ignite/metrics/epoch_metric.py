@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -48,7 +48,7 @@ class EpochMetric(Metric):
         2.0
     """
 
-    _state_dict_all_req_keys: tuple[str, ...] = ("_predictions", "_targets")
+    _state_dict_all_req_keys: ClassVar[tuple[str, ...]] = ("_predictions", "_targets")
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -85,7 +85,7 @@ class Metric(MetricArithmetic, Serializable, metaclass=ABCMeta):
         {'largest': 8}
     """
 
-    _state_dict_all_req_keys: tuple[str, ...] = ()
+    _state_dict_all_req_keys: ClassVar[tuple[str, ...]] = ()
     _required_output_keys: tuple[str, ...] | None = ("y_pred", "y")
     required_output_keys: tuple[str, ...] | None = _required_output_keys
 

@@ -69,4 +69,5 @@ def _ranks(values: torch.Tensor) -> torch.Tensor:
     """Return ranks from 1 on; equal values have the mean of theirs."""
     _, places, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(dim=0)
-    return (last - (counts - 1) / 2.0).double()[places]
+    mean_ranks: torch.Tensor = last - (counts - 1) / 2.0
+    return mean_ranks.double()[places]
