@@ -108,6 +108,8 @@ class SizedStream(Stream):
 class SavingStream(IterableDataset[Tensor]):
     """Knows where it stands and keeps its place when it is iterated anew; begins again at its end."""
 
+    keeps_place = True
+
     def __init__(self) -> None:
         self.index = 0
 
@@ -134,6 +136,8 @@ class SavingData(SavingStream):
 
 class Restarting:
     """Data that saves its place, and begins anew whenever it is iterated but right after loading."""
+
+    keeps_place = False
 
     def __init__(self) -> None:
         self.place = 0

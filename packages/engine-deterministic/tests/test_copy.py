@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import (
@@ -219,3 +220,8 @@ def test_a_start_is_a_whole_number(start):
     sampler = ReproducibleBatchSampler([[1]])
     with pytest.raises(ValueError, match="start_iteration"):
         sampler.start_iteration = start
+
+
+@pytest.mark.parametrize("start", [np.int64(1), torch.tensor(1)])
+def test_a_start_may_be_an_integer_of_any_kind(start):
+    assert list(ReproducibleBatchSampler([[1], [2]], start)) == [[2]]

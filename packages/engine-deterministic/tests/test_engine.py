@@ -185,7 +185,7 @@ def test_batches_and_the_steps_numbers_are_the_same_for_any_number_of_workers(wo
     assert runs[0] == runs[1]
 
 
-def test_an_augmentation_depends_on_the_index_and_not_on_the_batch():
+def test_an_augmentation_depends_on_the_place_in_the_order_and_not_on_the_batch():
     samples = []
     for batch_size in (2, 5):
         engine, seen = recorder()
@@ -283,14 +283,15 @@ def test_after_a_failure_no_worker_lives_though_the_error_does(persistent):
         assert caught.tb is not None
 
 
-def run_program(name, *launcher):
+def run_program(name, *arguments):
     path = Path(__file__).parent / "programs" / name
-    command = [sys.executable, *launcher, str(path)]
+    command = [sys.executable, str(path), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
-def test_after_a_worker_was_killed_the_run_goes_on_with_new_ones():
-    run = run_program("lost_worker.py")
+@pytest.mark.parametrize("where", ["fetch", "step", "handler"])
+def test_a_lost_worker_is_named_wherever_the_program_is_and_the_run_goes_on_with_new_ones(where):
+    run = run_program("lost_worker.py", where)
     assert run.returncode == 0, run.stderr
 
 
@@ -303,6 +304,83 @@ def test_data_put_in_during_a_run_starts_from_its_beginning():
     again.load_state_dict(engine.state_dict())
     again.run(shuffled(8), max_epochs=2)
     assert sorted(seen_again[0] + seen_again[1]) == list(range(8))
+
+
+@pytest.mark.parametrize("at", [Events.ITERATION_COMPLETED(once=3), Events.EPOCH_COMPLETED])
+def test_what_is_saved_after_other_data_was_put_in_is_about_that_data(at):
+    def run(engine, data):
+        engine.add_event_handler(at, lambda: engine.set_data(shuffled(12, batch_size=2)))
+        engine.add_event_handler(at, lambda: engine.at_safe_point(lambda: states.append(engine.state_dict())))
+        engine.run(data, epoch_length=5, max_epochs=2, seed=1)
+
+    states = []
+    engine, expected = recorder()
+    run(engine, shuffled())
+    for data, is_right in ((shuffled(12, batch_size=2), True), (shuffled(), False)):
+        resumed, seen = recorder()
+        resumed.load_state_dict(through_file(states[0]))
+        if is_right:
+            resumed.run(data)
+            assert expected[resumed.state.iteration - len(seen) :] == seen
+        else:
+            with pytest.raises(ResumeMismatch, match="dataset_length"):
+                resumed.run(data)
+
+
+class Growing(Dataset):
+    def __init__(self, size=8):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return index
+
+
+def save_while_growing(event):
+    """Run over a dataset that doubles at the end of its first epoch; return what was seen, and a state."""
+    data, states = Growing(), []
+    engine, seen = recorder()
+
+    def grow():
+        data.size = 16
+
+    engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), grow)
+    engine.add_event_handler(event, lambda: engine.at_safe_point(lambda: states.append(engine.state_dict())))
+    engine.run(DataLoader(data, batch_size=2, shuffle=True), epoch_length=4, max_epochs=3, seed=1)
+    return seen, states[0]
+
+
+@pytest.mark.filterwarnings("ignore:the data gave 4 batches")
+@pytest.mark.parametrize("event", [Events.EPOCH_COMPLETED(once=1), Events.ITERATION_COMPLETED(once=6)])
+def test_a_dataset_that_has_grown_resumes_as_it_is_now(event):
+    seen, state = save_while_growing(event)
+    assert sorted(flat(seen[4:])) == list(range(16))
+    engine, again = recorder()
+    engine.load_state_dict(through_file(state))
+    engine.run(DataLoader(Growing(16), batch_size=2, shuffle=True))
+    assert seen[-len(again) :] == again
+    engine, _ = recorder()
+    engine.load_state_dict(through_file(state))
+    with pytest.raises(ResumeMismatch, match="dataset_length"):
+        engine.run(DataLoader(Growing(8), batch_size=2, shuffle=True))
+
+
+def test_a_dataset_that_has_grown_inside_a_pass_is_refused_there():
+    data, states = Growing(), []
+    engine, _ = recorder()
+
+    def grow():
+        data.size = 16
+        engine.at_safe_point(lambda: states.append(engine.state_dict()))
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), grow)
+    engine.run(DataLoader(data, batch_size=2, shuffle=True), seed=1)
+    resumed, _ = recorder()
+    resumed.load_state_dict(states[0])
+    with pytest.raises(ResumeMismatch, match="dataset_length of the pass"):
+        resumed.run(DataLoader(Growing(16), batch_size=2, shuffle=True))
 
 
 def test_runs_without_data_are_refused():
@@ -573,6 +651,17 @@ def test_another_number_of_ranks_is_no_mismatch_where_the_global_batch_stays():
         parts.append(seen)
     together = [sorted(mine + other) for mine, other in zip(*parts, strict=True)]
     assert [sorted(batch) for batch in expected[4:]] == together
+
+
+def test_another_number_of_ranks_is_a_mismatch_where_it_fills_up_to_another_length():
+    def rank(world_size, batch_size):
+        sampler = DistributedSampler(range(22), num_replicas=world_size, rank=0)
+        return DataLoader(range(22), batch_size, sampler=sampler)
+
+    engine, _ = recorder()
+    engine.load_state_dict(stopped_engine(lambda: rank(2, 4))[0].state_dict())
+    with pytest.raises(ResumeMismatch, match="samples_of_all_ranks"):
+        engine.run(rank(4, 2))
 
 
 def test_another_global_batch_is_a_mismatch():

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, default_collate
 
 from camshaft.deterministic import manual_seed
-from camshaft.deterministic._fetch import SeededDataset, Token, fetches_at_once, sample_seed_hooks
+from camshaft.deterministic._fetch import BatchRequest, SeededDataset, fetches_at_once, sample_seed_hooks
 
 
 class Noisy(Dataset):
@@ -52,8 +52,8 @@ def collate_with_noise(samples):
     return default_collate(samples) + torch.rand(1)
 
 
-def token(indices, number=0, start=None, key=5):
-    return Token(indices, 2, number, key, key + 100 + number, start)
+def request(indices, number=0, start=0, key=5, step=1):
+    return BatchRequest(indices, 2, number, key, key + 100 + number, start, step)
 
 
 def draw():
@@ -63,46 +63,64 @@ def draw():
 def fetch(indices, *, dataset=None, collate=list, seeding="sample", batched=True, **options):
     manual_seed(random.randrange(1000))
     source = SeededDataset(Noisy() if dataset is None else dataset, collate, seeding, batched)
-    return source.__getitems__(token(indices, **options))
+    return source.__getitems__(request(indices, **options))
 
 
 def same(first, second):
     return all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(first, second, strict=True))
 
 
-def test_a_sample_depends_on_its_index_alone():
-    first = fetch([3, 1, 4], number=0)
-    second = fetch([4, 4, 3], number=7)
-    assert torch.equal(first[2], second[0])
-    assert torch.equal(second[0], second[1])
-    assert torch.equal(first[0], second[2])
+def test_a_sample_depends_on_its_place_in_the_order_alone():
+    first = fetch([3, 1, 4], number=0, start=5)
+    second = fetch([1, 4], number=7, start=6)
+    assert same(first[1:], second)
     assert not torch.equal(first[0][1:], first[1][1:])
 
 
-def test_a_sample_depends_on_its_place_where_indices_repeat():
+def test_an_index_that_comes_twice_is_augmented_twice():
     first = fetch([4, 4], start=8)
     assert not torch.equal(first[0], first[1])
     assert same(first[1:], fetch([4], start=9))
+
+
+def test_ranks_take_turns_in_the_places():
+    alone = fetch([1, 2, 3, 4], start=8)
+    ranks = [fetch(indices, start=8 + rank, step=2) for rank, indices in enumerate(([1, 3], [2, 4]))]
+    assert same(alone, [ranks[0][0], ranks[1][0], ranks[0][1], ranks[1][1]])
 
 
 def test_other_keys_give_other_samples():
     assert not torch.equal(fetch([3])[0], fetch([3], key=6)[0])
 
 
-@pytest.mark.parametrize("index", [np.int64(3), torch.tensor(3)])
-def test_an_index_of_another_kind_gives_the_same_sample(index):
-    assert torch.equal(fetch([3])[0][1:], fetch([index])[0][1:])
+class Private(Dataset):
+    """Draws from generators that nobody hands it."""
 
+    def __init__(self):
+        self.helpers = {"rng": np.random.default_rng()}
+        self.generator = torch.Generator()
 
-class Named(Dataset):
     def __getitem__(self, index):
-        return random.random()
+        return self.helpers["rng"].random() + torch.rand(1, generator=self.generator).item()
 
 
-def test_names_and_tuples_are_indices_too():
-    first = fetch(["a", ("a", 1), 1.5, 1.5], dataset=Named())
-    assert len(set(first)) == 4
-    assert first[:2] == fetch(["x", "a", ("a", 1)], dataset=Named())[1:]
+class Mixing:
+    def __init__(self):
+        self.rng = random.Random()
+
+    def __call__(self, samples):
+        return [*samples, self.rng.random()]
+
+
+@pytest.mark.parametrize("seeding", ["sample", "batch"])
+def test_generators_of_the_datasets_and_of_collating_are_seeded_and_put_back(seeding):
+    dataset, collate = Private(), Mixing()
+    before = dataset.generator.get_state(), collate.rng.getstate()
+    first = fetch([1, 2], dataset=dataset, collate=collate, seeding=seeding)
+    assert first == fetch([1, 2], dataset=Private(), collate=Mixing(), seeding=seeding)
+    assert len(set(first)) == 3
+    assert torch.equal(before[0], dataset.generator.get_state())
+    assert before[1] == collate.rng.getstate()
 
 
 def test_collating_has_a_seed_of_its_own():
@@ -139,12 +157,12 @@ def test_generators_of_the_main_process_are_left_alone(seeding):
     expected = draw()
     manual_seed(1)
     np.random.randn()
-    source.__getitems__(token([1, 2, 3]))
+    source.__getitems__(request([1, 2, 3]))
     assert expected == draw()
     manual_seed(1)
     np.random.randn()
     with pytest.raises(LookupError):
-        source.__getitems__(token([9]))
+        source.__getitems__(request([9]))
     assert expected == draw()
 
 
@@ -158,12 +176,12 @@ def test_a_failing_fetch_names_its_sample_batch_and_pass(seeding):
     assert "pass 2" in note
 
 
-def test_a_token_is_its_indices_and_survives_the_way_to_a_worker():
-    sent = token([1, ("a", 2)], number=3, start=7)
+def test_a_request_is_its_indices_and_survives_the_way_to_a_worker():
+    sent = request([1, ("a", 2)], number=3, start=7)
     received = pickle.loads(pickle.dumps(sent))
-    assert isinstance(received, Token)
+    assert isinstance(received, BatchRequest)
     assert sent == received == [1, ("a", 2)]
-    assert (received.data_pass, received.number, received.start) == (2, 3, 7)
+    assert (received.data_pass, received.number, received.first_place, received.step) == (2, 3, 7, 1)
     assert (received.samples_key, received.batch_key) == (5, 108)
 
 
@@ -171,18 +189,18 @@ def test_the_wrapper_pickles_and_passes_attributes_through():
     source = pickle.loads(pickle.dumps(SeededDataset(Noisy(), default_collate, "sample", True)))
     assert source.note == "a data set"
     assert len(source) == 10
-    assert same(fetch([1], collate=default_collate), source.__getitems__(token([1])))
+    assert same(fetch([1], collate=default_collate), source.__getitems__(request([1])))
     with pytest.raises(AttributeError, match="nothing"):
         _ = source.nothing
 
 
-def test_private_generators_are_seeded_through_the_hook():
-    dataset = Hooked()
-    first = fetch([3, 4], dataset=dataset)
-    assert first == fetch([4, 3], dataset=dataset)[::-1]
-    assert first == fetch([3, 4], dataset=Subset(dataset, range(10)))
-    first = fetch([3, 4], dataset=dataset, seeding="batch", number=1)
-    assert first == fetch([3, 4], dataset=dataset, seeding="batch", number=1)
+def test_what_nobody_can_reach_is_seeded_through_the_hook():
+    first = fetch([3, 4], dataset=Hooked())
+    assert first[0] - 3 != first[1] - 4
+    assert first == fetch([3, 4], dataset=Hooked())
+    assert first == fetch([3, 4], dataset=Subset(Hooked(), range(10)))
+    first = fetch([3, 4], dataset=Hooked(), seeding="batch", number=1)
+    assert first == fetch([3, 4], dataset=Hooked(), seeding="batch", number=1)
 
 
 def test_hooks_are_found_in_data_sets_inside_data_sets():

@@ -155,6 +155,10 @@ def test_ranks_take_turns_in_one_order(size, num_replicas):
         ({"data_source": 0}, ValueError),
         ({"data_source": []}, ValueError),
         ({"data_source": iter([1])}, TypeError),
+        ({"data_source": True}, TypeError),
+        ({"data_source": 2.0}, TypeError),
+        ({"data_source": 5, "seed": True}, ValueError),
+        ({"data_source": 5, "num_replicas": 1.0}, ValueError),
         ({"data_source": 5, "num_replicas": 0}, ValueError),
         ({"data_source": 5, "num_replicas": 2, "rank": 2}, ValueError),
         ({"data_source": 5, "rank": -1}, ValueError),
@@ -163,3 +167,13 @@ def test_ranks_take_turns_in_one_order(size, num_replicas):
 def test_arguments_out_of_range_are_refused(arguments, error):
     with pytest.raises(error, match="must"):
         KeyedSampler(**arguments)
+
+
+def test_integers_of_any_kind_are_taken():
+    expected = list(KeyedSampler(5, seed=3, num_replicas=2, rank=1))
+    for kind in (np.int64, torch.tensor):
+        assert expected == list(KeyedSampler(kind(5), seed=kind(3), num_replicas=kind(2), rank=kind(1)))
+
+
+def test_a_dataset_with_one_sample_is_not_taken_for_a_number():
+    assert list(KeyedSampler(torch.tensor([7]), seed=3)) == [0]

@@ -15,7 +15,8 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import KeyedSampler, ResumeMismatch
-from camshaft.deterministic._mismatch import compare_runs, describe_run, report
+from camshaft.deterministic._mismatch import compare_runs, report
+from camshaft.deterministic.kinds import describe
 from camshaft.engine import EngineError, EngineWarning, StateDictError
 
 DATA = range(24)
@@ -37,7 +38,7 @@ def rank(world_size, batch_size, number=0, **options):
 
 
 def differences(saved, present, seeding=None):
-    return set(compare_runs(describe_run(saved, seeding), describe_run(present, seeding)))
+    return set(compare_runs(describe(saved, seeding), describe(present, seeding)))
 
 
 SAME = {
@@ -89,8 +90,8 @@ def test_samplers_differ_in_what_their_order_depends_on(saved, present):
 
 def test_seeding_by_sample_and_by_batch_differ():
     loader = DataLoader(DATA, 4)
-    assert set(compare_runs(describe_run(loader, "sample"), describe_run(loader, "batch"))) == {"seeding"}
-    assert compare_runs(describe_run(loader, None), describe_run(loader, "sample")) == {}
+    assert set(compare_runs(describe(loader, "sample"), describe(loader, "batch"))) == {"seeding"}
+    assert compare_runs(describe(loader, None), describe(loader, "sample")) == {}
 
 
 def test_a_stream_depends_on_its_workers():
@@ -120,7 +121,7 @@ def test_another_rank_is_no_difference():
 
 
 def test_the_environment_is_compared_by_its_parts():
-    saved, present = describe_run(DATA, None), describe_run(DATA, None)
+    saved, present = describe(DATA, None), describe(DATA, None)
     saved["environment"] = {"torch": "1.0", "accelerator": saved["environment"]["accelerator"]}
     assert compare_runs(saved, present) == {"environment.torch": ("1.0", present["environment"]["torch"])}
     saved["environment"] = {**present["environment"], "accelerator": "cuda: something else"}
@@ -130,7 +131,7 @@ def test_the_environment_is_compared_by_its_parts():
 
 def test_the_description_is_made_of_plain_values():
     for data in (DataLoader(DATA, 4, shuffle=True), DataLoader(Stream()), [1], iter([1])):
-        for value in describe_run(data, None).values():
+        for value in describe(data, None).values():
             assert value is None or type(value) in (int, bool, str, dict)
 
 

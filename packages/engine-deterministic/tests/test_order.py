@@ -18,7 +18,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import KeyedSampler, manual_seed
-from camshaft.deterministic._order import IndexedOrder, StreamedOrder, draw_order, is_drawn_twice, sampler_chain
+from camshaft.deterministic._order import IndexedOrder, StreamedOrder, draw_order, sampler_chain
 
 DATA = range(23)
 
@@ -264,8 +264,26 @@ def test_samplers_are_listed_from_the_outermost_in():
     assert [BatchSampler, RandomSampler] == [type(part) for part in chain]
 
 
-@pytest.mark.parametrize(
-    ("name", "twice"), [("random", False), ("replacement", True), ("weighted", True), ("duck", False), ("keyed", False)]
-)
-def test_samplers_say_whether_an_index_may_come_twice(name, twice):
-    assert twice == is_drawn_twice(LOADERS[name]())
+def test_what_an_unknown_sampler_has_drawn_is_hashed_batch_by_batch():
+    order, again = (StreamedOrder(Shuffler(), 7, is_batched=False) for _ in range(2))
+    batches = order.batches(0)
+    for _ in range(5):
+        next(batches)
+    next(again.batches(4))
+    assert order.drawn_hash(4) is not None
+    assert order.drawn_hash(4) == again.drawn_hash(4)
+    assert order.drawn_hash(3) != order.drawn_hash(4)
+    assert order.drawn_hash(7) is None
+
+
+def test_generators_deep_inside_a_sampler_are_seeded():
+    class Helped:
+        def __init__(self):
+            self.helpers = {"rng": [np.random.default_rng()]}
+
+        def __iter__(self):
+            (rng,) = self.helpers["rng"]
+            yield from rng.permutation(23).tolist()
+
+    drawn = [list(StreamedOrder(Helped(), 7, is_batched=False).batches(0)) for _ in range(2)]
+    assert drawn[0] == drawn[1]

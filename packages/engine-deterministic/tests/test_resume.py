@@ -79,6 +79,8 @@ class SizedStream(Stream):
 class SavingStream(IterableDataset):
     """Knows where it stands; begins again by itself at its end."""
 
+    keeps_place = True
+
     def __init__(self):
         self.index = 0
 

@@ -5,10 +5,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
 from camshaft.deterministic import manual_seed
-from camshaft.deterministic._rng import find_generators, isolated, remember_generators, seed_everything, seed_generators
+from camshaft.deterministic._rng import isolated, remember_generators, seed_everything, seed_generators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import EngineError
 
@@ -117,27 +116,6 @@ def test_a_private_generator_is_seeded_in_the_block_and_put_back(kind):
         assert inside == take(other)
     with isolated(9, [other]):
         assert inside != take(other)
-
-
-class Nested(Sampler):
-    def __init__(self, inner, generator):
-        self.sampler = inner
-        self.rng = generator
-        self.parts = [RandomSampler(range(3), generator=generator)]
-
-
-def test_generators_are_found_in_samplers_inside_samplers_and_once_each():
-    shared, own = torch.Generator(), np.random.default_rng(1)
-    inner = RandomSampler(range(3), generator=shared)
-    nested = Nested(BatchSampler(inner, 2, drop_last=False), own)
-    nested.also = shared
-    assert [own, shared] == find_generators(nested)
-
-
-def test_a_sampler_that_holds_itself_is_searched_once():
-    nested = Nested(None, None)
-    nested.sampler = nested
-    assert find_generators(nested) == []
 
 
 def test_manual_seed_gives_the_numbers_that_the_libraries_give():

@@ -4,14 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from camshaft.deterministic import _seeds
-from camshaft.deterministic._seeds import ChildSeeds, derive_seed, index_part
+from camshaft.deterministic._seeds import ChildSeeds, derive_seed
 
 WHOLE = st.integers(-(2**63), 2**64 - 1)
 PARTS = st.recursive(WHOLE | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4)
@@ -71,15 +69,3 @@ def test_every_bit_of_a_seed_is_used():
     seeds = [derive_seed(seed, "main") for seed in range(2000)]
     shares = [sum(seed >> bit & 1 for seed in seeds) / len(seeds) for bit in range(64)]
     assert all(0.44 < share < 0.56 for share in shares)
-
-
-@pytest.mark.parametrize("index", [7, np.int32(7), np.uint64(7), torch.tensor(7), torch.tensor([7])[0]])
-def test_whole_numbers_of_any_kind_are_the_same_index(index):
-    assert index_part(index) == 7
-
-
-@pytest.mark.parametrize(
-    ("index", "part"), [("a", "a"), ((1, "a"), (1, "a")), ([1, [2, 3]], (1, (2, 3))), (1.5, None), ([1, 1.5], None)]
-)
-def test_an_index_is_named_when_it_can_be(index, part):
-    assert part == index_part(index)

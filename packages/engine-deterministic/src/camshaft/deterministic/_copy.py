@@ -21,7 +21,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic._keyed import KeyedSampler
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer
 
 L = TypeVar("L", bound="DataLoader[Any]")
 
@@ -36,14 +36,32 @@ _SINGLE = (
 )
 
 
-def is_indexed(data: object) -> bool:
-    """Tell whether `data` is a loader whose data set is asked for samples by index."""
+def is_map_style(data: object) -> bool:
+    """Return whether `data` is a loader of a map-style dataset, which is asked for samples by index."""
     return isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset)
 
 
-def is_stream(data: object) -> bool:
-    """Tell whether `data` is a loader whose data set decides itself what comes next."""
+def is_iterable_style(data: object) -> bool:
+    """Return whether `data` is a loader of an iterable-style dataset, which decides itself what comes next."""
     return isinstance(data, DataLoader) and isinstance(data.dataset, IterableDataset)
+
+
+def iterates_as_torch(loader: DataLoader[Any]) -> bool:
+    """Return whether a loader's class gives the batches of its batch sampler, one by one, as torch's own does.
+
+    The `StatefulDataLoader` of torchdata does, too.
+    """
+    for kind in type(loader).__mro__:
+        if kind is DataLoader or kind.__module__.startswith("torchdata.stateful_dataloader"):
+            return True
+        if {"__iter__", "__next__", "_get_iterator"} & set(vars(kind)):
+            return False
+    return True
+
+
+def is_copyable(loader: DataLoader[Any]) -> bool:
+    """Return whether a loader is what torch's constructor made of it: not one that only stands in for another."""
+    return {"dataset", "sampler", "batch_sampler", "collate_fn", "num_workers"} <= set(vars(loader))
 
 
 def require_copyable(loader: DataLoader[Any]) -> None:
@@ -60,8 +78,8 @@ def require_copyable(loader: DataLoader[Any]) -> None:
             )
 
 
-def plain_kind(loader: DataLoader[Any]) -> type[DataLoader[Any]]:
-    """Return the class for a twin that fetches in a way of our own: a loader that saves its position must not."""
+def plain_class(loader: DataLoader[Any]) -> type[DataLoader[Any]]:
+    """Return the class of a copy that fetches in a way of our own: a loader that saves its position must not."""
     return DataLoader if hasattr(loader, "load_state_dict") else type(loader)
 
 
@@ -70,13 +88,13 @@ def copy_loader(loader: DataLoader[Any], kind: type[L], **changes: Any) -> L:
 
     No constructor is called, so a subclass may have any.
     """
-    twin = object.__new__(kind)
-    attributes = vars(twin)
+    copy = object.__new__(kind)
+    attributes = vars(copy)
     attributes.update(vars(loader))
     if kind is not type(loader):  # the plain class keeps the context under a name of its own
         attributes["_DataLoader__multiprocessing_context"] = loader.multiprocessing_context
     attributes.update(_iterator=None, _IterableDataset_len_called=None, **changes)
-    return twin
+    return copy
 
 
 def update_dataloader(dataloader: L, new_batch_sampler: Iterable[Any]) -> L:
@@ -86,7 +104,7 @@ def update_dataloader(dataloader: L, new_batch_sampler: Iterable[Any]) -> L:
     context, generator, collating, worker_init_fn, timeout. The old loader is not changed.
 
     Args:
-        dataloader: loader of a data set with indices.
+        dataloader: loader of a dataset with indices.
         new_batch_sampler: gives lists of indices.
 
     Raises:
@@ -103,8 +121,8 @@ def update_dataloader(dataloader: L, new_batch_sampler: Iterable[Any]) -> L:
         raise ArgumentTypeError(f"`dataloader` must be a torch DataLoader, got {dataloader!r}")
     if not _is_iterable(new_batch_sampler):
         raise ArgumentTypeError(f"`new_batch_sampler` must give lists of indices, got {new_batch_sampler!r}")
-    if is_stream(dataloader):
-        raise ArgumentError(f"`dataloader` must have a data set with indices, got one of {type(dataloader.dataset)}")
+    if is_iterable_style(dataloader):
+        raise ArgumentError(f"`dataloader` must have a dataset with indices, got one of {type(dataloader.dataset)}")
     require_copyable(dataloader)
     sampler = getattr(new_batch_sampler, "sampler", None)
     collate_fn = dataloader.collate_fn
@@ -138,7 +156,7 @@ class ReproducibleBatchSampler(BatchSampler):
 
     Raises:
         ArgumentTypeError: `batch_sampler` gives single indices, or can be iterated once only.
-        ArgumentError: `start_iteration` is no whole number from 0.
+        ArgumentError: `start_iteration` is not an integer of at least 0.
 
     Examples:
         >>> from torch.utils.data import BatchSampler
@@ -166,9 +184,7 @@ class ReproducibleBatchSampler(BatchSampler):
 
     @start_iteration.setter
     def start_iteration(self, value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise ArgumentError(f"`start_iteration` must be None or a whole number from 0, got {value!r}")
-        self._start_iteration = value
+        self._start_iteration = None if value is None else as_integer("start_iteration", value, least=0)
 
     def __iter__(self) -> Iterator[list[int]]:
         # Runs at the first batch: a DataLoader with workers makes two iterators and uses the second one.
@@ -180,5 +196,5 @@ class ReproducibleBatchSampler(BatchSampler):
 
 
 def _is_iterable(value: object) -> bool:
-    """Tell whether `iter()` takes `value`: torch's samplers may have the older protocol."""
+    """Return whether `iter()` takes `value`: torch's samplers may have the older protocol."""
     return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 import torch
 
-from camshaft.deterministic._data import kind_of, require_known
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kernels import deterministic_kernels
-from camshaft.deterministic._mismatch import OnMismatch, compare_runs, describe_run, report
+from camshaft.deterministic._mismatch import OnMismatch, compare_runs, report
+from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
-from camshaft.deterministic._source import DataSource as OpenedData
-from camshaft.deterministic._source import seed_pass
+from camshaft.deterministic._streams import seed_pass
+from camshaft.deterministic.kinds import describe, draws_from_process, make_source, require_known
 from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError
 
 Batch = TypeVar("Batch")
@@ -28,24 +29,26 @@ RNG_KEY, RUN_KEY = "rng_states", "deterministic"
 class DeterministicEngine(Engine[Batch, Output]):
     """An engine that gives the same batches and the same random numbers wherever its run was started.
 
-    Every sample is a function of (seed, pass over the data, index), so the batches of a `DataLoader`
-    are the same for any number of workers, and a run that was stopped at any point continues as if
-    it had not been. Random numbers of the step come from the global generators, which are seeded at
-    the start of each pass, saved with the engine and put back when its run is resumed.
+    Every sample is a function of (seed, pass over the data, place in its order). So the batches of a `DataLoader` are
+    the same for any number of workers, and a run that was stopped anywhere goes on as if it had not been stopped.
+    The random numbers of the step come from the global generators. They are seeded at the start of each pass, saved
+    with the engine, and put back when its run is resumed.
 
-    Works with loaders of data sets with indices (nothing is fetched to be skipped), with data that saves
-    its own position, with lists, and by drawing again with loaders of an `IterableDataset`, generators and
-    other iterables. Workers, persistent ones too, end with the run. During a run cuDNN is deterministic
-    and, where there is an accelerator, torch uses deterministic algorithms; both are put back afterwards.
+    Takes loaders of map-style datasets (no sample is fetched to be skipped), data that saves its own place, and
+    lists. Other data is drawn again up to its place: loaders of iterable-style datasets, loaders whose class iterates
+    in its own way, generators and other iterables. Workers, persistent ones too, end with the run. During a run cuDNN
+    is deterministic, and where there is an accelerator, torch uses deterministic algorithms; both settings are put
+    back afterwards.
 
     Args:
         process_function: called as `process_function(engine, batch)`.
-        on_mismatch: what to do when a saved run is resumed with another data set length, batch size,
-            sampler, seed, ...: "error" raises `ResumeMismatch`, "warn" goes on with a warning, "ignore" without.
-        seeding: "sample": the generators are seeded before each sample, so that a sample does not depend on
-            its batch; about 8 us each. "batch": once per batch, which is as exact and cheaper, but another
-            number of ranks then gives other samples. None: "batch" for data sets that fetch whole batches
-            themselves (`__getitems__`), as no other way reaches their samples, "sample" for all others.
+        on_mismatch: what to do when a saved run is resumed with another dataset length, batch size, sampler or seed,
+            or when data that is drawn again comes out differently: "error" raises `ResumeMismatch`, "warn" goes on
+            with a warning, "ignore" without one.
+        seeding: "sample" seeds the generators before each sample, so that a sample does not depend on its batch; this
+            takes about 8 us. "batch" seeds once per batch, which is as exact and cheaper, but another number of ranks
+            then gives other samples. None means "batch" for datasets that fetch whole batches themselves
+            (`__getitems__`), as nothing else reaches their samples, and "sample" for all others.
 
     Raises:
         ArgumentError: `process_function` is not callable with two arguments, or an option is unknown.
@@ -82,10 +85,10 @@ class DeterministicEngine(Engine[Batch, Output]):
             raise ArgumentError(f"`seeding` must be None or one of {get_args(Seeding)}, got {seeding!r}")
         self._on_mismatch: OnMismatch = on_mismatch
         self._seeding: Seeding | None = seeding
-        self._source = OpenedData(seeding)
+        self._source: DataSource | None = None  # of the data in use, or last used
+        self._source_data: Any = None
         self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
-        self._description: dict[str, Any] = {}  # what the run depends on
-        self._described: Any = None  # during a run: the data that it is about
+        self._loaded_description: dict[str, Any] = {}  # until the next run: what the loaded one depends on
         self._is_loaded = False
         self._has_begun = False
 
@@ -124,9 +127,7 @@ class DeterministicEngine(Engine[Batch, Output]):
                 return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
             finally:
                 if self._has_begun:
-                    self._rng, self._described = capture_rng(), None
-                    if not self.should_interrupt:
-                        self._source.leave()
+                    self._rng = capture_rng()
 
     # ------------------------------------------------------------------ hooks of the core
 
@@ -138,39 +139,33 @@ class DeterministicEngine(Engine[Batch, Output]):
         require_known(plan.data)
         if plan.seed is not None:
             check_seed(plan.seed)
-        description = describe_run(plan.data, self._seeding)
         if plan.resumed:
-            report(self._find_differences(plan, description), self._on_mismatch)
+            report(self._find_differences(plan), self._on_mismatch)
             if plan.position.over:
                 return plan  # nothing will be run
-        self._begin(plan, description)
+        self._begin(plan)
         return plan if plan.seed is not None else plan.replace(seed=_draw_seed())
 
     def make_source(self, data: Any) -> DataSource:
-        """Return what opens `data` at a position, seeded."""
-        return _EngineSource(self, data, super().make_source(data))
+        """Return what opens `data` at any position, by what kind of data it is.
+
+        Args:
+            data: the data of a run. In one that goes on in this process, the same object keeps its source.
+        """
+        if self._source is None or self._source_data is not data:
+            tell = partial(report, on_mismatch=self._on_mismatch)
+            self._source = make_source(data, self._base_seed(), self._seeding, tell)
+            self._source_data = data
+        return self._source
 
     def resumed(self, position: Position) -> None:
-        """Put the generators back to where they were left."""
-        data, rng, self._rng = self.state.dataloader, self._rng, None
+        """Put the generators back to where the saved run left them."""
+        rng, self._rng = self._rng, None
+        data = self.state.dataloader
         if rng is not None:
             restore_rng(rng)
-        elif position.pass_open and (kind_of(data) != "replayed" or self._description["world_size"] > 1):
-            seed_pass(data, self._base_seed(), position.data_pass, position.batch)
-
-    def open_at(self, data: Any, position: Position, plain: DataSource) -> Iterator[Any]:
-        """Open the data of this run, seeded."""
-        if data is not self._described:  # set_data, or a handler, has put in other data
-            self._description = describe_run(data, self._seeding)
-            self._described = data
-            self._source.forget()
-        return self._source.open(data, self._base_seed(), position, lambda _, position: plain.open(position))
-
-    def saved_by(self, data: Any, position: Position) -> Any:
-        """Return what is needed to open the pass again beside its position."""
-        if not self._source.is_open:  # while STARTED is handled in a continued run
-            return position.data_state
-        return self._source.data_state(data, holds_batch=position.holds_batch)
+        elif position.pass_open and not draws_from_process(data):
+            seed_pass(self._base_seed(), ranks_of(data), position.data_pass, position.batch)
 
     # ------------------------------------------------------------------ saving
 
@@ -184,10 +179,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         entries = super().state_dict()
         # In a continued run they are still to be put back while STARTED is handled.
         entries[RNG_KEY] = capture_rng() if self.is_running and self._rng is None else self._rng
-        entries[RUN_KEY] = {**self._description, "has_ended": self._source.has_ended}
-        position = self.position
-        if position.iteration and not position.pass_open and not position.over:
-            entries[RUN_KEY]["between"] = self._source.state_between(self.state.dataloader)
+        entries[RUN_KEY] = self._description()
         return entries
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -210,40 +202,37 @@ class DeterministicEngine(Engine[Batch, Output]):
         if description is not None and not isinstance(description, Mapping):
             raise StateDictError(f"`{RUN_KEY}` must be a mapping, got {description!r}; the engine is unchanged")
         super().load_state_dict({key: state_dict[key] for key in state_dict if key not in (RNG_KEY, RUN_KEY)})
-        description = dict(description or {})
-        self._source.leave()
-        self._source.forget()
-        self._source.has_ended = bool(description.pop("has_ended", False))
-        self._source.between = description.pop("between", None)
-        self._description = description
+        self._source = self._source_data = None
+        self._loaded_description = dict(description or {})
         self._rng = rng
         self._is_loaded = True
 
     # ------------------------------------------------------------------ parts of the above
 
-    def _find_differences(self, plan: RunPlan, description: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    def _find_differences(self, plan: RunPlan) -> dict[str, tuple[Any, Any]]:
         """Return what stands against continuing; other data in the same process is a wish, not a mistake."""
         differing: dict[str, tuple[Any, Any]] = {}
-        if self._is_loaded and self._description:
-            differing = compare_runs(self._description, description)
+        if self._is_loaded and self._loaded_description:
+            differing = compare_runs(self._loaded_description, describe(plan.data, self._seeding))
         if self.state.seed is not None and plan.seed != self.state.seed:
             differing["seed"] = (self.state.seed, plan.seed)
         return differing
 
-    def _begin(self, plan: RunPlan, description: dict[str, Any]) -> None:
+    def _begin(self, plan: RunPlan) -> None:
         """Note what the run needs to know; from here on nothing refuses it."""
-        goes_on = plan.resumed and not self._is_loaded
-        is_own = self._description.get("rank", 0) == description["rank"]
-        if not plan.resumed or not is_own:
+        saved_by = self._loaded_description.get("rank") if self._is_loaded else None
+        if not plan.resumed or saved_by not in (None, ranks_of(plan.data).rank):
             self._rng = None  # those of another rank would give this one its numbers
-        elif goes_on and self.should_interrupt and self._rng is not None:
-            restore_rng(self._rng)  # a suspended run goes on without `resume`
-            self._rng = None
-        goes_on = goes_on and plan.data is self.state.dataloader
-        self._source.begin(is_new=not plan.resumed, goes_on=goes_on, is_own=is_own)
-        self._description, self._described = description, plan.data
+        if not plan.resumed:
+            self._source = self._source_data = None
         self._is_loaded = False
         self._has_begun = True
+
+    def _description(self) -> dict[str, Any]:
+        """Return what the run depends on: as it was loaded, until a run has begun; then, the data in use."""
+        if self._is_loaded or not self._has_begun:
+            return dict(self._loaded_description)
+        return describe(self.state.dataloader, self._seeding)
 
     def _base_seed(self) -> int:
         seed = self.state.seed
@@ -255,21 +244,3 @@ class DeterministicEngine(Engine[Batch, Output]):
 def _draw_seed() -> int:
     """Return a base seed from torch's default generator."""
     return int(torch.randint(0, 2**63 - 1, ()).item())
-
-
-class _EngineSource:
-    """The data of one run, as the engine's own source opens it."""
-
-    def __init__(self, engine: DeterministicEngine[Any, Any], data: Any, plain: DataSource) -> None:
-        self._engine = engine
-        self._data = data
-        self._plain = plain
-
-    def open(self, position: Position) -> Iterator[Any]:
-        return self._engine.open_at(self._data, position, self._plain)
-
-    def state(self, position: Position) -> Any:
-        return self._engine.saved_by(self._data, position) if position.pass_open else None
-
-    def close(self) -> None:
-        """Do nothing: the engine leaves its data when the run ends."""

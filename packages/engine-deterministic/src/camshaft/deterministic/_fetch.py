@@ -1,54 +1,67 @@
-"""The data set as a loader sees it: every fetch seeded, wherever it happens."""
+"""The dataset as a loader sees it: every fetch seeded, wherever it happens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from torch.utils.data import Subset, get_worker_info
 
-from camshaft.deterministic._rng import remember_generators, seed_generators
-from camshaft.deterministic._seeds import ChildSeeds, index_part
+from camshaft.deterministic._inside import find_generators
+from camshaft.deterministic._rng import Undo, remember_generators, remember_private, seed_generators, seed_private
+from camshaft.deterministic._seeds import ChildSeeds, derive_seed
 
 Seeding: TypeAlias = Literal["sample", "batch"]
 
 
-class Token(list[Any]):
+class BatchRequest(list[Any]):
     """The indices of one batch, with what seeds their fetch; it travels to the worker as they do.
 
     Attributes:
-        data_pass, number: the pass, and the batch in it: for error texts.
+        data_pass: the pass.
+        number: number of the batch in the pass.
         samples_key: parent of the samples' seeds.
         batch_key: seed of the batch: of its collating, and of its fetch when seeded by batch.
-        start: number of the first sample in the order, where samples are told apart by it; None: by index.
+        first_place: place of the first sample in the global order of the pass, that of all ranks together.
+        step: how far the places of two samples are apart: the number of ranks.
     """
 
-    __slots__ = ("batch_key", "data_pass", "number", "samples_key", "start")
+    __slots__ = ("batch_key", "data_pass", "first_place", "number", "samples_key", "step")
 
     def __init__(
-        self, indices: Iterable[Any], data_pass: int, number: int, samples_key: int, batch_key: int, start: int | None
+        self,
+        indices: Iterable[Any],
+        data_pass: int,
+        number: int,
+        samples_key: int,
+        batch_key: int,
+        first_place: int,
+        step: int = 1,
     ) -> None:
         super().__init__(indices)
         self.data_pass = data_pass
         self.number = number
         self.samples_key = samples_key
         self.batch_key = batch_key
-        self.start = start
+        self.first_place = first_place
+        self.step = step
 
-    def __reduce__(self) -> tuple[type[Token], tuple[Any, ...]]:
-        return Token, (list(self), self.data_pass, self.number, self.samples_key, self.batch_key, self.start)
+    def __reduce__(self) -> tuple[type[BatchRequest], tuple[Any, ...]]:
+        entries = self.data_pass, self.number, self.samples_key, self.batch_key, self.first_place, self.step
+        return BatchRequest, (list(self), *entries)
 
 
 class SeededDataset:
-    """A data set whose fetches are functions of their token; made for `DataLoader` to fetch from.
+    """A dataset whose fetches are functions of their request; made for `DataLoader` to fetch from.
 
-    Pickles when the data set and `collate_fn` do. Other attributes are those of the data set.
+    Pickles when the dataset and `collate_fn` do. Other attributes are those of the dataset.
 
     Args:
-        dataset: data set with indices.
+        dataset: map-style dataset.
         collate_fn: what makes a batch of a list of samples, or of one sample when `is_batched` is False.
         seeding: "sample": seeded before each sample and before collating; "batch": once.
-        is_batched: whether a token stands for a list of samples, or for one.
+        is_batched: whether a request stands for a list of samples, or for one.
     """
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], seeding: Seeding, is_batched: bool) -> None:
@@ -57,6 +70,7 @@ class SeededDataset:
         self.seeding = seeding
         self.is_batched = is_batched
         self._hooks = sample_seed_hooks(dataset)
+        self._told_pass: int | None = None
 
     def __reduce__(self) -> tuple[type[SeededDataset], tuple[Any, ...]]:
         return SeededDataset, (self.dataset, self.collate_fn, self.seeding, self.is_batched)
@@ -69,61 +83,90 @@ class SeededDataset:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, token: Token) -> Any:
-        """Return the collated batch of a token; generators of a main process are left as they were."""
-        if get_worker_info() is not None:
-            return self._fetch(token)
-        put_back = remember_generators()
-        try:
-            return self._fetch(token)
-        finally:
-            put_back()
+    def __getitem__(self, index: Any) -> Any:  # for loaders that fetch by themselves
+        return self.dataset[index]
 
-    def _fetch(self, token: Token) -> Any:
-        samples = self._samples_by_one(token) if self.seeding == "sample" else self._samples_at_once(token)
+    def __getitems__(self, request: BatchRequest) -> Any:
+        """Return the collated batch of a request; generators of a main process are left as they were."""
+        if get_worker_info() is not None:
+            self._tell_pass(request.data_pass)
+            return self._fetch(request)
+        put_back = [remember_generators(), *map(remember_private, self._private)]
+        try:
+            return self._fetch(request)
+        finally:
+            _undo(put_back)
+
+    @cached_property
+    def _private(self) -> list[Any]:
+        """Generators of the user's own, in this process; a dataset with the hook takes care of its own."""
+        return find_generators(self.collate_fn) if self._hooks else find_generators(self.dataset, self.collate_fn)
+
+    def _tell_pass(self, data_pass: int) -> None:
+        """Call the dataset's `set_epoch` in a worker, which may live longer than a pass."""
+        if data_pass != self._told_pass:
+            self._told_pass = data_pass
+            set_epoch = getattr(self.dataset, "set_epoch", None)
+            if callable(set_epoch):
+                set_epoch(data_pass)
+
+    def _seed(self, seed: int) -> None:
+        seed_generators(seed)
+        for number, generator in enumerate(self._private):
+            seed_private(generator, derive_seed(seed, "private", number))
+
+    def _fetch(self, request: BatchRequest) -> Any:
+        samples = self._samples_by_one(request) if self.seeding == "sample" else self._samples_at_once(request)
         return self.collate_fn(samples if self.is_batched else samples[0])
 
-    def _samples_by_one(self, token: Token) -> list[Any]:
-        dataset, hooks, seed_of = self.dataset, self._hooks, ChildSeeds(token.samples_key)
-        samples, at = [], 0
+    def _samples_by_one(self, request: BatchRequest) -> list[Any]:
+        dataset, hooks, seed_of = self.dataset, self._hooks, ChildSeeds(request.samples_key)
+        place, step, index = request.first_place, request.step, None
+        seed_all = self._seed if self._private else seed_generators
+        samples = []
         try:
-            for at, index in enumerate(token):
-                part = index if type(index) is int else index_part(index)
-                if part is None:
-                    part = ("batch", token.number, at)
-                seed = seed_of(part if token.start is None else token.start + at)
-                seed_generators(seed)
+            for index in request:
+                seed = seed_of(place)
+                place += step
+                seed_all(seed)
                 for hook in hooks:
                     hook(seed)
                 samples.append(dataset[index])
         except Exception as error:
-            error.add_note(f"while fetching sample {token[at]!r} of batch {token.number}, pass {token.data_pass}")
+            error.add_note(f"while fetching sample {index!r} of batch {request.number}, pass {request.data_pass}")
             raise
-        seed_generators(token.batch_key)
+        seed_all(request.batch_key)
         return samples
 
-    def _samples_at_once(self, token: Token) -> Any:
+    def _samples_at_once(self, request: BatchRequest) -> Any:
         dataset = self.dataset
-        seed_generators(token.batch_key)
+        self._seed(request.batch_key)
         for hook in self._hooks:
-            hook(token.batch_key)
+            hook(request.batch_key)
         try:
             if self.is_batched and callable(getattr(dataset, "__getitems__", None)):
-                return dataset.__getitems__(list(token))
-            return [dataset[index] for index in token]
+                return dataset.__getitems__(list(request))
+            return [dataset[index] for index in request]
         except Exception as error:
-            error.add_note(f"while fetching batch {token.number}, pass {token.data_pass}: samples {list(token)!r}")
+            error.add_note(
+                f"while fetching batch {request.number}, pass {request.data_pass}: samples {list(request)!r}"
+            )
             raise
+
+
+def _undo(put_back: list[Undo]) -> None:
+    for undo in put_back:
+        undo()
 
 
 def sample_seed_hooks(dataset: Any) -> list[Callable[[int], object]]:
-    """Return every `set_sample_seed` of a data set and of those inside it, the outermost first."""
+    """Return every `set_sample_seed` of a dataset and of those inside it, the outermost first."""
     hooks = [getattr(part, "set_sample_seed", None) for part in nested_datasets(dataset)]
     return [hook for hook in hooks if callable(hook)]
 
 
 def nested_datasets(dataset: Any) -> list[Any]:
-    """Return a data set and those that it holds as its `dataset` or its `datasets`."""
+    """Return a dataset and those that it holds as its `dataset` or its `datasets`."""
     found: list[Any] = []
     waiting = [dataset]
     while waiting:
@@ -144,8 +187,15 @@ def _members(datasets: object) -> list[Any]:
     return list(datasets) if isinstance(datasets, list | tuple) else []
 
 
+def choose_seeding(dataset: Any, seeding: Seeding | None) -> Seeding:
+    """Return how fetches are seeded: as asked for, else by what the dataset can do."""
+    if seeding is not None:
+        return seeding
+    return "batch" if fetches_at_once(dataset) else "sample"
+
+
 def fetches_at_once(dataset: Any) -> bool:
-    """Tell whether a data set has a way of its own to fetch a whole batch.
+    """Return whether a dataset has a way of its own to fetch a whole batch.
 
     Torch's containers only pass the request on to what is inside them.
     """
@@ -158,7 +208,7 @@ def fetches_at_once(dataset: Any) -> bool:
 
 
 class WorkerSetup:
-    """Shows the user's own data set to `worker_init_fn` and to `get_worker_info()`, not what wraps it."""
+    """Shows the user's own dataset to `worker_init_fn` and to `get_worker_info()`, not what wraps it."""
 
     def __init__(self, worker_init_fn: Callable[[int], object] | None) -> None:
         self.worker_init_fn = worker_init_fn
@@ -172,5 +222,5 @@ class WorkerSetup:
 
 
 def identity(batch: Any) -> Any:
-    """Return the batch, which the data set has collated already."""
+    """Return the batch, which the dataset has collated already."""
     return batch

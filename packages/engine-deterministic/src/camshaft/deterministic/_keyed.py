@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer, is_integer, length_of
 
 # Up to here a table takes less than the rounds do, and the halves of an index would be too narrow to mix well.
 TABLE_SIZE = 1 << 10
@@ -112,7 +112,7 @@ class KeyedSampler(Sampler[int]):
             else the first ones of the order are given again to fill up.
 
     Raises:
-        ArgumentTypeError: `data_source` has no length.
+        ArgumentTypeError: `data_source` has no length and is not an integer.
         ArgumentError: a size, `num_replicas` or `rank` is out of range.
 
     Examples:
@@ -135,20 +135,20 @@ class KeyedSampler(Sampler[int]):
         rank: int = 0,
         drop_last: bool = False,
     ) -> None:
-        if not isinstance(data_source, int) and not hasattr(data_source, "__len__"):
-            raise ArgumentTypeError(f"`data_source` must have a length or be a number, got {data_source!r}")
+        if length_of(data_source) is None:
+            if not is_integer(data_source):
+                raise ArgumentTypeError(f"`data_source` must have a length or be an integer, got {data_source!r}")
+            data_source = as_integer("data_source", data_source)
         self.data_source = data_source
-        self.seed = seed
-        self.num_replicas = num_replicas
-        self.rank = rank
+        self.seed = None if seed is None else as_integer("seed", seed)
+        self.num_replicas = as_integer("num_replicas", num_replicas, least=1)
+        self.rank = as_integer("rank", rank, least=0)
         self.drop_last = drop_last
         self.epoch = 0
         if self.size < 1:
             raise ArgumentError(f"`data_source` must have at least one sample, got {self.size}")
-        if num_replicas < 1:
-            raise ArgumentError(f"`num_replicas` must be at least 1, got {num_replicas!r}")
-        if not 0 <= rank < num_replicas:
-            raise ArgumentError(f"`rank` must be from 0 to {num_replicas - 1}, got {rank!r}")
+        if self.rank >= self.num_replicas:
+            raise ArgumentError(f"`rank` must be from 0 to {self.num_replicas - 1}, got {rank!r}")
 
     @property
     def size(self) -> int:

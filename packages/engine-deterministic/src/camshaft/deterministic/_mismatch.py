@@ -1,27 +1,16 @@
-"""What a run depends on, written down when it is saved and compared when it is resumed."""
+"""What differs between a saved run and the one that would continue it, and what to do about it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sized
-from hashlib import blake2b
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
-from torch.utils.data.distributed import DistributedSampler
 
-from camshaft.deterministic._accelerator import accelerator_name
-from camshaft.deterministic._data import Kind, kind_of
-from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._keyed import KeyedSampler
-from camshaft.deterministic._loader import Share, choose_seeding
-from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import EngineWarning, StateDictError
 
 OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
-
-VERSION = 1
 
 # Written down for other ends: the rank whose generators were saved; the environment is compared by its parts.
 _NOT_COMPARED = ("rank", "environment")
@@ -47,19 +36,6 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
 
     def __reduce__(self) -> tuple[type[ResumeMismatch], tuple[dict[str, tuple[Any, Any]]]]:
         return ResumeMismatch, (self.fields,)
-
-
-def describe_run(data: Any, seeding: Seeding | None) -> dict[str, Any]:
-    """Return what a run over `data` depends on: strings, numbers and dicts only."""
-    kind = kind_of(data)
-    share = Share(data)
-    entries: dict[str, Any] = {"version": VERSION, "data": kind, "world_size": share.world_size, "rank": share.rank}
-    if isinstance(data, DataLoader):
-        entries |= _describe_loader(data, kind, seeding)
-    elif kind == "sequence":
-        entries["data_length"] = len(data)
-    entries["environment"] = {"torch": _release(torch.__version__), "accelerator": accelerator_name()}
-    return entries
 
 
 def compare_runs(saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -97,55 +73,12 @@ def report(differing: Mapping[str, tuple[Any, Any]], on_mismatch: OnMismatch) ->
     warnings.warn(str(mismatch), EngineWarning, stacklevel=5)
 
 
-def _describe_loader(loader: DataLoader[Any], kind: Kind, seeding: Seeding | None) -> dict[str, Any]:
-    outer = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    batch_size = getattr(outer, "batch_size", None) if kind == "indexed" else loader.batch_size
-    drop_last = getattr(outer, "drop_last", False) if kind == "indexed" else loader.drop_last
-    entries: dict[str, Any] = {
-        "dataset_length": _length(loader.dataset),
-        "batch_size": batch_size if isinstance(batch_size, int) else None,
-        "drop_last": bool(drop_last),
-    }
-    if kind == "indexed":
-        entries["seeding"] = choose_seeding(loader.dataset, seeding)
-        entries["sampler"] = " of ".join(_describe_sampler(part) for part in sampler_chain(loader))
-    else:
-        entries["num_workers"] = loader.num_workers
-    return entries
-
-
-def _describe_sampler(sampler: Any) -> str:
-    """Return a sampler's name, and of those that are known what their order depends on."""
-    name = type(sampler).__qualname__
-    if isinstance(sampler, RandomSampler):
-        return f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples})"
-    if isinstance(sampler, WeightedRandomSampler):
-        return (
-            f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples}, {_digest(sampler.weights)})"
-        )
-    if isinstance(sampler, SubsetRandomSampler):
-        return f"{name}({_digest(sampler.indices)})"
-    if isinstance(sampler, DistributedSampler):
-        return f"{name}(shuffle={sampler.shuffle}, seed={sampler.seed})"
-    if isinstance(sampler, KeyedSampler):
-        return f"{name}(seed={sampler.seed})"
-    return name
-
-
-def _digest(values: Any) -> str:
-    """Return a short text that stands for a sampler's numbers."""
-    try:
-        numbers = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError):  # indices may be anything, names for example
-        return f"{len(values)} indices"
-    return blake2b(numbers.contiguous().numpy().tobytes(), digest_size=8).hexdigest()
-
-
 def _shares_steps(saved: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
-    """Tell whether a step of all ranks together takes the same samples, seeded alike."""
+    """Return whether a step of all ranks together takes the same samples, seeded alike."""
     sizes = [_global_batch(each) for each in (saved, present)]
     knows_ranks = any(name in str(present.get("sampler")) for name in ("DistributedSampler", "KeyedSampler"))
-    return sizes[0] is not None and sizes[0] == sizes[1] and knows_ranks and present.get("seeding") == "sample"
+    is_seeded_alike = present.get("seeding") == "sample"
+    return sizes[0] is not None and sizes[0] == sizes[1] and knows_ranks and is_seeded_alike
 
 
 def _global_batch(entries: Mapping[str, Any]) -> int | None:
@@ -162,12 +95,3 @@ def _compare_environments(saved: Mapping[str, Any], present: Mapping[str, Any]) 
 
 def _release(version: str) -> str:
     return ".".join(str(version).split("+")[0].split(".")[:2])
-
-
-def _length(dataset: object) -> int | None:
-    if not isinstance(dataset, Sized):
-        return None
-    try:
-        return len(dataset)
-    except (TypeError, NotImplementedError):
-        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -17,12 +19,15 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from camshaft.deterministic._inside import find_generators
 from camshaft.deterministic._keyed import KeyedSampler
-from camshaft.deterministic._rng import find_generators, isolated
+from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
 
 # How many indices are made numbers of Python at a time.
 _BLOCK = 1 << 12
+# For so many of the latest batches it is known what was drawn before them: workers fetch ahead.
+_REMEMBERED = 1 << 10
 
 
 class Batch(NamedTuple):
@@ -46,6 +51,9 @@ class Order(Protocol):
 
     def batches(self, first: int) -> Iterator[Batch]:
         """Return the batches from number `first` on, 0-based."""
+
+    def drawn_hash(self, number: int) -> str | None:
+        """Return a hash of what was drawn before batch `number`; None where the order cannot come out differently."""
 
 
 class IndexedOrder:
@@ -84,6 +92,11 @@ class IndexedOrder:
                 indices = list(chosen) if self._lookup is None else [self._lookup[number] for number in chosen]
                 yield Batch(block_start + offset, indices)
 
+    def drawn_hash(self, number: int) -> str | None:
+        """Return None: the order follows from the seed."""
+        del number
+        return None
+
 
 class StreamedOrder:
     """An order that only its sampler knows: drawn batch by batch, each on streams of its own.
@@ -103,6 +116,8 @@ class StreamedOrder:
         self._sampler = sampler
         self._seed = seed
         self._is_batched = is_batched
+        self._hasher = blake2b(digest_size=8)
+        self._hashes: deque[tuple[int, str]] = deque([(0, self._hasher.hexdigest())], maxlen=_REMEMBERED)
 
     def batches(self, first: int) -> Iterator[Batch]:
         """Return the batches from number `first` on, 0-based; those before are drawn and dropped."""
@@ -114,24 +129,34 @@ class StreamedOrder:
             for number in range(first):
                 if number:
                     reseed(self._draw_seed(number))
-                drawn = next(iterator, _END)
-                if drawn is _END:
+                indices = self._draw(iterator, number)
+                if indices is None:
                     return
-                start += len(self._indices(drawn))
+                start += len(indices)
         for number in count(first):
             with isolated(self._draw_seed(number), private):
-                drawn = next(iterator, _END)
-                if drawn is _END:
-                    return
-                indices = self._indices(drawn)  # here: a batch may be a generator that draws only now
+                indices = self._draw(iterator, number)
+            if indices is None:
+                return
             yield Batch(start, indices)
             start += len(indices)
+
+    def drawn_hash(self, number: int) -> str | None:
+        """Return a hash of the indices of all batches before `number`, None when that is not remembered."""
+        return dict(self._hashes).get(number)
 
     def _draw_seed(self, number: int) -> int:
         return derive_seed(self._seed, number)
 
-    def _indices(self, drawn: Any) -> list[Any]:
-        return list(drawn) if self._is_batched else [drawn]
+    def _draw(self, iterator: Iterator[Any], number: int) -> list[Any] | None:
+        """Return the indices of the next batch, None at the end."""
+        drawn: Any = next(iterator, _END)
+        if drawn is _END:
+            return None
+        indices = list(drawn) if self._is_batched else [drawn]  # here: a batch may be a generator that draws only now
+        self._hasher.update(repr(indices).encode())
+        self._hashes.append((number + 1, self._hasher.hexdigest()))
+        return indices
 
 
 _END = object()
@@ -163,15 +188,11 @@ def tell_pass(loader: DataLoader[Any], data_pass: int) -> None:
             set_epoch(data_pass)
 
 
-def is_drawn_twice(loader: DataLoader[Any]) -> bool:
-    """Tell whether a sampler of the loader may give the same index twice in a pass."""
-    return any(getattr(part, "replacement", False) is True for part in sampler_chain(loader))
-
-
 def sampler_chain(loader: DataLoader[Any]) -> list[Any]:
     """Return the samplers of a loader, from the outermost to the innermost."""
     chain: list[Any] = []
-    part: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    outer = getattr(loader, "batch_sampler", None)
+    part: Any = getattr(loader, "sampler", None) if outer is None else outer
     while part is not None and not any(part is known for known in chain):
         chain.append(part)
         inner = getattr(part, "batch_sampler", None)

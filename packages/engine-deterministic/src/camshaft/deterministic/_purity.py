@@ -1,4 +1,4 @@
-"""Find out whether the samples of a data set depend on nothing but their seeds."""
+"""Find out whether the samples of a dataset depend on nothing but their seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from camshaft.deterministic._fetch import SeededDataset, Token
+from camshaft.deterministic._fetch import BatchRequest, SeededDataset
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentTypeError
 
@@ -20,7 +20,7 @@ class Impurity(NamedTuple):
     """A sample that came out differently under the same seed.
 
     Attributes:
-        index: what the data set was asked for.
+        index: what the dataset was asked for.
         where: the part of the sample that differs, as it would be written behind the sample.
         first, second: that part, as text.
     """
@@ -56,28 +56,28 @@ class PurityReport(NamedTuple):
         lines = "\n".join(f"  {each}" for each in self.impure)
         return (
             f"impure: {len(self.impure)} of {self.checked} samples came out differently under one seed; a generator of "
-            f"the data set's own, or a memory across samples? Give it a method set_sample_seed(seed).\n{lines}"
+            f"the dataset's own, or a memory across samples? Give it a method set_sample_seed(seed).\n{lines}"
         )
 
 
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
     """Fetch samples twice under the same seeds, the second time in another order, and compare.
 
-    A `DeterministicEngine` gives bitwise the same batches if its data set passes. Data sets fail that
+    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that
     draw from a generator of their own, that remember earlier samples, or that look at the time; a
     method `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
     The generators of the process are left as they were.
 
     Args:
-        dataset: data set with indices.
-        indices: samples to look at; None: up to 32, spread over the whole data set.
+        dataset: dataset with indices.
+        indices: samples to look at; None: up to 32, spread over the whole dataset.
         seed: base seed.
 
     Returns:
         The report; `str()` of it is readable.
 
     Raises:
-        ArgumentTypeError: the data set has no indices.
+        ArgumentTypeError: the dataset has no indices.
 
     Examples:
         >>> import random
@@ -95,25 +95,26 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
     chosen = list(_spread(len(dataset), 32) if indices is None else indices)
     seeded = SeededDataset(dataset, _first, "sample", is_batched=True)
-    first = [_fetch(seeded, index, seed) for index in chosen]
-    second = [_fetch(seeded, index, seed) for index in reversed(chosen)][::-1]
+    places = list(enumerate(chosen))
+    first = [_fetch(seeded, index, place, seed) for place, index in places]
+    second = [_fetch(seeded, index, place, seed) for place, index in reversed(places)][::-1]
     found = (_compare(index, *pair) for index, *pair in zip(chosen, first, second, strict=True))
     return PurityReport(len(chosen), tuple(each for each in found if each is not None))
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """Return up to `count` indices, spread over a data set, its first and last among them."""
+    """Return up to `count` indices, spread over a dataset, its first and last among them."""
     count = min(length, count)
     return [number * (length - 1) // max(1, count - 1) for number in range(count)]
 
 
 def _first(samples: list[Any]) -> Any:
-    # Frozen now: a data set may hand out the same object again, changed.
+    # Frozen now: a dataset may hand out the same object again, changed.
     return pickle.loads(pickle.dumps(samples[0]))  # noqa: S301  # written in the same line
 
 
-def _fetch(seeded: SeededDataset, index: Any, seed: int) -> Any:
-    return seeded.__getitems__(Token([index], 0, 0, derive_seed(seed, 0), 0, None))
+def _fetch(seeded: SeededDataset, index: Any, place: int, seed: int) -> Any:
+    return seeded.__getitems__(BatchRequest([index], 0, 0, derive_seed(seed, 0), 0, place))
 
 
 def _compare(index: Any, first: Any, second: Any) -> Impurity | None:

@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
 
 from camshaft.deterministic._accelerator import seed_accelerators
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, is_integer
 
 Undo: TypeAlias = Callable[[], None]
 
@@ -74,6 +73,11 @@ def remember_generators() -> Undo:
     return put_back
 
 
+def read_generators() -> tuple[Any, ...]:
+    """Return where `random`, `numpy.random` and torch's CPU generator stand, to be compared."""
+    return random.getstate(), read_numpy(), torch.default_generator.get_state().numpy().tobytes()
+
+
 @contextmanager
 def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int], None]]:
     """Run a block on streams of its own: seeded before it, put back after it.
@@ -85,12 +89,12 @@ def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int],
     Returns:
         Context manager; its value seeds the block's streams anew.
     """
-    put_back = [remember_generators(), *map(_remember_private, private)]
+    put_back = [remember_generators(), *map(remember_private, private)]
 
     def reseed(seed: int) -> None:
         seed_generators(seed)
         for number, generator in enumerate(private):
-            _seed_private(generator, derive_seed(seed, "private", number))
+            seed_private(generator, derive_seed(seed, "private", number))
 
     reseed(seed)
     try:
@@ -100,7 +104,7 @@ def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int],
             undo()
 
 
-def _remember_private(generator: Any) -> Undo:
+def remember_private(generator: Any) -> Undo:
     """Return the call that puts a generator object back."""
     if isinstance(generator, torch.Generator):
         return partial(_void, generator.set_state, generator.get_state())
@@ -111,7 +115,7 @@ def _remember_private(generator: Any) -> Undo:
     return partial(setattr, generator.bit_generator, "state", generator.bit_generator.state)
 
 
-def _seed_private(generator: Any, seed: int) -> None:
+def seed_private(generator: Any, seed: int) -> None:
     """Seed a generator object."""
     if isinstance(generator, torch.Generator):
         generator.manual_seed(seed)
@@ -127,30 +131,6 @@ def _void(call: Callable[[Any], object], argument: Any) -> None:
     call(argument)
 
 
-_KINDS = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
-_LINKS = ("sampler", "batch_sampler")
-
-
-def find_generators(*owners: object) -> list[Any]:
-    """Return the generator objects that samplers hold, directly or in the samplers inside them."""
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    waiting = list(owners)
-    while waiting:
-        owner = waiting.pop(0)
-        if id(owner) in seen:
-            continue
-        seen.add(id(owner))
-        for name, value in getattr(owner, "__dict__", {}).items():
-            if isinstance(value, _KINDS):
-                found.setdefault(id(value), value)
-            elif name in _LINKS or isinstance(value, Sampler):
-                waiting.append(value)
-            elif isinstance(value, list | tuple) and value and isinstance(value[0], Sampler):
-                waiting.extend(value)
-    return list(found.values())
-
-
 def manual_seed(seed: int) -> None:
     """Seed `random`, `numpy.random`, torch and every accelerator.
 
@@ -158,7 +138,7 @@ def manual_seed(seed: int) -> None:
     libraries give for this seed; numpy takes its lowest 32 bits.
 
     Args:
-        seed: whole number from -2**63 to 2**64 - 1.
+        seed: an integer from -2**63 to 2**64 - 1.
 
     Raises:
         ArgumentTypeError: `seed` is no integer.
@@ -170,7 +150,7 @@ def manual_seed(seed: int) -> None:
         >>> random.random() == random.Random(56).random()
         True
     """
-    if isinstance(seed, bool) or not hasattr(type(seed), "__index__"):
+    if not is_integer(seed):
         raise ArgumentTypeError(f"`seed` must be an integer, got {seed!r}")
     seed = operator.index(seed)
     check_seed(seed)

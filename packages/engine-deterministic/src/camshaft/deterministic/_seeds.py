@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -59,21 +58,3 @@ class ChildSeeds:
         hasher = self._root.copy()
         hasher.update(b"i%d;" % child if type(child) is int else _encode(child))
         return int.from_bytes(hasher.digest(), "little")
-
-
-def index_part(index: object) -> Part | None:
-    """Return a dataset index as a part of a path, None when it is of no kind that can be named.
-
-    Whole numbers of any kind (numpy's, tensors of one element), names, and nested lists and tuples
-    of them can.
-    """
-    if isinstance(index, str):
-        return index
-    if isinstance(index, tuple | list):
-        parts = [index_part(item) for item in index]
-        named = tuple(part for part in parts if part is not None)
-        return named if len(named) == len(parts) else None
-    try:
-        return operator.index(index)  # type: ignore[arg-type]  # refusing is what the call is for
-    except TypeError:
-        return None

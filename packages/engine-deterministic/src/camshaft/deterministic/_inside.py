@@ -1,0 +1,120 @@
+"""What a user's object has inside: generators and loaders that nobody would see from outside."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+GENERATORS = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+
+# A search ends after so many objects, and does not look into longer lists: those are data.
+_MOST_OBJECTS = 2_000
+_LONGEST = 64
+_CLOSED = (
+    type, ModuleType, BuiltinFunctionType, CodeType, FrameType, str, bytes, int, float, complex, bool, type(None),
+    np.ndarray, np.generic, torch.Tensor, torch.nn.Module, torch.dtype, torch.device, *GENERATORS,
+)  # fmt: skip
+
+
+def find_generators(*owners: object) -> list[Any]:
+    """Return the generator objects that `owners` hold: in attributes, helpers, lists, dicts and closures."""
+    return [each for each in _inside(owners) if isinstance(each, GENERATORS) and not _is_global(each)]
+
+
+def find_loaders(*owners: object) -> list[Any]:
+    """Return the loaders, and iterators over loaders, that `owners` hold.
+
+    Generators and the iterators of `itertools` are looked into, too.
+    """
+    found = [each for each in _inside(owners) if isinstance(each, DataLoader | _BaseDataLoaderIter)]
+    return [each for each in found if not any(each is own for own in owners)]
+
+
+def _is_global(generator: Any) -> bool:
+    """Return whether a generator is one of the process, or takes no seed."""
+    shared = (torch.default_generator, random.random.__self__)  # type: ignore[attr-defined]  # a bound method
+    return isinstance(generator, random.SystemRandom) or any(generator is each for each in shared)
+
+
+def _inside(owners: tuple[object, ...]) -> list[Any]:
+    """Return `owners` and what they refer to, each object once, the nearest first."""
+    seen: set[int] = set()
+    found: list[Any] = []
+    waiting = deque(owners)
+    while waiting and len(found) < _MOST_OBJECTS:
+        each = waiting.popleft()
+        if id(each) not in seen:
+            seen.add(id(each))
+            found.append(each)
+            waiting.extend(_parts(each))
+    return found
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, _CLOSED):
+        return
+    if isinstance(value, dict):
+        yield from list(value.values())[:_LONGEST]
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        yield from list(value)[:_LONGEST]
+    elif isinstance(value, FunctionType):
+        yield from _parts_of_function(value)
+    elif isinstance(value, MethodType):
+        yield from (value.__self__, value.__func__)
+    elif isinstance(value, functools.partial):
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, GeneratorType):
+        yield from _parts_of_generator(value)
+    else:
+        yield from vars(value).values() if hasattr(value, "__dict__") else _parts_of_builtin(value)
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function keeps: its defaults, its closure, and the globals that it names."""
+    yield from (function.__defaults__, function.__kwdefaults__)
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    yield from _named_globals(function.__code__, function.__globals__)
+
+
+def _parts_of_generator(generator: GeneratorType[Any, Any, Any]) -> Iterator[Any]:
+    """Yield what the function of a generator has in its variables, and what it is drawing from."""
+    frame = generator.gi_frame
+    if frame is not None:
+        yield from frame.f_locals.values()
+        yield from _named_globals(generator.gi_code, frame.f_globals)
+    yield generator.gi_yieldfrom
+
+
+def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the generators and loaders among the globals that some code names."""
+    for name in code.co_names:
+        value = names.get(name)
+        if isinstance(value, (*GENERATORS, DataLoader)):
+            yield value
+
+
+def _parts_of_builtin(value: Any) -> list[Any]:
+    """Return what an object without attributes refers to, such as an iterator of `itertools`."""
+    return [] if type(value).__module__ not in ("builtins", "itertools") else gc.get_referents(value)

@@ -1,0 +1,119 @@
+"""The kinds of data: one class for each, in a file of its own, and the table that tells them apart.
+
+A kind is decided by what the data is, never by drawing from it: a class that iterates as torch's own loader does,
+methods that the data has, a type whose iteration is indexing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from camshaft.deterministic._copy import (
+    is_copyable,
+    is_iterable_style,
+    is_map_style,
+    iterates_as_torch,
+    require_copyable,
+)
+from camshaft.deterministic._describe import describe_environment
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._ranks import Ranks, ranks_of
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic.kinds._declared import DeclaredData, declares_source
+from camshaft.deterministic.kinds._iterable_style import IterableStyleLoader, loses_samples
+from camshaft.deterministic.kinds._kind import Kind, Setting
+from camshaft.deterministic.kinds._loader_subclass import LoaderSubclass
+from camshaft.deterministic.kinds._map_style import MapStyleLoader
+from camshaft.deterministic.kinds._ranked import RankedSource
+from camshaft.deterministic.kinds._replayed import ReplayedData, draws_by_itself
+from camshaft.deterministic.kinds._sequence import SequenceData, iterates_by_index
+from camshaft.deterministic.kinds._stateful import StatefulData
+from camshaft.deterministic.kinds._stateful_loader import StatefulLoader
+from camshaft.engine import has_state
+
+VERSION = 2
+
+
+def _is_loader(data: Any) -> bool:
+    return isinstance(data, DataLoader)
+
+
+# The first that fits is the kind.
+KINDS: tuple[tuple[Callable[[Any], bool], type[Kind]], ...] = (
+    (declares_source, DeclaredData),
+    (lambda data: _is_loader(data) and not (iterates_as_torch(data) and is_copyable(data)), LoaderSubclass),
+    (lambda data: is_iterable_style(data) and data.num_workers > 0 and has_state(data), StatefulLoader),
+    (is_iterable_style, IterableStyleLoader),
+    (_is_loader, MapStyleLoader),
+    (lambda data: has_state(data) and not loses_samples(data), StatefulData),
+    (iterates_by_index, SequenceData),
+    (lambda data: True, ReplayedData),
+)
+
+
+def kind_of(data: Any) -> type[Kind]:
+    """Return the kind of `data`.
+
+    Args:
+        data: what a run is to iterate over.
+    """
+    return next(kind for fits, kind in KINDS if fits(data))
+
+
+def fetches_by_place(loader: DataLoader[Any]) -> bool:
+    """Return whether the samples of a loader are seeded by their place in an order that all ranks share."""
+    return is_copyable(loader) and is_map_style(loader)
+
+
+def draws_from_process(data: Any) -> bool:
+    """Return whether `data` draws from the generators of the process, so that its place decides where they stand."""
+    return kind_of(data) is ReplayedData and ranks_of(data).world_size == 1 and not draws_by_itself(data)
+
+
+def require_known(data: Any) -> None:
+    """Refuse data whose order cannot be controlled.
+
+    Raises:
+        ArgumentError: a loader that holds an iterator of its own.
+    """
+    if isinstance(data, DataLoader) and not has_state(data):
+        require_copyable(data)
+
+
+def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
+    """Return what a run over `data` depends on, to be saved and compared.
+
+    Args:
+        data: the user's data.
+        seeding: as for `DeterministicEngine`.
+    """
+    ranks, kind = ranks_of(data), kind_of(data)
+    entries = {"version": VERSION, "data": kind.name, "world_size": ranks.world_size, "rank": ranks.rank}
+    return {**entries, **kind.describe(data, seeding), "environment": describe_environment()}
+
+
+def make_source(
+    data: Any,
+    seed: int,
+    seeding: Seeding | None,
+    report: Callable[[Mapping[str, tuple[Any, Any]]], None],
+) -> RankedSource:
+    """Return what opens the passes over `data`.
+
+    Args:
+        data: the user's data.
+        seed: base seed.
+        seeding: as for `DeterministicEngine`.
+        report: called with what differs from the saved run where it is found only by drawing again.
+    """
+    ranks, kind = ranks_of(data), kind_of(data)
+    is_shared = kind is SequenceData or (kind in (MapStyleLoader, LoaderSubclass) and fetches_by_place(data))
+    own_seed = seed if is_shared or ranks.world_size == 1 else derive_seed(seed, "rank", ranks.rank)
+    source = kind(data, Setting(own_seed, ranks, seeding, report))
+    return RankedSource(source, seed, ranks, is_shared=is_shared)
+
+
+__all__ = ["KINDS", "VERSION", "Ranks", "describe", "draws_from_process", "kind_of", "make_source", "require_known"]

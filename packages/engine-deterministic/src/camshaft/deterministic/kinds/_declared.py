@@ -1,0 +1,49 @@
+"""Data that opens itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic.kinds._kind import Setting
+from camshaft.deterministic.kinds._pass import Pass
+from camshaft.engine import Position
+
+
+class DeclaredData:
+    """Lets data open its own passes: it has a method `make_source(seed)` that returns a `camshaft.engine.DataSource`.
+
+    Args:
+        data: the user's data.
+        setting: what the passes depend on beside it.
+    """
+
+    name: ClassVar[str] = "declared"
+
+    def __init__(self, data: Any, setting: Setting) -> None:
+        self._source = data.make_source(setting.seed)
+
+    @staticmethod
+    def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
+        """Return what the data's own `describe` returns, where it has one."""
+        del seeding
+        describe = getattr(data, "describe", None)
+        return {"class": type(data).__qualname__, **(describe() if callable(describe) else {})}
+
+    def open(self, position: Position) -> Iterator[Any]:
+        """Return the batches that the data's source gives."""
+        return Pass(iter(self._source.open(position)), position)
+
+    def state(self, position: Position) -> Any:
+        """Return what the data's source saves."""
+        return self._source.state(position)
+
+    def close(self) -> None:
+        """Close the data's source."""
+        self._source.close()
+
+
+def declares_source(data: Any) -> bool:
+    """Return whether `data` has a method `make_source` of its own."""
+    return not isinstance(data, type) and callable(getattr(data, "make_source", None))

@@ -1,0 +1,40 @@
+"""Drawing from any iterable on streams of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from camshaft.deterministic._inside import find_generators
+from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._seeds import derive_seed
+
+
+class IsolatedIterator(Iterator[Any]):
+    """Iterates on streams of its own: batch number n is drawn under a seed that depends on n only.
+
+    Attributes:
+        number: number of the next batch.
+        iterator: what is drawn from; None before the first batch.
+
+    Args:
+        data: what to iterate over.
+        seed: seed of the streams.
+        number: as the attribute, at the beginning.
+        private_of: an object whose own generators are seeded as well.
+    """
+
+    def __init__(self, data: Iterable[Any], seed: int, number: int = 0, *, private_of: Any = None) -> None:
+        self.number = number
+        self.iterator: Iterator[Any] | None = None
+        self._data = data
+        self._seed = seed
+        self._private = find_generators(private_of)
+
+    def __next__(self) -> Any:
+        with isolated(derive_seed(self._seed, self.number), self._private):
+            if self.iterator is None:
+                self.iterator = iter(self._data)
+            batch = next(self.iterator)
+        self.number += 1
+        return batch

@@ -1,0 +1,176 @@
+"""Loaders of iterable-style datasets, whose samples have no index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
+
+from camshaft.deterministic._copy import copy_loader, plain_class
+from camshaft.deterministic._counts import Counts
+from camshaft.deterministic._describe import describe_loader
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._order import tell_pass
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic.kinds._isolated import IsolatedIterator
+from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic.kinds._pass import Pass
+from camshaft.deterministic.kinds._redrawn import RedrawnPasses, Started, skip_exactly
+from camshaft.deterministic.kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
+from camshaft.engine import Position, has_state
+
+
+class IterableStyleLoader:
+    """Opens a pass through the state of the dataset, where it has one and no workers; else by drawing it again.
+
+    Without workers each fetch has streams of its own; with workers each worker has, decided by the pass, and its
+    dataset is out of reach. Workers are started anew for each pass: those that persist would bring their past along.
+
+    Args:
+        data: the user's loader; it is not changed.
+        setting: what the passes depend on beside it.
+    """
+
+    name: ClassVar[str] = "iterable-style"
+
+    def __init__(self, data: DataLoader[Any], setting: Setting) -> None:
+        self._passes: RedrawnPasses | _SavedPasses
+        if data.num_workers == 0 and has_state(data.dataset) and not loses_samples(data.dataset):
+            self._passes = _SavedPasses(data, setting)
+        else:
+            counts = Counts([data.dataset] if data.num_workers == 0 else [])
+            self._passes = RedrawnPasses(lambda data_pass: _start(data, setting.seed, data_pass), counts, setting)
+
+    @staticmethod
+    def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
+        """Return the batch size and the number of workers, which decides what each of them gives."""
+        del seeding
+        return describe_loader(data)
+
+    def open(self, position: Position) -> Iterator[Any]:
+        """Return the batches behind `position`."""
+        return self._passes.open(position)
+
+    def state(self, position: Position) -> Any:
+        """Return the state of the dataset at the start of the pass and now, or a hash of the last batch."""
+        return self._passes.state(position)
+
+    def close(self) -> None:
+        """End the pass, and its workers."""
+        self._passes.close()
+
+
+def loses_samples(dataset: Any) -> bool:
+    """Return whether the state of a dataset lacks samples that it has drawn already.
+
+    That of Hugging Face's datasets does behind a shuffle buffer.
+    """
+    if not type(dataset).__module__.startswith("datasets."):
+        return False
+    return "Shuffled" in repr(dataset.state_dict())
+
+
+def _start(loader: DataLoader[Any], seed: int, data_pass: int, **changes: Any) -> Started:
+    """Begin a pass."""
+    tell_pass(loader, data_pass)
+    changes |= {"persistent_workers": False, "in_order": True}
+    changes["generator"] = torch.Generator().manual_seed(derive_seed(seed, data_pass, "workers"))
+    copy = copy_loader(loader, plain_class(loader), **changes)
+    if loader.num_workers:
+        iterator = iter(copy)
+        return Started(iterator, iterator)
+    return Started(IsolatedIterator(copy, derive_seed(seed, data_pass, "stream"), private_of=loader.collate_fn))
+
+
+class _SavedPasses:
+    """The passes over a dataset that saves its place, in this process."""
+
+    def __init__(self, loader: DataLoader[Any], setting: Setting) -> None:
+        self._loader = loader
+        self._setting = setting
+        self._dataset: Any = loader.dataset
+        self._watched: _EndNotingDataset | None = None
+        self._opened: Pass | None = None
+        self._before: Mapping[str, Any] | None = None  # between passes, after loading: where the data stands
+        self._start: Mapping[str, Any] = {}  # where the data stood between the passes, as this one began
+        self._loaded: Any = None
+
+    def open(self, position: Position) -> Iterator[Any]:
+        saved = entries_of(position.data_state)
+        self._loaded = position.data_state if position.pass_open else None
+        is_inside = position.pass_open and "now" in saved and position.batch > 0
+        loaded = saved.get("between") if self._opened is None else None
+        place = saved.get("start") if position.pass_open else self._before or loaded
+        self._before = None
+        self._start = place or read_place(self._dataset, self._how_left())
+        tell_pass(self._loader, position.data_pass)
+        if is_inside and saved.get("has_ended"):
+            self._before = {"state": saved["now"], "left": ENDED}
+            self._opened = Pass(iter(()), position, has_ended=True)
+        elif is_inside:
+            self._dataset.load_state_dict(deepcopy(saved["now"]))
+            self._opened = Pass(self._iterate(position, position.batch), position)
+        else:
+            self._opened = Pass(self._begin(position, place), position._replace(batch=0))
+            if position.pass_open:
+                skip_exactly(self._opened, position.batch, self._setting.report)
+        return self._opened
+
+    def state(self, position: Position) -> Any:
+        opened = self._opened
+        if opened is None:
+            return position.data_state
+        if not position.pass_open:
+            return {"between": self._before or read_place(self._dataset, self._how_left())}
+        if self._loaded is not None and not opened.has_drawn:  # a dataset may know its place only when it goes on
+            return self._loaded
+        if position.holds_batch:  # then the state now is of no use
+            return {"start": self._start}
+        has_ended = opened.has_ended or (self._watched is not None and self._watched.has_ended)
+        now = self._before["state"] if self._before else deepcopy(self._dataset.state_dict())
+        return {"start": self._start, "now": now, **entries_of(without_empty(has_ended=has_ended))}
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    def _how_left(self) -> str:
+        if self._opened is None:
+            return FRESH
+        has_ended = self._opened.has_ended or (self._watched is not None and self._watched.has_ended)
+        return ENDED if has_ended else EARLY
+
+    def _begin(self, position: Position, place: Mapping[str, Any] | None) -> Iterator[Any]:
+        """Iterate from the start of the pass: from where the dataset stands, or from a saved place."""
+        if place is None:
+            return self._iterate(position, 0)
+        return begin_pass(self._dataset, place, lambda: self._iterate(position, 0))
+
+    def _iterate(self, position: Position, first: int) -> Iterator[Any]:
+        """Iterate the loader from where the dataset stands."""
+        changes: dict[str, Any] = {}
+        self._watched = None
+        if not isinstance(self._dataset, IterDataPipe):
+            changes["dataset"] = self._watched = _EndNotingDataset(self._dataset)
+        iterator = _start(self._loader, self._setting.seed, position.data_pass, **changes).batches
+        if isinstance(iterator, IsolatedIterator):
+            iterator.number = first
+        return iterator
+
+
+class _EndNotingDataset(IterableDataset[Any]):
+    """A dataset that notes when it has no more samples: its last batch may still be on its way."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.dataset
+        self.has_ended = True

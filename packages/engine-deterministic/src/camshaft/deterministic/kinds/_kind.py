@@ -1,0 +1,74 @@
+"""What every kind of data has in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._ranks import Ranks
+from camshaft.engine import EngineWarning, Position
+
+
+class Setting(NamedTuple):
+    """What the passes over some data depend on, beside the data.
+
+    Attributes:
+        seed: base seed; that of one rank, where the data has no order that the ranks share.
+        ranks: which part of the work this process does.
+        seeding: how fetches from map-style datasets are seeded, None to choose by the dataset.
+        report: called with what differs from the saved run, by name: (saved, present).
+    """
+
+    seed: int
+    ranks: Ranks
+    seeding: Seeding | None
+    report: Callable[[Mapping[str, tuple[Any, Any]]], None]
+
+
+class Kind(Protocol):
+    """One kind of data: opens its passes anywhere, as a `camshaft.engine.DataSource` does, and describes itself.
+
+    Attributes:
+        name: what the kind is called in descriptions and errors.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, data: Any, setting: Setting) -> None: ...
+
+    @staticmethod
+    def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
+        """Return what the passes over `data` depend on: strings, numbers, None and lists of them."""
+
+    def open(self, position: Position) -> Iterator[Any]:
+        """Return the batches still to come: of a new pass, or behind `position.batch` batches of an open one."""
+
+    def state(self, position: Position) -> Any:
+        """Return what `open` needs beside the position, inside a pass or between two; None for nothing."""
+
+    def close(self) -> None:
+        """Let go of workers and iterators."""
+
+
+def entries_of(state: object) -> Mapping[str, Any]:
+    """Return a saved state as a mapping, an empty one when it is none."""
+    return state if isinstance(state, Mapping) else {}
+
+
+def without_empty(**entries: Any) -> dict[str, Any] | None:
+    """Return the entries that say something, None if there is none."""
+    kept = {name: value for name, value in entries.items() if value not in (None, False) and value != {}}
+    return kept or None
+
+
+def warn_of_lost_batch(position: Position, data: Any) -> None:
+    """Warn if the run was left with a batch in hand, which data that has moved on does not give again."""
+    if position.holds_batch:
+        warnings.warn(
+            f"the run was left with a batch fetched for iteration {position.iteration + 1}: {type(data)} has moved on, "
+            "so that batch is lost and the next one takes its place; interrupt() keeps it",
+            EngineWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,188 @@
+"""Loaders of map-style datasets that iterate as torch's own does: opened by index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, ClassVar
+
+import torch
+from torch.utils.data import DataLoader
+
+from camshaft.deterministic._copy import copy_loader, plain_class
+from camshaft.deterministic._describe import describe_map_style
+from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
+from camshaft.deterministic._order import Batch, Order, draw_order
+from camshaft.deterministic._ranks import Ranks
+from camshaft.deterministic._samplers import Samplers
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic.kinds._pass import Pass
+from camshaft.engine import Position, length_of
+
+
+class MapStyleLoader:
+    """Opens a pass at any batch, by drawing its order again; no sample is fetched to be skipped.
+
+    Each sample is fetched under a seed that depends on its place in the order, in whichever worker. Persistent
+    workers live as long as the source.
+
+    Args:
+        data: the user's loader; it is not changed.
+        setting: what the passes depend on beside it.
+    """
+
+    name: ClassVar[str] = "map-style"
+
+    def __init__(self, data: DataLoader[Any], setting: Setting) -> None:
+        self._loader = data
+        self._setting = setting
+        self._samplers = Samplers(data)
+        self._fetcher: SeededLoader | None = None
+        self._opened: Pass | None = None
+        self._at_start: dict[str, Any] | None = None  # the samplers, as the pass began
+        self._order: Order | None = None
+        self._size: int | None = None  # samples of the dataset, as the pass began
+
+    @staticmethod
+    def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
+        """Return the dataset's length, batch size, sampler and seeding: all that decides the batches."""
+        return describe_map_style(data, seeding)
+
+    def open(self, position: Position) -> Iterator[Any]:
+        """Return the batches behind `position`; the generators of the process are left as they are."""
+        saved = entries_of(position.data_state)
+        self._samplers.restore(saved.get("samplers"))
+        self._at_start = dict(saved.get("samplers", {})) if position.pass_open else self._samplers.state()
+        self._size = saved.get("size", length_of(self._loader.dataset))
+        self._order = draw_order(self._loader, self._setting.seed, position.data_pass)
+        iterator = self._iterate(self._order, position, saved)
+        self._opened = Pass(iterator, position, loader_iterator=iterator)
+        return self._opened
+
+    def state(self, position: Position) -> Any:
+        """Return the samplers' states and a hash of what unknown samplers have drawn; None for torch's own."""
+        if not position.pass_open:
+            return without_empty(samplers=self._samplers.state()) if self._opened is not None else position.data_state
+        if self._opened is None or self._order is None:
+            return position.data_state
+        grown = self._size if self._size != length_of(self._loader.dataset) else None
+        return without_empty(
+            samplers=self._at_start,
+            order=self._order.drawn_hash(position.batch),
+            size=grown,
+            length=None if grown is None else self._order.length,
+        )
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._opened is not None:
+            self._opened.close()
+        self._fetcher = None
+
+    def _iterate(self, order: Order, position: Position, saved: Any) -> Iterator[Any]:
+        first = position.batch if position.pass_open else 0
+        if first and "size" in saved and saved["size"] != length_of(self._loader.dataset):
+            if first < saved["length"]:
+                present = length_of(self._loader.dataset)
+                self._setting.report({"dataset_length of the pass": (saved["size"], present)})
+            return iter(())
+        batches = order.batches(first)
+        if first and (order.length is None or first >= order.length):
+            head = next(batches, None)  # the end of a pass is known without starting workers
+            self._compare_order(order, first, saved)
+            if head is None:
+                return iter(())
+            batches = chain((head,), batches)
+        return self._fetch(requests(batches, self._setting, position.data_pass, first), position.data_pass)
+
+    def _compare_order(self, order: Order, first: int, saved: Any) -> None:
+        """Report it if the sampler has drawn other indices than it did in the saved run."""
+        before, now = saved.get("order"), order.drawn_hash(first)
+        if before is not None and before != now:
+            self._setting.report({"order of the sampler, drawn again up to the saved place": (before, now)})
+
+    def _fetch(self, wanted: Iterator[BatchRequest], data_pass: int) -> Iterator[Any]:
+        loader = self._loader
+        if self._fetcher is None or not (loader.persistent_workers and loader.num_workers > 0):
+            seeding = choose_seeding(loader.dataset, self._setting.seeding)
+            self._fetcher = SeededLoader(loader, seeding, plain_class(loader))
+        self._fetcher.turn_to(lambda number: wanted, derive_seed(self._setting.seed, data_pass, "workers"))
+        return iter(self._fetcher.copy)
+
+
+class SeededLoader:
+    """A copy of a loader that fetches with seeds whatever batches it is asked for.
+
+    Attributes:
+        copy: the copy.
+
+    Args:
+        loader: the user's loader; it is not changed.
+        seeding: how fetches are seeded.
+        kind: class of the copy.
+    """
+
+    def __init__(self, loader: DataLoader[Any], seeding: Seeding, kind: type[DataLoader[Any]]) -> None:
+        self._requests = RequestSampler(len_of=loader)
+        self._generator = torch.Generator()
+        is_batched = loader.batch_sampler is not None
+        self.copy = copy_loader(
+            loader,
+            kind,
+            dataset=SeededDataset(loader.dataset, loader.collate_fn, seeding, is_batched),
+            batch_sampler=self._requests,
+            collate_fn=identity,
+            worker_init_fn=WorkerSetup(loader.worker_init_fn),
+            generator=self._generator,
+            in_order=True,  # an order that depends on which worker is faster could not be repeated
+        )
+
+    def turn_to(self, rounds: Callable[[int], Iterator[BatchRequest]], worker_seed: int) -> None:
+        """Fetch these requests in the next iterations; those of an earlier call are given up.
+
+        Args:
+            rounds: returns the requests of an iteration, by its number from 0.
+            worker_seed: seeds the workers.
+        """
+        self._requests.turn_to(rounds)
+        self._generator.manual_seed(worker_seed)
+
+
+class RequestSampler:
+    """The batch sampler of a `SeededLoader`: gives out the requests that it was turned to last.
+
+    Args:
+        len_of: the loader whose length it has.
+    """
+
+    def __init__(self, len_of: DataLoader[Any]) -> None:
+        self._sampler: Any = len_of.sampler if len_of.batch_sampler is None else len_of.batch_sampler
+        self._rounds: Callable[[int], Iterator[BatchRequest]] = lambda number: iter(())
+        self._count = 0
+
+    def turn_to(self, rounds: Callable[[int], Iterator[BatchRequest]]) -> None:
+        """Give out these requests in the next iterations."""
+        self._rounds, self._count = rounds, 0
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        # Counted at the first request: a loader with workers makes two iterators and uses the second one.
+        number, self._count = self._count, self._count + 1
+        yield from self._rounds(number)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+
+def requests(batches: Iterable[Batch], setting: Setting, data_pass: int, first: int) -> Iterator[BatchRequest]:
+    """Yield the requests for batches, the first of which has the number `first` in its pass.
+
+    A sample is seeded by its place in the order of all ranks together, which take turns: so the same index,
+    drawn twice, is augmented twice, and another number of ranks gives the same samples.
+    """
+    key = derive_seed(setting.seed, data_pass)
+    ranks: Ranks = setting.ranks
+    for number, batch in enumerate(batches, first):
+        batch_key = derive_seed(key, "batch", number, ranks.rank)
+        first_place = batch.start * ranks.world_size + ranks.rank
+        yield BatchRequest(batch.indices, data_pass, number, key, batch_key, first_place, ranks.world_size)

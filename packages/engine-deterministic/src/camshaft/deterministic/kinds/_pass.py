@@ -1,0 +1,89 @@
+"""The batches of one pass, as every kind of data gives them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._workers import end_workers, pids_in, raise_if_lost, watch_workers, workers_of
+from camshaft.engine import Position
+
+
+class Pass(Iterator[Any]):
+    """An iterator over the batches of a pass that knows how far it has come, and says so when it fails.
+
+    Attributes:
+        given: how many batches the pass has given, those before it was opened included.
+        has_drawn: whether a batch was asked for since it was opened.
+        has_ended: whether it was asked for more batches than there are.
+
+    Args:
+        batches: the batches still to come.
+        position: where the pass was opened.
+        has_ended: as the attribute, at the beginning.
+        loader_iterator: torch's own iterator, if there is one that may have workers.
+        keeps_last: whether the last batch is kept in mind for `last`.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Any],
+        position: Position,
+        *,
+        has_ended: bool = False,
+        loader_iterator: Iterator[Any] | None = None,
+        keeps_last: bool = False,
+    ) -> None:
+        self.given = position.batch if position.pass_open else 0
+        self.has_drawn = False
+        self.has_ended = has_ended
+        self._batches = iter(()) if has_ended else batches
+        self._data_pass = position.data_pass
+        self._loader_iterator = loader_iterator
+        self._keeps_last = keeps_last
+        self._last: Fingerprint | None = None
+        if workers_of(loader_iterator):
+            watch_workers(self)
+
+    def __next__(self) -> Any:
+        self.has_drawn = True
+        self._last = None  # the last batch is let go of before the next one is drawn
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self.has_ended = True
+            raise
+        except Exception as error:
+            self._explain(error)
+            raise
+        self.given += 1
+        if self._keeps_last:
+            self._last = Fingerprint(batch)
+        return batch
+
+    def last(self) -> str | None:
+        """Return a hash of the batch given last, None where it is not known or was changed since."""
+        return None if self._last is None else self._last.text()
+
+    def note_lost_workers(self, error: BaseException) -> None:
+        """Add to torch's error about lost workers which of them they were, and how far the pass had come."""
+        numbers = {worker.pid: number for number, worker in enumerate(workers_of(self._loader_iterator))}
+        for pid in pids_in(error):
+            note = f"worker {numbers.get(pid)} of {len(numbers)} was lost; the next batch is {self._place()}"
+            if pid in numbers and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+
+    def close(self) -> None:
+        """Let go of the batches, and end the workers."""
+        end_workers(self._loader_iterator)
+        self._batches, self._loader_iterator, self._last = iter(()), None, None
+
+    def _explain(self, error: Exception) -> None:
+        """Name the place in the error of a fetch; where it only means that a worker was lost, raise that."""
+        error.add_note(f"while the run waited for {self._place()}")
+        raise_if_lost(error, self._loader_iterator)
+        self.note_lost_workers(error)
+
+    def _place(self) -> str:
+        return f"batch {self.given} of pass {self._data_pass}"

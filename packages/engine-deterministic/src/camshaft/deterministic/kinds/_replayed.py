@@ -1,0 +1,209 @@
+"""Data that keeps no place of its own: drawn again from where it began."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import repeat, starmap
+from typing import Any, ClassVar
+
+from camshaft.deterministic._counts import Counts
+from camshaft.deterministic._describe import inner_workers
+from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._inside import find_loaders
+from camshaft.deterministic._rng import read_generators
+from camshaft.deterministic._rng_state import capture_rng, restore_rng
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._streams import seed_pass
+from camshaft.deterministic.kinds._isolated import IsolatedIterator
+from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic.kinds._pass import Pass
+from camshaft.deterministic.kinds._redrawn import compare_last, skip_exactly
+from camshaft.engine import EngineWarning, Position
+
+
+class ReplayedData:
+    """Draws a pass again up to where it was left, under the generators as they were at its first batch.
+
+    Generators and other iterables draw from the generators of the process as the handlers leave them. Those that
+    have a loader inside, and those of one rank of several, draw from streams of their own: a loader that is started
+    again in the middle of a pass takes its order from there, too. The last batch that is drawn again is
+    compared with what the saved run saw there, unless random numbers were drawn for it.
+
+    An iterator that was left before its end goes on in the next pass. In another process all that was drawn from
+    it is drawn again.
+
+    Args:
+        data: the user's data.
+        setting: what the passes depend on beside it.
+    """
+
+    name: ClassVar[str] = "replayed"
+
+    def __init__(self, data: Any, setting: Setting) -> None:
+        self._data = data
+        self._setting = setting
+        self._is_iterator = hasattr(type(data), "__next__")
+        self._is_isolated = setting.ranks.world_size > 1 or draws_by_itself(data)
+        self._counts = Counts([] if self._is_iterator else [data])
+        self._counts_at_start: dict[str, Any] = {}
+        self._opened: ReplayedPass | None = None
+        self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
+
+    @staticmethod
+    def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
+        """Return the numbers of workers of the loaders inside it: with others it would come out differently."""
+        del seeding
+        workers = inner_workers(data)
+        return {"num_workers": workers} if workers else {}
+
+    def open(self, position: Position) -> Iterator[Any]:
+        """Return the batches still to come; inside a pass the generators of the process are left anywhere."""
+        saved = entries_of(position.data_state)
+        stands_there = self._is_iterator and self._opened is not None  # in this process
+        if not position.pass_open:
+            self._opened = self._begin_next(position, saved)
+        elif saved.get("has_ended"):
+            self._opened = ReplayedPass(iter(()), position, has_ended=True)
+        elif stands_there:
+            *earlier, now = saved["passes"]
+            rest = starmap(self._data.__next__, repeat(()))  # its `__iter__` may start it anew
+            self._opened = self._open(rest, position, earlier, now["rng"])
+        else:
+            self._warn_of_batch_in_hand(position)
+            unknown = [{"data_pass": position.data_pass, "drawn": position.batch, "rng": None}]
+            self._counts.restore(saved.get("counts", {}))
+            self._opened = self._draw_again(position, saved.get("passes", unknown))
+            if not self._opened.drew_numbers:
+                compare_last(self._opened, saved.get("last"), self._setting.report)
+        return self._opened
+
+    def state(self, position: Position) -> Any:
+        """Return which passes were drawn, how far, and a hash of the last batch."""
+        if self._opened is None:
+            return position.data_state
+        if not position.pass_open:
+            return without_empty(passes=self._left_unfinished() or None, counts=self._counts.changed())
+        held = position.holds_batch
+        return without_empty(
+            passes=self._opened.passes(left_out=int(held)),
+            has_ended=self._opened.has_ended,
+            last=None if held else self._opened.last(),
+            counts=self._counts_at_start,
+        )
+
+    def close(self) -> None:
+        """Let go of the iterator; an iterator of the user's stands where the run has left it."""
+        if self._opened is not None:
+            self._unfinished = self._left_unfinished()
+            self._opened.close()
+
+    def _begin_next(self, position: Position, saved: Any) -> ReplayedPass:
+        """Begin a pass; after loading, bring an iterator to where the saved run had left it."""
+        self._counts.restore(saved.get("counts", {}))
+        earlier = self._left_unfinished()
+        if self._opened is None and "passes" in saved:
+            earlier = self._draw_again(position, saved["passes"]).passes()
+            self._seed(position.data_pass)
+        self._counts_at_start = self._counts.changed()
+        return self._open(iter(self._data), position._replace(batch=0), earlier)
+
+    def _left_unfinished(self) -> list[dict[str, Any]]:
+        opened = self._opened
+        if opened is None or opened.has_ended or not self._is_iterator:
+            return []
+        return opened.passes() if opened.is_open else self._unfinished
+
+    def _draw_again(self, position: Position, passes: Sequence[dict[str, Any]]) -> ReplayedPass:
+        replay = ReplayedPass(iter(()), position)
+        for number, each in enumerate(passes):
+            self._seed(each["data_pass"])
+            self._counts_at_start = self._counts.changed()
+            start = position._replace(data_pass=each["data_pass"], batch=0)
+            replay = self._open(iter(self._data), start, passes[:number], each["rng"])
+            skip_exactly(replay, each["drawn"] - 1, self._setting.report)
+            before = read_generators()
+            skip_exactly(replay, min(1, each["drawn"]), self._setting.report)
+            replay.drew_numbers = before != read_generators()
+        return replay
+
+    def _seed(self, data_pass: int) -> None:
+        if not self._is_isolated:
+            seed_pass(self._setting.seed, self._setting.ranks, data_pass)
+
+    def _open(
+        self, batches: Iterator[Any], position: Position, earlier: Sequence[Any], rng: dict[str, Any] | None = None
+    ) -> ReplayedPass:
+        if self._is_isolated:
+            seed = derive_seed(self._setting.seed, position.data_pass, "stream")
+            batches = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
+        return ReplayedPass(batches, position, earlier, rng=rng, is_isolated=self._is_isolated)
+
+    def _warn_of_batch_in_hand(self, position: Position) -> None:
+        if position.holds_batch and not self._is_isolated:
+            warnings.warn(
+                f"the run was left with a batch fetched for iteration {position.iteration + 1}: it is drawn again, "
+                f"with other random numbers, as {type(self._data)} has no indices and no state_dict()",
+                EngineWarning,
+                stacklevel=2,
+            )
+
+
+class ReplayedPass(Pass):
+    """A pass that knows how to be drawn again.
+
+    Attributes:
+        is_open: whether it was not closed yet.
+        drew_numbers: whether random numbers were drawn for the batch that was drawn again last.
+
+    Args:
+        batches: what gives the batches.
+        position: where it is opened.
+        earlier: passes that were drawn from the same iterator and left before its end.
+        rng: where the generators stood when the first batch was drawn: it may have drawn an order then, after
+            handlers had drawn numbers of their own. None: to be noted.
+        has_ended: whether it has no more batches.
+        is_isolated: whether it draws from streams of its own, wherever the generators stand.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Any],
+        position: Position,
+        earlier: Sequence[dict[str, Any]] = (),
+        *,
+        rng: dict[str, Any] | None = None,
+        has_ended: bool = False,
+        is_isolated: bool = False,
+    ) -> None:
+        super().__init__(batches, position, has_ended=has_ended, keeps_last=True)
+        self.is_open = True
+        self.drew_numbers = False
+        self._rng = rng
+        self._earlier = list(earlier)
+        self._knows_rng = is_isolated or has_ended or self.given > 0
+
+    def __next__(self) -> Any:
+        if not self._knows_rng:
+            self._knows_rng = True
+            if self._rng is None:
+                self._rng = capture_rng()
+            else:
+                restore_rng(self._rng)
+        return super().__next__()
+
+    def passes(self, *, left_out: int = 0) -> list[dict[str, Any]]:
+        """Return what is drawn to come here again, without the last `left_out` batches; it loads safely."""
+        now = {"data_pass": self._data_pass, "drawn": self.given - left_out, "rng": self._rng}
+        # Numbers that an iterator remembers were drawn at its very beginning.
+        return [*self._earlier[:1], *({**each, "rng": None} for each in self._earlier[1:]), now]
+
+    def close(self) -> None:
+        """Let go of the batches."""
+        super().close()
+        self.is_open = False
+
+
+def draws_by_itself(data: Any) -> bool:
+    """Return whether some data draws from streams of its own: it has a loader inside."""
+    return bool(find_loaders(data))

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import itertools
+import random
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
+
+from camshaft.deterministic._inside import find_generators, find_loaders
+
+GLOBAL_LOADER = DataLoader(range(3))
+
+
+class Nested(Sampler):
+    def __init__(self, inner, generator):
+        self.sampler = inner
+        self.rng = generator
+        self.parts = [RandomSampler(range(3), generator=generator)]
+
+
+def test_generators_are_found_in_samplers_inside_samplers_and_once_each():
+    shared, own = torch.Generator(), np.random.default_rng(1)
+    inner = RandomSampler(range(3), generator=shared)
+    nested = Nested(BatchSampler(inner, 2, drop_last=False), own)
+    nested.also = shared
+    assert [own, shared] == find_generators(nested)
+
+
+def test_a_sampler_that_holds_itself_is_searched_once():
+    nested = Nested(None, None)
+    nested.sampler = nested
+    assert find_generators(nested) == []
+
+
+class Holder:
+    def __init__(self, value):
+        self.value = value
+
+    def method(self):
+        return self.value
+
+
+def closing_over(value):
+    def function():
+        return value
+
+    return function
+
+
+HOLDERS = {
+    "attribute": Holder,
+    "helper": lambda value: Holder(Holder(value)),
+    "list": lambda value: Holder([1, value]),
+    "dict": lambda value: Holder({"a": {"b": value}}),
+    "closure": closing_over,
+    "partial": lambda value: partial(print, value),
+    "default": lambda value: lambda rng=value: rng,
+    "method": lambda value: Holder(value).method,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("generator", [random.Random(1), np.random.default_rng(1), torch.Generator()], ids=str)
+def test_generators_are_found_wherever_an_object_keeps_them(holder, generator):
+    assert find_generators(HOLDERS[holder](generator)) == [generator]
+
+
+def test_the_generators_of_the_process_are_nobodys_own():
+    assert find_generators(Holder([torch.default_generator, random.random, np.random])) == []
+
+
+def test_data_is_not_searched():
+    generator = torch.Generator()
+    assert find_generators([0] * 1000 + [generator]) == []
+
+
+def forever(loader):
+    while True:
+        yield from loader
+
+
+def begun(generator):
+    next(generator)
+    return generator
+
+
+def from_a_global():
+    yield from GLOBAL_LOADER
+
+
+LOADER = DataLoader(range(3))
+INSIDE = {
+    "generator": lambda: forever(LOADER),
+    "begun generator": lambda: begun(forever(LOADER)),
+    "chain": lambda: itertools.chain(LOADER, LOADER),
+    "cycle": lambda: itertools.cycle(forever(LOADER)),
+    "map": lambda: map(str, forever(LOADER)),
+    "wrapper": lambda: Holder(LOADER),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_loaders_are_found_in_what_iterates_them(name):
+    assert find_loaders(INSIDE[name]()) == [LOADER]
+
+
+def test_a_loader_that_a_generator_names_is_found():
+    assert find_loaders(from_a_global()) == [GLOBAL_LOADER]
+
+
+def test_a_loader_is_not_inside_itself():
+    assert find_loaders(LOADER) == []
