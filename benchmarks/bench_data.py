@@ -12,6 +12,7 @@ import argparse
 import gc
 import importlib
 import importlib.util
+import random
 import statistics
 import sys
 import time
@@ -20,9 +21,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
+from bars import Figure, report
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from camshaft.deterministic import DeterministicEngine, KeyedSampler
@@ -48,23 +51,38 @@ class Cheap(Dataset[int]):
         return index
 
 
-class Row(NamedTuple):
-    """One line of a table; without a bar it is there to compare with."""
+class SeededByHand(Cheap):
+    """Does by hand what exact data takes at least: seeds the three generators, and puts them back after the batch.
 
-    what: str
-    figure: float | None
-    unit: str
-    bar: float | None = None
+    Args:
+        size: number of samples.
+        per_sample: whether they are seeded before each sample; else once for each batch.
+    """
 
-    @property
-    def is_missed(self) -> bool:
-        """Whether the bar is missed."""
-        return self.bar is not None and (self.figure is None or self.figure > self.bar)
+    def __init__(self, size: int, per_sample: bool) -> None:
+        super().__init__(size)
+        self.per_sample = per_sample
 
-    def __str__(self) -> str:
-        figure = "not installed" if self.figure is None else f"{self.figure:>13,.2f}"
-        verdict = "" if self.bar is None else f"<= {self.bar:<6g} {'MISSED' if self.is_missed else 'ok'}"
-        return f"  {self.what:<56}{figure} {self.unit:<8} {verdict}"
+    def __getitems__(self, indices: list[int]) -> list[int]:
+        """Fetch a batch."""
+        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        seed_by_hand(indices[0])
+        samples = []
+        for index in indices:
+            if self.per_sample:
+                seed_by_hand(index)
+            samples.append(self[index])
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+        return samples
+
+
+def seed_by_hand(seed: int) -> None:
+    """Seed the three generators as quickly as they can be."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 def found(name: str) -> Any:
@@ -89,15 +107,20 @@ def nothing(_engine: Any, _batch: Any) -> None:
     """Do no step: what is left is the data."""
 
 
-def rows_per_sample(samples: int, rounds: int) -> list[Row]:
+def rows_per_sample(samples: int, rounds: int) -> list[Figure]:
     """Compare what a sample costs above torch's own loader under a plain engine."""
     reference, stateful = found("ignite.engine"), found("torchdata.stateful_dataloader")
 
     def shuffled(kind: Any = DataLoader) -> Any:
         return kind(Cheap(samples), BATCH_SIZE, shuffle=True)
 
+    def by_hand(per_sample: bool) -> Any:
+        return DataLoader(SeededByHand(samples, per_sample), BATCH_SIZE, shuffle=True)
+
     cases: dict[str, Run] = {
         "plain": lambda: Engine(nothing).run(shuffled()),
+        "batch by hand": lambda: Engine(nothing).run(by_hand(per_sample=False)),
+        "sample by hand": lambda: Engine(nothing).run(by_hand(per_sample=True)),
         "batch": lambda: DeterministicEngine(nothing, seeding="batch").run(shuffled()),
         "sample": lambda: DeterministicEngine(nothing, seeding="sample").run(shuffled()),
     }
@@ -112,11 +135,18 @@ def rows_per_sample(samples: int, rounds: int) -> list[Row]:
         return (seconds[name] - seconds[floor]) / samples * 1e6 if name in seconds else None
 
     return [
-        Row("torch's DataLoader alone", seconds["plain"] / samples * 1e6, "us"),
-        Row("above it: this, seeded per batch", above("batch"), "us", 3.5),
-        Row("above it: this, seeded per sample", above("sample"), "us", 15),
-        Row("above it: torchdata's StatefulDataLoader", above("stateful"), "us"),
-        Row("above its plain engine: the reference", above("reference", "reference plain"), "us"),
+        Figure("torch's DataLoader alone", seconds["plain"] / samples * 1e6, "us"),
+        Figure("above it: this, seeded per batch", above("batch"), "us"),
+        Figure("above it: this, seeded per sample", above("sample"), "us"),
+        Figure("above it: seeded by hand per sample", above("sample by hand"), "us"),
+        Figure(
+            "time of this / by hand, seeded per batch", seconds["batch"] / seconds["batch by hand"], "x", at_most=1.6
+        ),
+        Figure(
+            "time of this / by hand, seeded per sample", seconds["sample"] / seconds["sample by hand"], "x", at_most=1.6
+        ),
+        Figure("above it: torchdata's StatefulDataLoader", above("stateful"), "us"),
+        Figure("above its plain engine: the reference", above("reference", "reference plain"), "us"),
     ]
 
 
@@ -124,7 +154,7 @@ def _iterable(loader: Any) -> Iterator[Any]:
     yield from loader
 
 
-def rows_of_skipping(rounds: int) -> list[Row]:
+def rows_of_skipping(rounds: int) -> list[Figure]:
     """Compare the time to the first batch of a run resumed at the last batch, and what was fetched for it."""
     data = Cheap(SKIPPED)
     loader = DataLoader(data, BATCH_SIZE, shuffle=True)
@@ -144,11 +174,14 @@ def rows_of_skipping(rounds: int) -> list[Row]:
     fetched = data.fetched - (SKIPPED - last * BATCH_SIZE)
     seconds = in_turns(cases, rounds)
     return [
-        Row("torch's order, drawn and dropped", seconds["torch's order alone"], "s"),
-        Row("this", seconds["ours"], "s", 0.6),
-        Row("this: samples fetched to be skipped", fetched, "samples", 0),
-        Row("torchdata's StatefulDataLoader", seconds.get("stateful"), "s"),
-        Row("the reference's DeterministicEngine", seconds.get("reference"), "s"),
+        Figure("torch's order, drawn and dropped", seconds["torch's order alone"], "s"),
+        Figure("this", seconds["ours"], "s"),
+        Figure(
+            "time of this / torch's order alone", seconds["ours"] / seconds["torch's order alone"], "x", at_most=0.2
+        ),
+        Figure("this: samples fetched to be skipped", fetched, "samples", at_most=0),
+        Figure("torchdata's StatefulDataLoader", seconds.get("stateful"), "s"),
+        Figure("the reference's DeterministicEngine", seconds.get("reference"), "s"),
     ]
 
 
@@ -176,22 +209,27 @@ def _exhaust(batches: Iterable[Any]) -> None:
         pass
 
 
-def rows_of_memory() -> list[Row]:
+def rows_of_memory() -> list[Figure]:
     """Measure how long a keyed order takes to a place deep inside it, and what orders hold for each sample."""
     keyed = DataLoader(Cheap(HUGE), BATCH_SIZE, sampler=KeyedSampler(HUGE))
-    seconds = in_turns({"keyed": lambda: _resume(DeterministicEngine(nothing), keyed, len(keyed) - 1)}, 9)["keyed"]
+    cases: dict[str, Run] = {
+        "keyed": lambda: _resume(DeterministicEngine(nothing), keyed, len(keyed) - 1),
+        "first batch": lambda: DeterministicEngine(nothing).run(keyed, max_epochs=1, epoch_length=1, seed=1),
+    }
+    seconds = in_turns(cases, 9)
     reference = found("ignite.engine")
     return [
-        Row(f"keyed order, last batch of {HUGE:,} samples", seconds * 1e3, "ms", 10),
-        Row(
+        Figure(f"keyed order, last batch of {HUGE:,} samples", seconds["keyed"] * 1e3, "ms"),
+        Figure("time to the last batch / to the first", seconds["keyed"] / seconds["first batch"], "x", at_most=2),
+        Figure(
             "keyed order: held for each sample",
             bytes_per_sample(DeterministicEngine, Events, KeyedSampler),
             "bytes",
-            0.01,
+            at_most=0.01,
         ),
-        Row("torch's random sampler: this", bytes_per_sample(DeterministicEngine, Events), "bytes", 8),
-        Row("torch's random sampler: a plain engine", bytes_per_sample(Engine, Events), "bytes"),
-        Row(
+        Figure("torch's random sampler: this", bytes_per_sample(DeterministicEngine, Events), "bytes", at_most=8),
+        Figure("torch's random sampler: a plain engine", bytes_per_sample(Engine, Events), "bytes"),
+        Figure(
             "torch's random sampler: the reference",
             bytes_per_sample(reference.DeterministicEngine, reference.Events) if reference is not None else None,
             "bytes",
@@ -233,26 +271,28 @@ def bytes_of_tensors() -> int:
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-def main() -> int:
-    """Print the tables; return 1 if a bar is missed."""
+def figures(samples: int, rounds: int) -> Iterator[Figure]:
+    """Measure everything, table by table."""
+    tables: list[tuple[str, Callable[[], list[Figure]]]] = [
+        ("a sample of a cheap dataset, batches of 32", lambda: rows_per_sample(samples, rounds)),
+        (f"resumed at the last batch of {SKIPPED:,} samples", lambda: rows_of_skipping(3)),
+        ("orders", rows_of_memory),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the rivals' own
+        for title, measure in tables:
+            print(title)
+            yield from measure()
+
+
+def main() -> str | None:
+    """Print the tables; return which bars are missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=20_000, help="samples of a run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of which the median is shown")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tables: list[tuple[str, Callable[[], list[Row]]]] = [
-        ("a sample of a cheap data set, batches of 32", lambda: rows_per_sample(options.samples, options.rounds)),
-        (f"resumed at the last batch of {SKIPPED:,} samples", lambda: rows_of_skipping(3)),
-        ("orders", rows_of_memory),
-    ]
-    missed = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the rivals' own
-        for title, make in tables:
-            rows = make()
-            print(title, *rows, sep="\n", flush=True)
-            missed = missed or any(row.is_missed for row in rows)
-    return int(missed)
+    return report(figures(options.samples, options.rounds))
 
 
 if __name__ == "__main__":

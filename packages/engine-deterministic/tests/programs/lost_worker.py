@@ -70,7 +70,7 @@ def run(workers, where):
     if where == "fetch":
         engine.add_event_handler(at, lambda: None if engine.state.resumed else kill_beside_the_fetch(stalls))
     told_to_handlers = []
-    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda error: told_to_handlers.append(notes_of(error)))
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: told_to_handlers.append(notes_of(error)))
     try:
         engine.run(loader, max_epochs=2, seed=3)
     except RuntimeError as error:

@@ -72,7 +72,7 @@ def _versions(leaves: list[Any]) -> list[int] | None:
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if any(tensor.is_inference() for tensor in tensors):  # these have no version
         return None
-    return [tensor._version for tensor in tensors]
+    return [tensor._version for tensor in tensors]  # noqa: SLF001  # torch documents it, under this name
 
 
 def _bytes_of(tensor: torch.Tensor) -> bytes:

@@ -63,9 +63,9 @@ class PurityReport(NamedTuple):
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
     """Fetch samples twice under the same seeds, the second time in another order, and compare.
 
-    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that
-    draw from a generator of their own, that remember earlier samples, or that look at the time; a
-    method `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
+    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that remember earlier
+    samples, that look at the time, or that draw from a generator which cannot be found. A method
+    `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
     The generators of the process are left as they were.
 
     Args:
@@ -80,15 +80,15 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         ArgumentTypeError: the dataset has no indices.
 
     Examples:
-        >>> import random
+        >>> import itertools, random
         >>> class Dice(torch.utils.data.Dataset):
-        ...     def __init__(self, generator) -> None:
-        ...         self.generator = generator
+        ...     def __init__(self, throw) -> None:
+        ...         self.throw = throw
         ...     def __len__(self) -> int:
         ...         return 5
         ...     def __getitem__(self, index: int) -> int:
-        ...         return self.generator.randrange(10**6)
-        >>> check_purity(Dice(random)).is_pure, check_purity(Dice(random.Random(3))).is_pure
+        ...         return self.throw()
+        >>> check_purity(Dice(random.random)).is_pure, check_purity(Dice(itertools.count().__next__)).is_pure
         (True, False)
     """
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):

@@ -97,7 +97,7 @@ def check_data(
     Examples:
         >>> from torch.utils.data import DataLoader
         >>> check_data(lambda: DataLoader(range(6), batch_size=2, shuffle=True), max_epochs=1)
-        18
+        16
     """
     whole = _Trial(ends_early)
     whole.save_everywhere()

@@ -78,8 +78,8 @@ class LoaderSubclass:
         """End the pass, and its workers."""
         self._passes.close()
         if self._iterated is not self._loader:
-            end_workers(getattr(self._iterated, "_iterator", None))  # persistent ones
-            self._iterated._iterator = None
+            end_workers(vars(self._iterated).get("_iterator"))  # persistent ones
+            vars(self._iterated)["_iterator"] = None
 
     def _start(self, data_pass: int) -> Started:
         seed = self._setting.seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat, starmap
 from typing import Any, ClassVar
 
@@ -106,7 +106,7 @@ class ReplayedData:
             earlier = self._draw_again(position, saved["passes"]).passes()
             self._seed(position.data_pass)
         self._counts_at_start = self._counts.changed()
-        return self._open(iter(self._data), position._replace(batch=0), earlier)
+        return self._open(self._data, position._replace(batch=0), earlier)
 
     def _left_unfinished(self) -> list[dict[str, Any]]:
         opened = self._opened
@@ -120,7 +120,7 @@ class ReplayedData:
             self._seed(each["data_pass"])
             self._counts_at_start = self._counts.changed()
             start = position._replace(data_pass=each["data_pass"], batch=0)
-            replay = self._open(iter(self._data), start, passes[:number], each["rng"])
+            replay = self._open(self._data, start, passes[:number], each["rng"])
             skip_exactly(replay, each["drawn"] - 1, self._setting.report)
             before = read_generators()
             skip_exactly(replay, min(1, each["drawn"]), self._setting.report)
@@ -132,12 +132,13 @@ class ReplayedData:
             seed_pass(self._setting.seed, self._setting.ranks, data_pass)
 
     def _open(
-        self, batches: Iterator[Any], position: Position, earlier: Sequence[Any], rng: dict[str, Any] | None = None
+        self, batches: Iterable[Any], position: Position, earlier: Sequence[Any], rng: dict[str, Any] | None = None
     ) -> ReplayedPass:
-        if self._is_isolated:
-            seed = derive_seed(self._setting.seed, position.data_pass, "stream")
-            batches = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
-        return ReplayedPass(batches, position, earlier, rng=rng, is_isolated=self._is_isolated)
+        if not self._is_isolated:
+            return ReplayedPass(iter(batches), position, earlier, rng=rng)
+        seed = derive_seed(self._setting.seed, position.data_pass, "stream")
+        isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
+        return ReplayedPass(isolated, position, earlier, is_isolated=True)
 
     def _warn_of_batch_in_hand(self, position: Position) -> None:
         if position.holds_batch and not self._is_isolated:

@@ -65,18 +65,11 @@ class StatefulData:
         """Return what the data saves."""
         if self._replayed is not None and position.pass_open:
             return self._replayed.state(position)
-        opened = self._opened
-        if opened is None:
+        if self._opened is None:
             return position.data_state
         if not position.pass_open:
             return {_MARK: {"between": self._before or self._read_place()}}
-        if self._loaded is not None and not opened.has_drawn:  # data may know its place again only when it goes on
-            return self._loaded
-        if opened.given == 0 and not opened.has_ended:
-            return {_MARK: {"start": self._start}}
-        if opened.has_ended:
-            return {_MARK: {"ended": self._before or self._read_place()}}
-        return self._data.state_dict()
+        return self._state_inside(self._opened)
 
     def close(self) -> None:
         """Let go of the iterator."""
@@ -97,6 +90,13 @@ class StatefulData:
             warn_of_lost_batch(position, self._data)
             self._opened = Pass(resume_pass(self._data, self._loaded, self._iterate), position)
         return self._opened
+
+    def _state_inside(self, opened: Pass) -> Any:
+        if self._loaded is not None and not opened.has_drawn:  # data may know its place again only when it goes on
+            return self._loaded
+        if opened.has_ended:
+            return {_MARK: {"ended": self._before or self._read_place()}}
+        return self._data.state_dict() if opened.given else {_MARK: {"start": self._start}}
 
     def _tell_pass(self, position: Position) -> None:
         set_epoch = getattr(self._data, "set_epoch", None)
