@@ -2,8 +2,8 @@
 
 A small training with random augmentation, dropout and shuffling is stopped after each of its
 iterations, saved, and continued with fresh objects. A resume counts when the parameters at the
-end are bitwise those of the run that was not stopped. The reference is asked the same where it
-is installed.
+end are bitwise those of the run that was not stopped. The reference, Accelerate and Lightning are
+asked the same where they are installed.
 
 Run: hatch run bench:resume
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from bars import Figure, report
+from resume_rivals import RIVALS, count_with
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -42,19 +43,43 @@ class Noisy(Dataset[torch.Tensor]):
         return torch.full((4,), float(index)) / self.size + 0.1 * torch.randn(4)
 
 
+class OneTask:
+    """The training that every library does."""
+
+    epochs = EPOCHS
+
+    def make(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Return a fresh model and its optimizer."""
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+        return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+    def loader(self, workers: int) -> DataLoader[torch.Tensor]:
+        """Return the shuffling loader that each process makes for itself."""
+        return DataLoader(Noisy(SAMPLES), BATCH_SIZE, shuffle=True, num_workers=workers)
+
+    def loss(self, model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared distance to the mean of each vector; `batch` has the shape `(N, 4)`."""
+        loss: torch.Tensor = (model(batch) - batch.mean(1, keepdim=True)).square().mean()
+        return loss
+
+    def digest(self, model: nn.Module) -> str:
+        """Return a hash of the parameters."""
+        flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+        return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+
+
 class Training:
     """A model, its optimizer and an engine of either library; made anew for each process that it stands for."""
 
     def __init__(self, engine_class: Callable[[Any], Any]) -> None:
-        torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
+        self.model, self.optimizer = OneTask().make()
         self.engine = engine_class(self.step)
 
     def step(self, _engine: Any, batch: Any) -> Any:
-        """Train on one batch; the target is the mean of its vectors."""
+        """Train on one batch."""
         self.optimizer.zero_grad()
-        loss = (self.model(batch) - batch.mean(1, keepdim=True)).square().mean()
+        loss: Any = OneTask().loss(self.model, batch)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -72,13 +97,12 @@ class Training:
 
     def digest(self) -> str:
         """Return a hash of the parameters."""
-        flat = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
-        return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+        return OneTask().digest(self.model)
 
 
 def loader(workers: int) -> DataLoader[torch.Tensor]:
     """Return the shuffling loader that each process makes for itself."""
-    return DataLoader(Noisy(SAMPLES), BATCH_SIZE, shuffle=True, num_workers=workers)
+    return OneTask().loader(workers)
 
 
 def count_exact(engine_class: Callable[[Any], Any], workers: int, seed_all: Callable[[int], None]) -> tuple[int, int]:
@@ -125,6 +149,13 @@ def figures() -> Iterator[Figure]:
                 exact, positions = count_exact(engine_class, workers, seed_all)
             what = f"{name}, {workers} workers: exact resumes from {positions} positions"
             yield Figure(what, exact, "", at_least=positions if name == "camshaft" else None)
+    for name in RIVALS:
+        if importlib.util.find_spec(name) is None:
+            print(f"{name} is not installed: no figures of it")
+            continue
+        for workers in (0, 2):
+            exact, positions = count_with(name, OneTask(), workers)
+            yield Figure(f"{name}, {workers} workers: exact resumes from {positions} positions", exact, "")
 
 
 if __name__ == "__main__":
