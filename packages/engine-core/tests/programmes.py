@@ -179,30 +179,36 @@ def is_covered(programme: Programme, stop: Stop) -> bool:
     return stop.action != "terminate_epoch" or stop.event not in ("STARTED", "EPOCH_STARTED")
 
 
+# Made once: hypothesis spends more time on making and checking strategies than on drawing from them.
+KINDS = st.sampled_from(("sequence", "sequence", "iterable", "iterator", "none"))
+FIRST_LENGTH, LATER_LENGTHS = st.integers(1, 4), st.lists(st.integers(0, 4), max_size=2)
+EPOCHS, ITERATIONS, EPOCH_LENGTHS = st.integers(1, 3), st.integers(1, 8), st.one_of(st.none(), st.integers(1, 5))
+
+
+def programmes(max_stops: int = 3, actions: tuple[str, ...] = ACTIONS) -> st.SearchStrategy[Programme]:
+    stop = st.builds(Stop, st.sampled_from(PLACES), st.integers(1, 6), st.sampled_from(actions), st.booleans())
+    return _programmes(st.lists(stop, max_size=max_stops))
+
+
 @st.composite
-def programmes(draw: st.DrawFn, max_stops: int = 3, actions: tuple[str, ...] = ACTIONS) -> Programme:
-    kind = draw(st.sampled_from(("sequence", "sequence", "iterable", "iterator", "none")))
-    one_pass = kind in ("sequence", "iterator", "none")
-    later = [] if one_pass else draw(st.lists(st.integers(0, 4), max_size=2))
-    lengths = (draw(st.integers(1, 4)), *later)
+def _programmes(draw: st.DrawFn, stops: st.SearchStrategy[list[Stop]]) -> Programme:
+    kind = draw(KINDS)
+    later = draw(LATER_LENGTHS) if kind == "iterable" else []
+    lengths = (draw(FIRST_LENGTH), *later)
     sized = kind == "sequence" or (kind == "iterable" and draw(st.booleans()))
     by_iters = draw(st.booleans()) and draw(st.booleans())
-    length = draw(st.one_of(st.none(), st.integers(1, 5)))
+    length = draw(EPOCH_LENGTHS)
     programme = Programme(
         kind=kind,
         lengths=lengths,
         sized=sized,
-        max_epochs=None if by_iters else draw(st.integers(1, 3)),
-        max_iters=draw(st.integers(1, 8)) if by_iters else None,
+        max_epochs=None if by_iters else draw(EPOCHS),
+        max_iters=draw(ITERATIONS) if by_iters else None,
         epoch_length=3 if kind == "none" and length is None else length,
-        stops=draw(st.lists(stops(actions), max_size=max_stops)),
+        stops=draw(stops),
     )
     fitting = tuple(stop for stop in programme.stops if is_covered(programme, stop))
     if any(stop.event in BETWEEN_FETCH_AND_STEP and stop.action in ("terminate", "raise") for stop in fitting):
         # A batch is fetched again: which fetch is the n-th depends on that.
         fitting = tuple(stop for stop in fitting if stop.event != "FETCH")
     return replace(programme, stops=fitting)
-
-
-def stops(actions: tuple[str, ...]) -> st.SearchStrategy[Stop]:
-    return st.builds(Stop, st.sampled_from(PLACES), st.integers(1, 6), st.sampled_from(actions), st.booleans())
