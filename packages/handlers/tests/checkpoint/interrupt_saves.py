@@ -1,8 +1,8 @@
 """Interrupt saves at random moments, and look at what is left: `python interrupt_saves.py DIRECTORY INTERRUPTS [SEED]`.
 
-A second thread sends SIGINT to the process while the main thread saves. After each interrupt the files in the
-directory, the list of the handler and PyTorch's options must be as after a save that was completed, or was never asked
-for. One line of JSON at the end counts what was seen, and each kind of broken promise.
+A second thread sends SIGINT to the process while the main thread saves, inside runs and outside of them. After each
+interrupt the files in the directory, the list of the handler and PyTorch's options must be as after a save that was
+completed, or was never asked for. One line of JSON at the end counts what was seen, and each kind of broken promise.
 """
 
 from __future__ import annotations
@@ -20,11 +20,21 @@ from pathlib import Path
 
 import torch
 
-from camshaft.engine import Engine
+from camshaft.engine import Engine, Events
 from camshaft.handlers import Checkpoint, DiskSaver, verify_checkpoint
 
 N_SAVED = 2
-PROMISES = ("list_disagrees", "too_many_kept", "left_over", "damaged", "lost", "other_exception", "handlers", "option")
+PROMISES = (
+    "list_disagrees",
+    "too_many_kept",
+    "left_over",
+    "damaged",
+    "lost",
+    "stuck",
+    "other_exception",
+    "handlers",
+    "option",
+)
 
 
 class Interrupter:
@@ -61,19 +71,29 @@ class Training:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.model = torch.nn.Linear(60, 60)
-        self.engine: Engine[None, None] = Engine(lambda engine, batch: None)
-        self.latest = Checkpoint({"model": self.model}, directory, n_saved=N_SAVED, include_self=True)
+        self.engine: Engine[int, None] = Engine(lambda engine, batch: self.train())
+        self.count = 0
+        self.latest = Checkpoint(
+            {"model": self.model}, directory, n_saved=N_SAVED, include_self=True,
+            global_step_transform=lambda engine, event: self.count,
+        )  # fmt: skip
+        self.engine.add_event_handler(Events.ITERATION_COMPLETED, self.latest)
+
+    def train(self) -> None:
+        self.count += 1
+        torch.nn.init.constant_(self.model.weight, self.count)
 
     def save(self) -> None:
-        self.engine.state.iteration += 1
-        torch.nn.init.constant_(self.model.weight, self.engine.state.iteration)
+        self.train()
         self.latest(self.engine)
+
+    def run(self) -> None:
+        self.engine.run([1, 2], max_epochs=1)
 
     def make_saver(self) -> None:
         DiskSaver(self.directory, require_empty=False).close()
 
     def restore(self) -> None:
-        before = self.engine.state.iteration
         torch.nn.init.constant_(self.model.weight, -1)
         try:
             self.latest.restore_latest()
@@ -81,8 +101,6 @@ class Training:
             if len(self.model.weight.detach().unique()) > 1:
                 raise RuntimeError("half of a state was loaded") from None
             raise
-        finally:
-            self.engine.state.iteration = before
 
     def problems(self) -> list[str]:
         """Return which promises are broken now."""
@@ -94,6 +112,7 @@ class Training:
             "list_disagrees": listed != [name for name in files if name not in temporary],
             "too_many_kept": len(listed) > N_SAVED,
             "lost": not listed,
+            "stuck": self.engine.is_running,
             "handlers": signal.getsignal(signal.SIGINT) is not signal.default_int_handler,
             "option": not torch.serialization.get_crc32_options(),
         }
@@ -132,7 +151,7 @@ def storm(directory: Path, interrupts: int, seed: int) -> Counter[str]:
     begun = time.perf_counter()
     training.save()
     usual_s = time.perf_counter() - begun
-    actions = [training.save] * 8 + [training.make_saver, training.restore]
+    actions = [training.save] * 6 + [training.run] * 4 + [training.make_saver, training.restore]
     for number in range(interrupts):
         try:
             newest = training.latest.newest_checkpoint

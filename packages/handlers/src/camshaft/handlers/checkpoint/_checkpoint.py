@@ -84,7 +84,7 @@ class Checkpoint:
             `BaseSaveHandler`, or a directory, which stands for ``DiskSaver(path, require_empty=False)``.
         filename_prefix: File names begin with it.
         score_function: ``f(engine) -> number``; the higher, the better. Without it the latest are kept.
-        score_name: What the score is called in file names; alone it also is the metric to take as score.
+        score_name: The name of the score in file names. Given alone, it is also the metric that is the score.
         n_saved: How many to keep; None for all.
         global_step_transform: ``f(engine, event) -> int``, the step; the default is the engine's iteration.
         archived: Deprecated, does nothing.
@@ -278,7 +278,7 @@ class Checkpoint:
 
     @property
     def _name(self) -> str | None:
-        """What the files' object is called; None while it is not known."""
+        """The name of the object in the files; None while it is not known."""
         return name_for(self.to_save) if self.to_save else None
 
     # ------------------------------------------------------------------ loading
@@ -346,7 +346,7 @@ class Checkpoint:
 
         Raises:
             NoDirectoryError: the save handler is no `DiskSaver`.
-            NoCheckpointError: no file will do; the text says why.
+            NoCheckpointError: no file can be loaded; the text says why.
         """
         directory = self._directory()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")

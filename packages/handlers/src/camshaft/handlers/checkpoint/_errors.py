@@ -7,7 +7,7 @@ Every class is also the builtin that it refines, so ``except OSError`` keeps wor
         ├── CheckpointWriteError    (OSError)       a checkpoint could not be written or removed
         │   └── CheckpointInUseError                another process writes to the directory
         ├── CheckpointDamagedError  (ValueError)    a file is not what was once written
-        ├── CheckpointUnsafeError   (ValueError, pickle.UnpicklingError)  a file loads with `trusted=True` at most
+        ├── CheckpointUnsafeError   (ValueError, pickle.UnpicklingError)  a file loads only with `trusted=True`
         ├── CheckpointMismatchError (ValueError)    a checkpoint does not hold what is to be loaded
         ├── NoCheckpointError       (FileNotFoundError)  nothing that could be loaded was found
         └── NoDirectoryError        (AttributeError)  the save handler keeps no files on a disk

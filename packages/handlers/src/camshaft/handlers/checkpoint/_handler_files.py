@@ -1,4 +1,4 @@
-"""The files in a directory that are those of one handler."""
+"""Finding the files of one handler in a directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def files_of_handler(
 
     Args:
         directory: Where they are.
-        naming: How they are called.
+        naming: How they are named.
         name: Name of their object, or ``"checkpoint"``; None for any.
         missing_ok: Whether a directory that is not there has no files; else it is an error.
 
@@ -41,7 +41,7 @@ def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Pat
 
     Args:
         files: The files, newest first.
-        naming: How they are called.
+        naming: How they are named.
         skip: A file that is known to be sound.
         check: Whether to leave out files whose content is damaged, which takes reading them all.
     """
@@ -90,7 +90,7 @@ def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) ->
         if naming.parse(item.path.name, **known_text) is not None:
             return item.path
     raise NoCheckpointError(
-        f"{directory} has no checkpoint called like {naming.pattern.template!r} with {dict(components)}"
+        f"{directory} has no checkpoint named like {naming.pattern.template!r} with {dict(components)}"
     )
 
 
@@ -99,14 +99,14 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
 
     Args:
         state: What `Checkpoint.state_dict` gave out.
-        naming: How the handler's files are called.
+        naming: How the handler's files are named.
         name: Name of their object, or ``"checkpoint"``; None for any.
         directory: Where they are; None when it is not a directory that they are kept in.
 
     Raises:
         ArgumentTypeError: it is no mapping.
         ArgumentError: it has no list, an entry is no pair of a number and a name, or names a file
-            that is none of the handler's.
+            that is not the handler's.
     """
     if not isinstance(state, Mapping):
         raise ArgumentTypeError(f"`state_dict` must be a mapping, got {state!r}")
@@ -120,7 +120,7 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
         require_bare_name(item.filename)
         if naming.parse(item.filename, name=name) is None:
             raise ArgumentError(
-                f"`state_dict` must name files called like {naming.pattern.template!r} with the prefix "
+                f"`state_dict` must name files such as {naming.pattern.template!r} with the prefix "
                 f"{naming.prefix!r} and the name {name!r}, got {item.filename!r}; it is not this handler's to remove"
             )
     return [item for item in items if _is_there(directory / item.filename)]

@@ -70,7 +70,7 @@ class ModelCheckpoint(Checkpoint):
         **kwargs: Any,
     ) -> None:
         if save_interval is not None:
-            warn_of_deprecated("save_interval", "attach to a filtered event, ITERATION_COMPLETED(every=1000), say")
+            warn_of_deprecated("save_interval", "attach to a filtered event, such as ITERATION_COMPLETED(every=1000)")
         if not save_as_state_dict:
             warn_of_deprecated("save_as_state_dict", "objects are saved by their state_dict; see torch.save for others")
         if archived:

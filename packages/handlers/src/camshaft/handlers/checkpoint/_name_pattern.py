@@ -33,7 +33,7 @@ class NameParts:
         filename_prefix: Goes first.
         global_step: None when the save has none.
         score: None when the save has none.
-        score_name: What the score is called.
+        score_name: The name of the score.
         ext: File name extension without the dot.
     """
 
@@ -97,7 +97,7 @@ class NamePattern:
             ) from error
 
     def parse(self, filename: str, **known: str | None) -> Mapping[str, str] | None:
-        """Take a file name apart, or return None when it is not of this pattern.
+        """Return the parts of a file name, or None if it does not fit the pattern.
 
         Args:
             filename: The name, without a directory.

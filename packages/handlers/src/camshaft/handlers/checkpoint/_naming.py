@@ -1,4 +1,4 @@
-"""What is fixed when a handler is called: score, step, priority and file name of a save."""
+"""What is settled when a handler is called: score, step, priority and file name of a save."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PendingSave:
         engine: The engine that the handler was called with.
         to_save: The objects.
         item: Priority and file name.
-        record: What the file is to say of itself, as far as it is known yet.
+        record: What the file is to say about itself, as far as it is known yet.
     """
 
     engine: Engine[Any, Any]
@@ -43,13 +43,13 @@ class PendingSave:
 
 @dataclass(frozen=True)
 class Naming:
-    """How the saves of a handler are scored, numbered and called.
+    """How the saves of a handler are scored, numbered and named.
 
     Attributes:
         pattern: Pattern of the file names.
         prefix: First part of the file names.
         score_function: ``f(engine)``, None without a score.
-        score_name: What the score is called.
+        score_name: The name of the score.
         step_function: ``f(engine, event)``, None for the engine's iteration.
     """
 
@@ -120,11 +120,11 @@ class Naming:
         return self.pattern.format(NameParts(name, self.prefix, step, score, self.score_name))
 
     def sample(self, name: str) -> str:
-        """Return a file name as they will be, with numbers of a usual length."""
+        """Return a file name as an example, with numbers of a usual length."""
         return self.filename(name, 10_000_000, None if self.score_function is None else -0.1234)
 
     def parse(self, filename: str, **known: str | None) -> Mapping[str, str] | None:
-        """Take a file name apart, or return None when it is none of these."""
+        """Return the parts of a file name, or None if this handler gives no such names."""
         own = {"filename_prefix": self.prefix, "score_name": self.score_name}
         return self.pattern.parse(filename, **{**own, **known})
 
@@ -139,7 +139,7 @@ class Naming:
 
 
 def name_for(to_save: Objects) -> str:
-    """Return what a file with these objects is called."""
+    """Return the name that files with these objects get."""
     return next(iter(to_save)) if len(to_save) == 1 else SEVERAL
 
 

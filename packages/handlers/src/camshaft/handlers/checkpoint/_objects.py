@@ -1,4 +1,4 @@
-"""Between objects and the payload that holds their states."""
+"""Objects and their states: collecting states into a payload, and loading them back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Objects = Mapping[str, Any]
 
 
 class Payload(NamedTuple):
-    """What goes into a file: `state` of the objects called `keys`, bare if it is that of the only one."""
+    """What goes into a file: the state of each object by its key, or, if there is only one object, just its state."""
 
     state: Any
     keys: tuple[str, ...]
@@ -80,7 +80,7 @@ def require_whole_objects(objects: Objects) -> None:
 
 
 def leaves(objects: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every object in a nested structure, with the way to it."""
+    """Yield every object in a nested structure, with its path."""
     if _is_mapping(objects):
         for key, value in objects.items():
             if not isinstance(key, str):
@@ -108,7 +108,7 @@ def unwrap(target: Any) -> Any:
 
 
 def consolidate(objects: Objects, rank: int) -> None:
-    """Let objects whose state is spread over several processes gather it in one; all of them have to call this."""
+    """Let objects whose state is spread over several processes gather it in one. All processes have to call this."""
     for _, leaf in leaves(objects):
         gather = getattr(leaf, "consolidate_state_dict", None)
         if callable(gather):
@@ -141,7 +141,7 @@ def states_for(to_load: Objects, payload: Any, record: CheckpointRecord | None =
     Args:
         to_load: The objects.
         payload: A mapping of names to states, or the bare state of the only object.
-        record: What the file says of itself, if it does.
+        record: What the file says about itself, if it does.
 
     Raises:
         CheckpointMismatchError: a state is missing.
@@ -194,7 +194,7 @@ def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> 
 
 
 def _paired(objects: Any, states: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Give each object with its state, and the way to it."""
+    """Yield each object with its state and its path."""
     if _is_mapping(objects):
         _require_same_shape(isinstance(states, Mapping) and set(objects) <= set(states), path, objects, states)
         for key, value in objects.items():

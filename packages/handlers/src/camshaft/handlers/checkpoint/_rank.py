@@ -1,4 +1,4 @@
-"""Which of several processes this one is, asked only of what is loaded and running already."""
+"""Which of several processes this one is. Asking never imports or starts anything."""
 
 from __future__ import annotations
 

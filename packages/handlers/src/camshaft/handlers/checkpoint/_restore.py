@@ -1,4 +1,4 @@
-"""From files back into objects: a given one, or the newest that will do."""
+"""From files back into objects: from a given file, or from the newest that can be loaded."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class LoadReport:
         path: The file that was loaded.
         step: The step it is of, None if unknown.
         save_number: Counts the saves into the directory; None for a file that plain `torch.save` wrote.
-        inexact: Whether the save was taken where a run cannot be continued exactly, inside a failing
-            iteration, say.
-        score_name, priority: What the file says of its score; `priority` is the step when there is none.
+        inexact: Whether the save was taken where a run cannot be continued exactly, for example inside a
+            failing iteration.
+        score_name, priority: What the file says about its score. `priority` is the step if there is no score.
         skipped: Files that were passed over, each with the reason: newer ones, and damaged ones that do
             not tell their age any more.
         nan_scores: How many of the checkpoints that were looked at have NaN for a score.
@@ -62,7 +62,7 @@ def load_objects(
             state itself.
         trusted: Whether to run what is in the file, follow links and read what cannot be verified.
         map_location: For `torch.load`.
-        **kwargs: For the `load_state_dict` of modules, ``strict=False``, say.
+        **kwargs: For the `load_state_dict` of modules, for example ``strict=False``.
 
     Raises:
         CheckpointMismatchError: it lacks an object.
@@ -140,13 +140,13 @@ def restore_latest(
         map_location: For `torch.load`.
         missing_ok: Whether to return None, and not raise, where nothing has been saved yet: the directory is missing,
             or has no file of this prefix. So the same line begins a run and continues it. Files that are there and
-            will not do are an error all the same.
+            cannot be loaded are an error all the same.
 
     Returns:
         What was loaded, and what was passed over for which reason; None if nothing was there.
 
     Raises:
-        NoCheckpointError: no file will do; the text says why.
+        NoCheckpointError: no file can be loaded; the text says why.
         ArgumentTypeError: `to_load` holds something that cannot load a state.
 
     Examples:
@@ -182,10 +182,10 @@ def load_newest(
     map_location: Any,
     module_options: Mapping[str, Any],
 ) -> LoadReport:
-    """Load the first of the candidates that will do.
+    """Load the first of the candidates that can be loaded.
 
     Raises:
-        NoCheckpointError: none does.
+        NoCheckpointError: none can.
     """
     skipped: list[tuple[Path, str]] = []
     nan_scores = 0
@@ -198,7 +198,7 @@ def load_newest(
                 load(to_load, states_for(to_load, payload, contents.record), **module_options)
             except MemoryError:
                 raise  # an older file would need as much
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, an older one may do
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, an older one may be sound
                 reason = _reason(error, item.path)
                 warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=3)
             else:

@@ -17,14 +17,14 @@ class Item(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a save does to the list: what it will be, lowest priority first, and what goes."""
+    """What a save does to the list: which items are kept, lowest priority first, and which are dropped."""
 
     keep: tuple[Item, ...]
     drop: tuple[Item, ...]
 
 
 def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool = False) -> Plan | None:
-    """Say what becomes of the list when `new` is saved, or None when it is not worth saving.
+    """Return what becomes of the list when `new` is saved, or None when it is not worth saving.
 
     While there is room everything is kept. Then `new` must be better than the worst of those that
     stay. NaN is worse than every number. A `new` with the file name of an item in the list takes
@@ -60,7 +60,7 @@ def ranked(items: Iterable[Item], *, greater_or_equal: bool = False) -> list[Ite
 
 
 def best(saved: Sequence[Item]) -> Item | None:
-    """Return the item with the highest priority; NaN is none, so a list of nothing else has no best."""
+    """Return the item with the highest priority; NaN does not count, so a list of nothing else has no best."""
     return saved[-1] if saved and not math.isnan(saved[-1].priority) else None
 
 

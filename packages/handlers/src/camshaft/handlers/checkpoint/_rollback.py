@@ -1,4 +1,4 @@
-"""Undoing: putting objects back into the state they were in, exactly.
+"""Rolling back: objects are put back into exactly the state that they were in.
 
 Loading the old state back would not do: optimizers change the precision of what they load, engines
 forget an interrupted run. So the attributes themselves are recorded: references to what is
@@ -60,7 +60,7 @@ class Snapshot:
         self._record(target)
 
     def restore(self) -> list[BaseException]:
-        """Put everything back, and return what went wrong with it."""
+        """Put everything back, and return the errors that came up."""
         problems: list[BaseException] = []
         for undo in [*reversed(self._load_back), *reversed(self._undo)]:
             try:

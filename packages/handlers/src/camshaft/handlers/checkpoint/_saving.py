@@ -47,7 +47,7 @@ def write(
         save_handler: The handler.
         state: What goes into the file.
         filename: Its name.
-        metadata: What the handler is told beside.
+        metadata: What the handler is told besides.
         signals: The block that the save is done in. A handler of the user's own may take long, and has promised
             nothing: signals come up in it as ever.
     """

@@ -69,7 +69,7 @@ class _HandlerRaised(BaseException):
 class deferred_signals:  # noqa: N801  # reads as what it is used as: with deferred_signals() as signals
     """Let signals wait while a block runs; in other threads than the main one, which gets none, do nothing.
 
-    All signals wait that have a handler written in Python. Blocks may be nested; the handlers are called when the
+    Every signal waits whose handler is written in Python. Blocks may be nested; the handlers are called when the
     outermost one ends. What a handler raises then comes up right after the block.
 
     Examples:

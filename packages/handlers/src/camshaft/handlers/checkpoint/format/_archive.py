@@ -1,4 +1,4 @@
-"""The structure of a checkpoint file: a zip archive, read more strictly than any reader of archives does.
+"""The structure of a checkpoint file: a zip archive, read more strictly than archives usually are.
 
 `torch.save` writes its archives in one way only: stored entries one right after another, the
 directory right after the last, nothing before, between or behind. Held to that, a file cannot mean

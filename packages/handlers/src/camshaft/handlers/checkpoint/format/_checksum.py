@@ -53,7 +53,7 @@ class BlockChecksum:
 
 
 def checksum_of(descriptor: int, end: int) -> int:
-    """Return the checksum of the first `end` bytes of an open file; a file that is shorter counts as far as it goes."""
+    """Return the checksum of the first `end` bytes of an open file; of a shorter file, of all of it."""
     starts = range(0, end, BLOCK_BYTES)
     if len(starts) <= 1:
         return _of_blocks([crc_of(descriptor, start, end) for start in starts])

@@ -1,4 +1,4 @@
-"""Between a payload and the bytes of a file, by way of `torch.save` and `torch.load`."""
+"""Writing a payload to a file and reading it back, with `torch.save` and `torch.load`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, optio
     Args:
         descriptor: Where to write.
         payload: What `torch.save` can save.
-        record: What the file shall say of itself.
+        record: What the file shall say about itself.
         options: For `torch.save`.
 
     Raises:

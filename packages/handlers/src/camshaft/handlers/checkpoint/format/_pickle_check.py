@@ -1,4 +1,4 @@
-"""A look at a pickle before it is unpickled: what would use up memory is refused.
+"""Checking a pickle before it is unpickled: what would use up memory is refused.
 
 `torch.load(weights_only=True)` runs no foreign code. It still makes objects as large as the pickle
 says: a `bytearray` of any length, or a tensor of repeated values copied to full size. Nothing that

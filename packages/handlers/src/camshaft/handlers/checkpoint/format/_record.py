@@ -1,4 +1,4 @@
-"""What a checkpoint file says of itself, and the few bytes at its end that say it.
+"""What a checkpoint file says about itself, and the few bytes at its end that say it.
 
 A file ends with one line of text: a mark, a JSON object, the checksum of everything before the
 line, the length of the line, and the line's own checksum. In a zip archive the line is the archive's
@@ -24,7 +24,7 @@ LARGEST_SAVE_NUMBER = 1 << 63
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """What a checkpoint file says of itself.
+    """What a checkpoint file says about itself.
 
     Attributes:
         save_number: Counts the saves into the directory; a larger one is newer.
@@ -34,7 +34,7 @@ class CheckpointRecord:
         name: Name of the only object, or ``"checkpoint"``.
         keys: Names of the objects inside, None when unknown.
         is_bare: Whether the file holds the state of its only object as it is, not by name.
-        score_name: What the score is called.
+        score_name: The name of the score.
         priority: The score, or the step, that retention went by; None when unknown.
     """
 
@@ -86,7 +86,7 @@ def encode_record(record: CheckpointRecord) -> bytes:
 
 
 def trailer_size_bytes(record_text: bytes) -> int:
-    """Return how long the trailer of this record will be."""
+    """Return the size of the trailer that this record will have."""
     return len(MARK) + len(record_text) + TAIL_BYTES
 
 
@@ -97,7 +97,7 @@ def encode_trailer(record_text: bytes, checksum: int) -> bytes:
 
 
 def announced_trailer_bytes(end: bytes) -> int | None:
-    """Return how long the trailer is by the last bytes of a file, or None when they belong to none."""
+    """Return the size of the trailer that the last bytes of a file announce; None if they announce none."""
     tail = _TAIL.fullmatch(end[-TAIL_BYTES:])
     return int(tail[2]) if tail else None
 

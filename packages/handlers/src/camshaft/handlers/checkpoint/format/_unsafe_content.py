@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
-    """Find what keeps a file just written from being loaded without trusting it.
+    """Find what keeps a file that was just written from loading without `trusted=True`.
 
     Args:
         path: The file.
@@ -126,7 +126,7 @@ def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> s
         load_quietly(torch, source, weights_only=True, map_location="cpu", mmap=mmap)
     except OSError:
         return None
-    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is told, not raised
+    except Exception as error:  # noqa: BLE001 - the file was saved; whatever keeps it from loading is reported, not raised
         # Not every file system can map files into memory.
         return _loading_problem(torch, source) if mmap and isinstance(error, RuntimeError) else first_line(error)
     return None

@@ -45,7 +45,7 @@ class Contents:
     """What is known of a file once it has been verified.
 
     Attributes:
-        record: What it says of itself; None for one that plain `torch.save` wrote.
+        record: What it says about itself; None for one that plain `torch.save` wrote.
         entries: The entries of the archive by name; empty for a file in the format from before archives.
         is_verified: False for a trusted file that carries no checksums.
     """
@@ -57,7 +57,7 @@ class Contents:
 
 @contextmanager
 def opened(path: str | os.PathLike[str], *, trusted: bool = False) -> Iterator[int]:
-    """Open a file for reading and give its descriptor; no link is followed unless trusted.
+    """Open a file for reading and yield its descriptor; no link is followed unless trusted.
 
     Raises:
         CheckpointUnsafeError: it is a link, symbolic or hard, and not trusted, or no regular file.
@@ -89,7 +89,7 @@ def _count_own_links(path: Path, status: os.stat_result) -> int:
 
 
 def read_record(path: str | os.PathLike[str]) -> CheckpointRecord | None:
-    """Return what a file says of itself, or None when it says nothing; its content is not looked at.
+    """Return what a file says about itself, or None when it says nothing; its content is not looked at.
 
     Raises:
         CheckpointDamagedError: what it says does not match its own checksum.
@@ -143,7 +143,7 @@ def verify_checkpoint(path: str | os.PathLike[str], *, trusted: bool = False) ->
         trusted: Whether to accept links, and files that carry no checksums.
 
     Returns:
-        What the file says of itself; None for one that plain `torch.save` wrote.
+        What the file says about itself; None for one that plain `torch.save` wrote.
 
     Raises:
         CheckpointDamagedError: it is not what was written; the text names the file and says what is wrong.

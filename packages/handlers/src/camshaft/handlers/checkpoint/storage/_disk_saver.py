@@ -40,13 +40,13 @@ _logger = logging.getLogger("camshaft.handlers.checkpoint")
 
 
 class DiskSaver(BaseSaveHandler):
-    """Keeps checkpoints as files in a directory, in such a way that none is lost and none is half there.
+    """Keeps checkpoints as files in a directory, so that none is lost and none is incomplete.
 
     A file is written under a temporary name, brought to the disk, and only then given its own name:
-    once a save has returned, the checkpoint outlasts a kill and a loss of power. It holds its own
-    checksum, a save number that grows with every save into the directory, and the step; plain
+    once a save has returned, the checkpoint survives a kill and a loss of power. It holds its own
+    checksum, a save number that grows with every save into the directory, and the step. Plain
     `torch.load` reads it. The directory holds nothing else, but for one temporary file while
-    writing; what killed runs left of those is removed when a saver is made.
+    writing. Such files that killed runs left behind are removed when a saver is made.
 
     Saving takes a lock on the directory for as long as the saver lives. A second process that saves
     there is refused; all savers of one process share the lock. Reading takes none.
@@ -108,7 +108,7 @@ class DiskSaver(BaseSaveHandler):
         return current_rank() == self.save_on_rank
 
     def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint; when this returns it outlasts a kill and a loss of power.
+        """Write a checkpoint; when this returns it survives a kill and a loss of power.
 
         Args:
             checkpoint: What `torch.save` can save.
@@ -116,7 +116,7 @@ class DiskSaver(BaseSaveHandler):
             metadata: What a `Checkpoint` says about the save.
 
         Raises:
-            ArgumentError: the name leads out of the directory, or is none.
+            ArgumentError: `filename` is no file name, or leads out of the directory.
             ArgumentTypeError: a tensor is sharded over several processes.
             CheckpointWriteError: the file could not be written; the earlier files are as they were.
             CheckpointInUseError: another process writes to the directory.
@@ -141,8 +141,11 @@ class DiskSaver(BaseSaveHandler):
     def remove(self, filename: str) -> None:
         """Remove a file; a link is removed itself, not what it leads to. A missing file is a warning.
 
+        Args:
+            filename: Name of the file, without a directory.
+
         Raises:
-            ArgumentError: the name leads out of the directory, or is none.
+            ArgumentError: `filename` is no file name, or leads out of the directory.
             CheckpointWriteError: the file could not be removed.
             CheckpointInUseError: another process writes to the directory.
         """

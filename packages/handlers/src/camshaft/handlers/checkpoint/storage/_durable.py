@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all, and stay there through a loss of power.
+"""Files that are written completely or not at all, and survive a loss of power.
 
 Every function raises the `OSError` of the operating system as it is.
 """
@@ -26,7 +26,7 @@ _FILE_MODE = 0o666  # the kernel takes the umask off
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it that are missing; all of them outlast a loss of power."""
+    """Make a directory and those above it that are missing; all of them survive a loss of power."""
     missing = [path]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
@@ -37,7 +37,7 @@ def make_directory(path: Path) -> None:
 
 @contextmanager
 def replacing(final: Path, *, durable: bool) -> Iterator[int]:
-    """Give the descriptor of a new file that takes the place of `final` when the block is over.
+    """Yield the descriptor of a new file that takes the place of `final` when the block is over.
 
     Until then it has a temporary name, and none at all if the block raises. An earlier file of the
     name is replaced in one step; what a link of that name leads to stays as it is. Signals wait; a handler that
@@ -63,7 +63,7 @@ def replacing(final: Path, *, durable: bool) -> Iterator[int]:
 
 @contextmanager
 def writing_in_place(final: Path, *, durable: bool) -> Iterator[int]:
-    """Give the descriptor of a new file that is called `final` from the start, complete or not."""
+    """Yield the descriptor of a new file that has its final name from the start, complete or not."""
     with deferred_signals():
         final.unlink(missing_ok=True)
         descriptor = os.open(final, _CREATE, _FILE_MODE)
@@ -109,7 +109,7 @@ def sync_file(descriptor: int) -> None:
 
 
 def leave_memory(path: Path) -> None:
-    """Let the kernel forget the content of a file that is on the disk; a hint, so a file that is gone is no error."""
+    """Let the kernel drop a file that is on the disk from its cache; only a hint, so a missing file is no error."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -147,8 +147,8 @@ def _publish(temporary: Path, final: Path, *, durable: bool) -> None:
 def remove_leftovers(directory: Path) -> list[str]:
     """Remove the temporary files that killed processes left behind, and return their names.
 
-    Only to be called while nobody else can be writing to the directory. What merely has such a
-    name, a link or a directory, stays.
+    Call it only while nobody else can be writing to the directory. Links and directories of such
+    a name stay.
     """
     removed = []
     with os.scandir(directory) as entries:

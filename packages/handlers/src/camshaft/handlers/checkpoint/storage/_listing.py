@@ -1,4 +1,4 @@
-"""The checkpoint files of a directory, newest first, by what they say of themselves."""
+"""Listing the checkpoint files of a directory, the newest first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CheckpointFile:
 
     Attributes:
         path: The file.
-        record: What it says of itself; None for one that plain `torch.save` wrote, or when it is illegible.
+        record: What it says about itself; None for one that plain `torch.save` wrote, or when it is illegible.
         is_legible: False for a file that is damaged where it would tell its age.
         size_bytes: Size of the file.
         modified_ns: When it was last changed, by the clock of the file system.
@@ -59,8 +59,11 @@ class CheckpointFile:
 def list_checkpoints(directory: str | os.PathLike[str]) -> list[CheckpointFile]:
     """Return the checkpoint files of a directory, the newest first.
 
-    These are the files called ``*.pt`` or ``*.pth``, and those of any name that we wrote. Links are
-    listed too; what they lead to is not looked at.
+    These are the files named ``*.pt`` or ``*.pth``, and files of any name that we wrote. Links are
+    listed too, but not followed.
+
+    Args:
+        directory: The directory; those below it are not looked into.
 
     Raises:
         OSError: the directory cannot be read.
@@ -94,7 +97,7 @@ def readable_list(directory: str | os.PathLike[str], *, missing_ok: bool = False
 def largest_save_number(directory: str | os.PathLike[str]) -> int:
     """Return the number of the last save into a directory, 0 if there was none."""
     numbers = [item.record.save_number for item in list_checkpoints(directory) if item.record]
-    # A number that no run can have reached is none of ours, and must not make ours illegible.
+    # A number that no run can have reached is not ours: counting on from it would make our own files illegible.
     return max((number for number in numbers if number < LARGEST_SAVE_NUMBER // 2), default=0)
 
 
@@ -114,7 +117,7 @@ def _look_at(path: Path) -> CheckpointFile | None:
 
 
 def _read(path: Path) -> tuple[CheckpointRecord | None, bool]:
-    """Return what a file says of itself, and whether it ends as it should."""
+    """Return what a file says about itself, and whether it ends as it should."""
     try:
         record = read_record(path)
         return record, record is not None or ends_like_torch_saved(path)

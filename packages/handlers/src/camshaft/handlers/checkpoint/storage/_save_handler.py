@@ -1,4 +1,4 @@
-"""What takes a payload and keeps it under a name: the protocol of save handlers."""
+"""The protocol of save handlers: they take a payload and keep it under a name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class SaveMetadata(dict[str, Any]):
-    """What a save handler is told beside the payload: exactly basename, score_name and priority.
+    """What a save handler is told besides the payload: exactly basename, score_name and priority.
 
     Attributes:
-        record: All that the file is to say of itself, for handlers that write it down.
+        record: All that the file is to say about itself, for handlers that write it down.
     """
 
     def __init__(self, record: CheckpointRecord) -> None:
@@ -57,11 +57,15 @@ class BaseSaveHandler(ABC):
 
     @abstractmethod
     def remove(self, filename: str) -> None:
-        """Remove the checkpoint of this name."""
+        """Remove a checkpoint.
+
+        Args:
+            filename: The name under which it was kept.
+        """
 
 
 def as_save_handler(function: Callable[..., Any]) -> Callable[[Any, str, SaveMetadata], Any]:
-    """Return a function that is called as (checkpoint, filename, metadata) for one that takes two or three.
+    """Return a function of (checkpoint, filename, metadata) that calls one that takes the first two, or all three.
 
     Raises:
         ArgumentTypeError: it can be called with neither.
