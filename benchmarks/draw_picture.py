@@ -1,0 +1,54 @@
+"""Draw the picture of the README from recorded figures.
+
+FIGURES=docs/pictures/figures.json hatch run bench:resume
+FIGURES=docs/pictures/figures.json hatch run bench:supervised
+python benchmarks/draw_picture.py docs/pictures/figures.json docs/pictures/figures.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+LIBRARIES = {"camshaft": "Camshaft", "reference": "Ignite", "accelerate": "Accelerate", "lightning": "Lightning"}
+OURS, THEIRS, INK = "#1f6f5c", "#b9c2c9", "#20262b"
+
+
+def bars(axes: Any, title: str, values: dict[str, float], text: str) -> None:
+    """Draw one bar for each library, with its value beside it."""
+    names = list(values)
+    axes.barh(
+        names, list(values.values()), color=[OURS if name == "Camshaft" else THEIRS for name in names], height=0.62
+    )
+    for place, value in enumerate(values.values()):
+        axes.text(value, place, "  " + text.format(value), va="center", color=INK, fontsize=9)
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * max(values.values()))
+    axes.xaxis.set_visible(False)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def main(source: Path, target: Path) -> None:
+    """Read the figures, and write the picture."""
+    figures = json.loads(source.read_text(encoding="utf-8"))
+    resumes = {
+        label: figures[f"{name}, 2 workers: exact resumes from 11 positions"] for name, label in LIBRARIES.items()
+    }
+    steps = {label: figures[f"{name} / by hand"] - 1 for name, label in LIBRARIES.items()}
+    mpl.rcParams["svg.hashsalt"] = "camshaft"  # the same file for the same figures
+    picture, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.2), layout="constrained")
+    bars(left, "killed at 11 places, resumed bit for bit at", resumes, "{:.0f}")
+    bars(right, "time added to a hand-written training step", steps, "{:.0%}")
+    picture.savefig(target, metadata={"Date": None}, transparent=True)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
