@@ -151,13 +151,13 @@ def tensorboard_files():
 BAR = "{desc}[{n_fmt}/{total_fmt}] {percentage:3.0f}%{postfix}"
 
 
-def shown_by_bar(batches=3, epochs=2, attach=(), **options):
+def shown_by_bar(batches=3, epochs=2, attach=(), max_iters=None, **options):
     stream = io.StringIO()
     bar = ProgressBar(**{"bar_format": BAR, "persist": True, "mininterval": 0, "file": stream, **options})
     engine = make_engine_with_values()
     engine.state.metrics = {name: engine.state.metrics[name] for name in ("acc", "vec", "text", "count", "scalar")}
     bar.attach(engine, **dict(attach))
-    engine.run([float(n) for n in range(batches)], max_epochs=epochs)
+    engine.run([float(n) for n in range(batches)], max_epochs=epochs, max_iters=max_iters)
     # What was overwritten depends on the moment; what stays is the last of each line.
     return [line.split("\r")[-1].strip() for line in stream.getvalue().split("\n")], bar.pbar is None
 
@@ -176,7 +176,7 @@ def progress_bars():
         shown_by_bar(attach={"metric_names": ["acc"], "state_attributes": ["alpha"], "output_transform": float}),
         shown_by_bar(attach={"event_name": Events.EPOCH_COMPLETED, "closing_event_name": Events.COMPLETED}),
         shown_by_bar(attach={"event_name": Events.ITERATION_COMPLETED(every=2)}),
-        shown_by_bar(attach={"closing_event_name": Events.COMPLETED}),
+        shown_by_bar(attach={"closing_event_name": Events.COMPLETED}), shown_by_bar(epochs=None, max_iters=6),
     ]  # fmt: skip
 
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from camshaft.engine import StateDictError
 from camshaft.handlers import EarlyStopping as CamshaftEarlyStopping
+from ignite.base import ResettableHandler
 from ignite.handlers._annotations import AnyEngine
 
 __all__ = ["EarlyStopping"]
 
 
-class EarlyStopping(CamshaftEarlyStopping):
+class EarlyStopping(CamshaftEarlyStopping, ResettableHandler):
     """Terminate a trainer when a score has not improved for some calls in a row.
 
     See :class:`camshaft.handlers.EarlyStopping`.

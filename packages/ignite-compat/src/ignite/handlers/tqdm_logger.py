@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -173,9 +172,9 @@ class _OutputHandler(BaseOutputHandler):
         logger.pbar.update(_done(event_name, engine) - logger.pbar.n)
 
     def _describe(self, engine: AnyEngine) -> str:
-        description = self.description or ("Iteration" if _epochs(engine) == 1 else "Epoch")
+        description = self.description or ("Iteration" if engine.state.max_epochs == 1 else "Epoch")
         closings = _count_in_run(self.closing_event_name, engine)
-        if closings is None or closings > 1:
+        if closings is not None and closings > 1:
             closing = engine.state.get_event_attrib_value(self.closing_event_name)
             return f"{description} [{closing}/{closings}]"
         return description
@@ -201,12 +200,5 @@ def _done(event: CallableEventWithFilter, engine: AnyEngine) -> int:
 def _count_in_run(event: CallableEventWithFilter, engine: AnyEngine) -> int | None:
     """Return how often an event comes until a bar is full, None when that is not known."""
     if event in EPOCH_EVENTS:
-        return _epochs(engine)
+        return engine.state.max_epochs
     return 1 if event in RUN_EVENTS else engine.state.epoch_length
-
-
-def _epochs(engine: AnyEngine) -> int | None:
-    state = engine.state
-    if state.max_epochs is not None or state.max_iters is None or not state.epoch_length:
-        return state.max_epochs
-    return math.ceil(state.max_iters / state.epoch_length)
