@@ -4,9 +4,10 @@ import io
 import os
 import pickle
 import sys
+import threading
 import types
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -204,3 +205,45 @@ def test_xla_tensors_are_saved_through_xla(
     with (tmp_path / "file.pt").open("w+b") as file:
         write_payload(file.fileno(), payload, CheckpointRecord(save_number=1), {})
     assert same({"weight": [torch.ones(2)]}, read_payload(tmp_path / "file.pt")[0])
+
+
+class LooksAround:
+    """Notes while it is saved what another thread sees of PyTorch's options."""
+
+    seen: ClassVar[list[bool]] = []
+
+    def __reduce__(self) -> Any:
+        thread = threading.Thread(target=lambda: self.seen.append(torch.serialization.get_crc32_options()))
+        thread.start()
+        thread.join()
+        return dict, ()
+
+
+def test_nobody_else_sees_the_option_that_a_save_uses(tmp_path: Path) -> None:
+    with (tmp_path / "file.pt").open("w+b") as file:
+        write_payload(file.fileno(), {"odd": LooksAround()}, CheckpointRecord(), {})
+
+    assert LooksAround.seen == [True]
+    assert torch.serialization.get_crc32_options()
+
+
+def test_an_option_of_the_whole_process_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"crc32": True}
+    calls: list[bool] = []
+
+    def switch(value: bool) -> None:
+        calls.append(value)
+        options["crc32"] = value
+
+    monkeypatch.setattr(torch.serialization, "get_crc32_options", lambda: options["crc32"])
+    monkeypatch.setattr(torch.serialization, "set_crc32_options", switch)
+    _payload._has_options_by_context.cache_clear()
+    try:
+        with (tmp_path / "file.pt").open("w+b") as file:
+            write_payload(file.fileno(), {"weight": torch.ones(2)}, CheckpointRecord(), {})
+    finally:
+        _payload._has_options_by_context.cache_clear()
+
+    assert options == {"crc32": True}
+    assert calls == [False, True]  # the question, and no more
+    assert read_payload(tmp_path / "file.pt")[0]["weight"].tolist() == [1, 1]
