@@ -108,7 +108,11 @@ def test_ranked_orders_by_priority_then_by_age() -> None:
     assert [item.filename for item in ranked(items, greater_or_equal=True)] == ["b.pt", "d.pt", "a.pt", "c.pt"]
 
 
-@given(st.lists(st.tuples(priorities, names), max_size=12), st.one_of(st.none(), st.integers(1, 4)), st.booleans())
+@given(
+    st.lists(st.tuples(priorities, names), min_size=1, max_size=12),
+    st.one_of(st.none(), st.integers(1, 4)),
+    st.booleans(),
+)
 def test_any_sequence_of_saves_keeps_the_best_within_the_limit(
     saves: list[tuple[float, str]], n_saved: int | None, greater_or_equal: bool
 ) -> None:
@@ -132,7 +136,7 @@ def test_any_sequence_of_saves_keeps_the_best_within_the_limit(
         assert all(math.isnan(item.priority) for item in saved[: len(saved) - len(real)])
 
 
-@given(st.lists(priorities, max_size=12), st.integers(1, 4))
+@given(st.lists(priorities, min_size=1, max_size=12), st.integers(1, 4))
 def test_what_is_left_are_the_highest_of_all(values: list[float], n_saved: int) -> None:
     def rank(value: float) -> tuple[bool, float]:
         return (False, 0.0) if math.isnan(value) else (True, value)
