@@ -20,8 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "packages" / "ignite-compat" / "tests" / "metrics"))
 
-from metric_cases import CASES
-from metric_runs import run, same
+from metric_cases import CASES  # type: ignore[import-not-found]  # a helper of the tests, which are not typed
+from metric_runs import run, same  # type: ignore[import-not-found]  # as above
 
 
 def write(path: Path, cases: int) -> None:

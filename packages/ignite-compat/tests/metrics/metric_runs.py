@@ -14,9 +14,9 @@ from metric_cases import CASES, Case
 from ignite.engine import Engine
 
 # Where the reference adds up in half or single precision, and this package in a higher one: relative tolerances.
-ROUNDED = {"halves": 5e-3, "HSIC": 2e-3, "PearsonCorrelation": 1e-4, "R2Score": 1e-4}
+ROUNDED = {"halves": 5e-3, "HSIC": 2e-3, "MaximumMean": 1e-3, "PearsonCorrelation": 1e-4, "R2Score": 1e-4}
 # What the reference makes of a single sample there is noise of single precision, or an error of another library.
-MORE_THAN_ONE = ("R2Score", "KendallRankCorrelation", "AveragePrecision/classes")
+MORE_THAN_ONE = ("R2Score", "KendallRankCorrelation")
 SIZES = ([5, 8, 3], [1], [4, 1, 7, 2], [16])
 
 
@@ -92,7 +92,10 @@ def plain(value: Any) -> Any:
 def same(name: str, seed: int, expected: list[Any]) -> bool:
     """Return whether a case gives what the reference gave."""
     actual = json.loads(json.dumps(run(CASES[name], seed)))
-    return agree(defined(name, seed, expected), defined(name, seed, actual), tolerance_for(name))
+    pairs = zip(defined(name, seed, expected), defined(name, seed, actual), strict=True)
+    # scikit-learn refuses targets of which not all classes occur in an epoch.
+    refused = "raises ValueError" if name == "AveragePrecision/classes" else None
+    return all(before == refused or agree(before, now, tolerance_for(name)) for before, now in pairs)
 
 
 def agree(expected: Any, actual: Any, tolerance: float = 1e-6) -> bool:
