@@ -181,7 +181,7 @@ def attach_logger(
             event_name=Events.COMPLETED,
             tag=name,
             metric_names=evaluator_metric_names,
-            global_step_transform=global_step_from_engine(trainer, Events.ITERATION_COMPLETED),
+            global_step_transform=global_step_from_engine(trainer),
         )
 
 
