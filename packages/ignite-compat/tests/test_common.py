@@ -1,5 +1,7 @@
 """The usual handlers in one call. Expected values are those of pytorch-ignite 0.5.5 for the same calls."""
 
+import sys
+
 import pytest
 import torch
 from torch.utils.data import DistributedSampler
@@ -98,8 +100,9 @@ def test_a_distributed_sampler_has_no_effect_in_one_process():
         common.setup_common_training_handlers(counting(), train_sampler=sampler, with_pbars=False)
 
 
-def test_statistics_of_gpus_are_refused_with_what_to_use():
-    with pytest.raises(ModuleNotFoundError, match="torch.cuda.memory_stats"):
+def test_statistics_of_gpus_need_pynvml(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(ModuleNotFoundError, match="pynvml"):
         common.setup_common_training_handlers(counting(), with_gpu_stats=True)
 
 

@@ -25,7 +25,7 @@ from ignite.handlers.logger_utils import (
     setup_visdom_logging,
     setup_wandb_logging,
 )
-from ignite.metrics import RunningAverage, RunningBatchWise
+from ignite.metrics import GpuInfo, RunningAverage, RunningBatchWise
 
 __all__ = [
     "add_early_stopping_by_val_score",
@@ -77,7 +77,7 @@ def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented 
         output_path: where they are written; excludes `save_handler`.
         lr_scheduler: one of torch's, which steps after each iteration, or one of `ignite.handlers`,
             which sets the value before it.
-        with_gpu_stats: refused; `torch.cuda.memory_stats()` in a handler shows the same.
+        with_gpu_stats: put memory and use of the GPUs into the metrics; needs pynvml.
         output_names: names for the entries of the output; each gets a running average in
             `trainer.state.metrics`.
         with_pbars: show a bar over the epochs.
@@ -91,7 +91,7 @@ def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented 
     Raises:
         TypeError: in a group, `train_sampler` is not a `DistributedSampler`.
         ValueError: `to_save` without a place, or with two.
-        ModuleNotFoundError: `with_gpu_stats`.
+        ModuleNotFoundError: `with_gpu_stats` without pynvml.
     """
     if idist.get_world_size() > 1:
         _follow_epochs(trainer, train_sampler)
@@ -104,7 +104,7 @@ def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented 
     if to_save is not None:
         _attach_checkpoints(trainer, to_save, save_every_iters, output_path, save_handler, kwargs)
     if with_gpu_stats:
-        raise ModuleNotFoundError("`with_gpu_stats` needs GpuInfo, which is not here; log torch.cuda.memory_stats()")
+        GpuInfo().attach(trainer, name="gpu", event_name=Events.ITERATION_COMPLETED(every=log_every_iters))
     if clear_cuda_cache and torch.cuda.is_available():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, empty_cuda_cache)
     for index, name in enumerate(output_names or ()):
