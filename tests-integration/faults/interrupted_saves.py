@@ -26,7 +26,7 @@ def run(full: bool) -> Outcome:
     for (output, errors), status in outputs:
         if status:
             losses += 1
-            details.append(errors.strip().splitlines()[-1])
+            details.append(f"exit status {status}: {errors.strip()[-200:]}")
             continue
         for name, count in json.loads(output).items():
             seen[name] = seen.get(name, 0) + count

@@ -64,7 +64,8 @@ class Interrupter:
             end = time.perf_counter() + self._delay_s
             while time.perf_counter() < end:
                 time.sleep(0)
-            os.kill(os.getpid(), signal.SIGINT)  # Python handles it in the main thread
+            # Noted before this returns; Python handles it in the main thread, at its next instruction.
+            signal.raise_signal(signal.SIGINT)
             self._sent += 1
 
 
