@@ -175,6 +175,8 @@ def storm(directory: Path, interrupts: int, seed: int) -> Counter[str]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    # A process that a shell has started in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory, interrupts = Path(sys.argv[1]), int(sys.argv[2])
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     sys.stdout.write(json.dumps(storm(directory, interrupts, seed)))
