@@ -9,7 +9,15 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    default_collate,
+    get_worker_info,
+)
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch
 from camshaft.deterministic.testing import check_data
@@ -429,6 +437,18 @@ def test_workers_that_persist_change_nothing(name):
 
     assert check_data(DATA[name], max_epochs=2, every=9, resume_with=with_workers) > 2
     assert check_data(with_workers, max_epochs=2, every=9, resume_with=DATA[name]) > 2
+
+
+def shuffling_nodes():
+    """Draws its order from the generators of the process when it is iterated, and looks one item ahead."""
+    nodes = pytest.importorskip("torchdata.nodes")
+    order = nodes.SamplerWrapper(RandomSampler(range(9)))
+    return nodes.Loader(nodes.Batcher(nodes.Mapper(order, noise), 2, drop_last=False))
+
+
+@pytest.mark.parametrize("ends_early", [(), (2, 5)])
+def test_a_pipeline_of_torchdata_resumes_from_everywhere(ends_early):
+    assert check_data(shuffling_nodes, max_epochs=2, epoch_length=4, ends_early=ends_early, every=2) > 5
 
 
 # ---------------------------------------------------------------------- what cannot be exact says so

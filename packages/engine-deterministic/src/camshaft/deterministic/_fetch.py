@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from torch.utils.data import Subset, get_worker_info
 
 from camshaft.deterministic._inside import find_generators
+from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng import Undo, remember_generators, remember_private, seed_generators, seed_private
 from camshaft.deterministic._seeds import ChildSeeds, derive_seed
 
@@ -106,9 +107,7 @@ class SeededDataset:
         """Call the dataset's `set_epoch` in a worker, which may live longer than a pass."""
         if data_pass != self._told_pass:
             self._told_pass = data_pass
-            set_epoch = getattr(self.dataset, "set_epoch", None)
-            if callable(set_epoch):
-                set_epoch(data_pass)
+            tell_epoch(self.dataset, data_pass)
 
     def _seed(self, seed: int) -> None:
         seed_generators(seed)

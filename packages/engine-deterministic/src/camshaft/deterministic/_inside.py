@@ -48,6 +48,11 @@ def find_loaders(*owners: object) -> list[Any]:
     return [each for each in found if not any(each is own for own in owners)]
 
 
+def holds_class(owner: object, name: str) -> bool:
+    """Return whether `owner` holds an object of a class with this name."""
+    return any(type(each).__name__ == name for each in _inside((owner,)))
+
+
 def _is_global(generator: Any) -> bool:
     """Return whether a generator is one of the process, or takes no seed."""
     shared = (torch.default_generator, random.random.__self__)  # type: ignore[attr-defined]  # a bound method

@@ -183,9 +183,14 @@ def draw_order(loader: DataLoader[Any], seed: int, data_pass: int) -> Order:
 def tell_pass(loader: DataLoader[Any], data_pass: int) -> None:
     """Call `set_epoch` of the data set and of the samplers, where they have it."""
     for part in (loader.dataset, *sampler_chain(loader)):
-        set_epoch = getattr(part, "set_epoch", None)
-        if callable(set_epoch):
-            set_epoch(data_pass)
+        tell_epoch(part, data_pass)
+
+
+def tell_epoch(part: Any, epoch: int) -> None:
+    """Call `set_epoch(epoch)` of an object, if it has that."""
+    set_epoch = getattr(part, "set_epoch", None)
+    if callable(set_epoch):
+        set_epoch(epoch)
 
 
 def sampler_chain(loader: DataLoader[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._inside import holds_class
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic.kinds._isolated import IsolatedIterator
@@ -68,9 +69,8 @@ def loses_samples(dataset: Any) -> bool:
 
     That of Hugging Face's datasets does behind a shuffle buffer.
     """
-    if not type(dataset).__module__.startswith("datasets."):
-        return False
-    return "Shuffled" in repr(dataset.state_dict())
+    is_theirs = type(dataset).__module__.startswith("datasets.")
+    return is_theirs and holds_class(dataset, "BufferShuffledExamplesIterable")
 
 
 def _start(loader: DataLoader[Any], seed: int, data_pass: int, **changes: Any) -> Started:

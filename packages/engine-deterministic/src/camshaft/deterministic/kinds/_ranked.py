@@ -38,8 +38,8 @@ class RankedSource:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; see `camshaft.engine.DataSource`."""
         position = self._unwrap(position)
-        if not position.pass_open:
-            seed_pass(self._seed, self._ranks, position.data_pass)
+        # Inside a pass, too: data may draw its order again when it is opened. A continued run puts them back then.
+        seed_pass(self._seed, self._ranks, position.data_pass)
         batches = self._kind.open(position)
         if self._ranks.world_size == 1:
             return batches

@@ -11,6 +11,7 @@ from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import inner_workers
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
+from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng import read_generators
 from camshaft.deterministic._rng_state import capture_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
@@ -134,6 +135,7 @@ class ReplayedData:
     def _open(
         self, batches: Iterable[Any], position: Position, earlier: Sequence[Any], rng: dict[str, Any] | None = None
     ) -> ReplayedPass:
+        tell_epoch(self._data, position.data_pass)
         if not self._is_isolated:
             return ReplayedPass(iter(batches), position, earlier, rng=rng)
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic.kinds._kind import Setting, entries_of, warn_of_lost_batch
 from camshaft.deterministic.kinds._pass import Pass
 from camshaft.deterministic.kinds._replayed import ReplayedData
@@ -55,7 +56,7 @@ class StatefulData:
         loaded = _marked(position.data_state).get("between") if self._opened is None else None
         place, self._before = self._before or loaded, None
         self._start = place or self._read_place()
-        self._tell_pass(position)
+        tell_epoch(self._data, position.data_pass)
         self._opened = Pass(
             self._iterate() if place is None else begin_pass(self._data, place, self._iterate), position
         )
@@ -79,7 +80,7 @@ class StatefulData:
 
     def _open_inside(self, position: Position) -> Iterator[Any]:
         entries = _marked(self._loaded)
-        self._tell_pass(position)
+        tell_epoch(self._data, position.data_pass)
         if "ended" in entries:
             self._before = entries["ended"]
             self._opened = Pass(iter(()), position, has_ended=True)
@@ -97,11 +98,6 @@ class StatefulData:
         if opened.has_ended:
             return {_MARK: {"ended": self._before or self._read_place()}}
         return self._data.state_dict() if opened.given else {_MARK: {"start": self._start}}
-
-    def _tell_pass(self, position: Position) -> None:
-        set_epoch = getattr(self._data, "set_epoch", None)
-        if callable(set_epoch):
-            set_epoch(position.data_pass)
 
     def _iterate(self) -> Iterator[Any]:
         return iter(self._data)

@@ -39,6 +39,10 @@ def begin_pass(owner: Any, place: Mapping[str, Any], start: Callable[[], Iterato
     """
     if place["state"] is None:
         return start()
+    if _is_torchdata(owner):  # begins anew but for the first iteration after loading, and may draw its order in each
+        with isolated(0):
+            resume_pass(owner, place["state"], lambda: iter(owner))
+        return start()
     owner.load_state_dict(deepcopy(place["state"]))
     if place["left"] == ENDED:
         return _after_an_end(start)
