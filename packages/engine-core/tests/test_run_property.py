@@ -39,6 +39,7 @@ def many(examples: int) -> settings:
     ),
     False,
 )
+@example(Programme(kind="iterable", lengths=(1,), max_epochs=2, stops=(Stop("EPOCH_STARTED", 2, "terminate"),)), False)
 def test_engine_fires_what_the_oracle_says_however_often_it_is_left(programme: Programme, repeat_data: bool) -> None:
     oracle, runner = Oracle(programme), Runner(programme, observed=True)
     while not oracle.is_finished and not oracle.is_spent:

@@ -13,8 +13,13 @@ from types import WrapperDescriptorType
 from typing import Any, Protocol
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 from camshaft.engine._value import has_state, is_sequence, length_of
+
+
+# Where a run stands that holds no batch, and is not fetching one.
+BEFORE_FETCH = (Events.EPOCH_STARTED.name, Events.GET_BATCH_STARTED.name, Events.EPOCH_COMPLETED.name)
 
 
 class DataSource(Protocol):
@@ -65,7 +70,7 @@ class IterableData:
     def open(self, position: Position) -> Iterator[Any]:
         """Start the data; inside a pass this loses the place, so it warns, but for an iterator."""
         length = length_of(self.data)
-        if position.pass_open and length is not None and position.batch >= length:
+        if position.pass_open and position.batch == length and position.stage in BEFORE_FETCH:
             return iter(())  # nothing is left of this pass
         iterator: Iterator[Any] = iter(self.data)
         if not position.pass_open:

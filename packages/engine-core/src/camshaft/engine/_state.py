@@ -94,7 +94,8 @@ class State(Generic[Batch, Output]):
     def __repr__(self) -> str:
         lines = []
         for name, value in vars(self).items():
-            shown = value if value is None or isinstance(value, bool | int | float | str | dict) else type(value)
+            is_small = name in ("metrics", "times") or isinstance(value, bool | int | float | str)
+            shown = value if value is None or is_small else type(value)
             if name != "event_counters":
                 lines.append(f"    {name}: {shown}")
         return "\n".join(["State:", *lines])

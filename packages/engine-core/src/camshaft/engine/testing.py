@@ -163,8 +163,10 @@ class Oracle:
         self._epoch_length = programme.epoch_length or (programme.lengths[0] if has_length else None)
         self.epoch = self._iteration = self.done = self._in_epoch = 0
         self._passes = 0  # how many were begun
+        self._pass_start = 0  # what `done` was when the current one was
         self._place = 0  # how many batches of the current one were used or fetched
         self._is_open = self._has_batch = self._is_dry = self._skips = False
+        self._is_used_up = False  # all batches of the pass that is open again
         self._must_reopen = False  # a continued run has not opened its data yet
         self._seen: Counter[str] = Counter()
         self._log: list[Entry] = []
@@ -326,7 +328,8 @@ class Oracle:
             self._begin_pass()
         lengths = self._programme.lengths
         self._has_batch = False
-        if self._place < lengths[min(self._passes, len(lengths)) - 1]:
+        is_left = not self._is_used_up and self._place < lengths[min(self._passes, len(lengths)) - 1]
+        if is_left:
             while (yield "FETCH"):
                 pass
             self._take()
@@ -336,7 +339,7 @@ class Oracle:
         self._place += 1
 
     def _begin_pass(self) -> None:
-        self._is_open = True
+        self._is_open, self._is_used_up, self._pass_start = True, False, self.done
         if self._programme.kind == "iterator" and self._passes:
             return  # there is no other
         self._passes += 1
@@ -345,8 +348,13 @@ class Oracle:
     def _reopen(self) -> None:
         """Open a pass again, in a continued run."""
         had_batch, self._has_batch = self._has_batch, False
-        if self._programme.kind == "iterable":
+        is_fetching = had_batch or self._last in ("GET_BATCH_STARTED", "FETCH")
+        sized = self._programme.sized and not is_fetching
+        self._is_used_up = sized and self.done - self._pass_start == self._programme.lengths[0]
+        if self._programme.kind == "iterable" and not self._is_used_up:
+            pass_start = self._pass_start
             self._begin_pass()
+            self._pass_start = pass_start  # the same pass, though its data starts again
         if self._programme.kind == "sequence":
             self._place -= had_batch
         if had_batch:
