@@ -24,17 +24,19 @@ def run(full: bool) -> Outcome:
     seen: dict[str, int] = {}
     losses, details = 0, []
     for (output, errors), status in outputs:
+        sys.stderr.write(errors)
         if status:
             losses += 1
             details.append(f"exit status {status}: {errors.strip()[-200:]}")
             continue
         for name, count in json.loads(output).items():
             seen[name] = seen.get(name, 0) + count
-    cases, saved = seen.pop("interrupted", 0), seen.pop("saved", 0)
-    losses += sum(seen.values()) + (cases < each * processes)
+    surfaced, saved, swallowed = seen.pop("interrupted", 0), seen.pop("saved", 0), seen.pop("swallowed", 0)
+    losses += sum(seen.values()) + (surfaced + swallowed < each * processes)
     broken = {name: count for name, count in seen.items() if count}
-    detail = "; ".join([f"{saved} of the saves were completed", *(f"{key}: {broken[key]}" for key in broken), *details])
-    return Outcome("G17 interrupts of saves", cases, losses, detail)
+    seen_well = f"{saved} of the saves were completed; {swallowed} interrupts were swallowed by Python itself"
+    detail = "; ".join([seen_well, *(f"{key}: {broken[key]}" for key in broken), *details])
+    return Outcome("G17 interrupts of saves", surfaced, losses, detail)
 
 
 def start(directory: Path, interrupts: int, seed: int) -> subprocess.Popen[str]:

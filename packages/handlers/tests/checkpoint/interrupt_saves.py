@@ -2,7 +2,8 @@
 
 A second thread sends SIGINT to the process while the main thread saves, inside runs and outside of them. After each
 interrupt the files in the directory, the list of the handler and PyTorch's options must be as after a save that was
-completed, or was never asked for. One line of JSON at the end counts what was seen, and each kind of broken promise.
+completed, or was never asked for. One line of JSON at the end counts what was seen, and each kind of broken promise:
+"completed" are interrupts that never surfaced, "swallowed" those of them that Python says it threw away itself.
 """
 
 from __future__ import annotations
@@ -67,6 +68,23 @@ class Interrupter:
             # Noted before this returns; Python handles it in the main thread, at its next instruction.
             signal.raise_signal(signal.SIGINT)
             self._sent += 1
+
+
+class Swallowed:
+    """Notes each KeyboardInterrupt that Python itself prints as "Exception ignored in" and throws away.
+
+    It does so where a handler raises inside a `__del__`, a callback of a weak reference or of the garbage collector.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[str] = []
+        sys.unraisablehook = self._note
+
+    def _note(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            self.places.append(repr(unraisable.object))
+        else:
+            sys.__unraisablehook__(unraisable)
 
 
 class Training:
@@ -150,20 +168,24 @@ def interrupted(action: Callable[[], None], interrupter: Interrupter, delay_s: f
 def storm(directory: Path, interrupts: int, seed: int) -> Counter[str]:
     """Interrupt saves, restores and the making of savers, and count what was seen."""
     choose, seen = random.Random(seed), Counter[str](dict.fromkeys(PROMISES, 0))
-    training, interrupter = Training(directory), Interrupter()
+    training, interrupter, swallowed = Training(directory), Interrupter(), Swallowed()
     training.save()
     longest_s = 0.01
     actions = [training.save] * 6 + [training.run] * 4 + [training.make_saver, training.restore]
     for number in range(interrupts):
         try:
             newest = training.latest.newest_checkpoint
-            result = interrupted(choose.choice(actions), interrupter, choose.uniform(0, longest_s))
+            action = choose.choice(actions)
+            result = interrupted(action, interrupter, choose.uniform(0, longest_s))
             interrupter.wait()
         except KeyboardInterrupt:
             result = "interrupted"
+        if result == "completed" and swallowed.places:
+            result = f"swallowed: {swallowed.places}"
+        swallowed.places.clear()
         seen[result.partition(":")[0]] += 1
-        if result.startswith("other"):
-            sys.stderr.write(f"{result}\n")
+        if result != "interrupted":
+            sys.stderr.write(f"{action.__name__}: {result}\n")
         seen.update(training.problems())
         is_saved = newest != training.latest.newest_checkpoint
         seen["saved"] += is_saved

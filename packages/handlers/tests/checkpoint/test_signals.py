@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dis
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
+from camshaft.handlers.checkpoint import _signals
 from camshaft.handlers.checkpoint._signals import deferred_signals
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals of POSIX")
@@ -167,3 +171,95 @@ def test_a_process_forked_by_another_thread_meanwhile_handles_its_own_signals() 
         thread.start()
         thread.join()
     assert [os.waitstatus_to_exitcode(status) for status in statuses] == [3]
+
+
+class SignalAtPlace:
+    """A trace function that raises a signal at one of the places where Python calls handlers in the tested module."""
+
+    def __init__(self, number: int, place: int) -> None:
+        self.number = number
+        self.left = place
+        self.is_place = True
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> SignalAtPlace:
+        frame.f_trace_opcodes = frame.f_code.co_filename == _signals.__file__
+        frame.f_trace_lines = False
+        if event == "opcode":
+            self.left -= self.is_place
+            if self.is_place and self.left == 0:
+                signal.raise_signal(self.number)
+            instruction = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            self.is_place = instruction.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
+        return self
+
+
+def two_blocks() -> None:
+    with deferred_signals() as signals:
+        signals.handle()
+        with signals.let_through(), deferred_signals():
+            pass
+
+
+def signalled_at(place: int, number: int) -> bool:
+    """Go through blocks with a signal at one place; return False if there are not so many."""
+    before, trace = sys.gettrace(), SignalAtPlace(number, place)
+    sys.settrace(trace)
+    try:
+        two_blocks()
+    finally:
+        sys.settrace(before)
+    return trace.left <= 0
+
+
+@pytest.fixture
+def few_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few signals, few places."""
+    monkeypatch.setattr(_signals, "_NUMBERS", (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
+
+
+@pytest.mark.usefixtures("few_signals")
+def test_a_signal_at_any_moment_is_handled_once_and_nothing_stays_behind(arrived: list[str]) -> None:
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    place = 1
+    while signalled_at(place, signal.SIGUSR1):
+        assert arrived == ["goes on"], place
+        assert handlers == {number: signal.getsignal(number) for number in signal.valid_signals()}, place
+        arrived.clear()
+        place += 1
+    assert place > 50
+
+
+@pytest.mark.usefixtures("few_signals")
+def test_what_a_handler_raises_at_any_moment_comes_up_and_nothing_stays_behind(arrived: list[str]) -> None:
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    place, is_there = 1, True
+    while is_there:
+        arrived.clear()
+        try:
+            is_there = signalled_at(place, signal.SIGUSR2)
+        except TimeoutError:
+            assert arrived == ["raises"], place
+        else:
+            assert not is_there, f"the error that was raised at place {place} was lost"
+        assert handlers == {number: signal.getsignal(number) for number in signal.valid_signals()}, place
+        with deferred_signals():
+            signal.raise_signal(signal.SIGUSR1)
+            assert "goes on" not in arrived, place
+        assert arrived[-1] == "goes on", place
+        place += 1
+    assert place > 50
+
+
+def test_a_block_in_what_is_let_through_is_complete_as_well(arrived: list[str]) -> None:
+    done = []
+
+    def work() -> None:
+        with deferred_signals() as signals, signals.let_through():
+            with deferred_signals():
+                signal.raise_signal(signal.SIGUSR2)
+                done.append("the inner block")
+            done.append("what comes after")
+
+    with pytest.raises(TimeoutError):
+        work()
+    assert done == ["the inner block"]

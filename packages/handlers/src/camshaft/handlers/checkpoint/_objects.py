@@ -186,7 +186,8 @@ def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> 
                 with signals.let_through():
                     target.load_state_dict(state, **options)
             except BaseException as error:
-                problems = snapshot.restore()
+                with deferred_signals():
+                    problems = snapshot.restore()
                 error.add_note(f"this came up when loading {path}; no object was changed")
                 for problem in problems:
                     error.add_note(f"but putting an object back failed as well: {problem!r}")

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 
@@ -23,7 +21,7 @@ class _Waiting:
     """The signals of this process that wait. Only the main thread, which gets them, ever uses it."""
 
     def __init__(self) -> None:
-        self.thread: int | None = None  # that is in a block; None when none is
+        self.thread: int | None = None  # in which signals wait at this moment; None when they do not
         self.blocks = 0
         self.arrived: list[int] = []
         self.stand_ins: dict[int, _StandIn] = {}
@@ -47,7 +45,8 @@ class _StandIn:
     def __call__(self, number: int, frame: FrameType | None) -> Any:
         # A process that was forked by another thread of ours, in the middle of a block, is in none itself.
         if _waiting.thread == threading.get_ident():
-            _waiting.arrived.append(number)
+            if number not in _waiting.arrived:
+                _waiting.arrived.append(number)
             return None
         if not _waiting.blocks:
             self.step_aside()
@@ -70,7 +69,8 @@ class deferred_signals:  # noqa: N801  # reads as what it is used as: with defer
     """Let signals wait while a block runs; in other threads than the main one, which gets none, do nothing.
 
     Every signal waits whose handler is written in Python. Blocks may be nested; the handlers are called when the
-    outermost one ends. What a handler raises then comes up right after the block.
+    outermost one ends, or the outermost one in a block of `let_through`. What a handler raises then comes up right
+    after the block.
 
     Examples:
         >>> import os, signal
@@ -88,32 +88,49 @@ class deferred_signals:  # noqa: N801  # reads as what it is used as: with defer
 
     def __init__(self) -> None:
         self._is_main = threading.current_thread() is threading.main_thread()
+        self._is_inner = False
 
     def __enter__(self) -> Self:
         if self._is_main:
+            thread = threading.get_ident()
+            self._is_inner = _waiting.thread == thread
             if _waiting.blocks == 0:
-                _put_stand_ins()
-                _waiting.thread = threading.get_ident()
-            # No handler can raise from here on, until the outermost block ends.
+                try:
+                    _put_stand_ins()
+                except BaseException:  # a handler that is still in place, or the stand-in of one, has raised
+                    _put_handlers_back()
+                    raise
+            # Python calls handlers between two instructions only after calls and jumps: not between these two.
             _waiting.blocks += 1
+            _waiting.thread = thread
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_main:
+        if not self._is_main:
+            return
+        if self._is_inner:
             _waiting.blocks -= 1
-            if _waiting.blocks == 0:
-                _end()
-                if isinstance(error, _HandlerRaised):
-                    raise error.error from None
+            _waiting.thread = threading.get_ident()  # a `let_through` that was interrupted may have left it None
+            return
+        try:
+            _waiting.blocks -= 1
+            _waiting.thread = None
+            # From here on a signal is not noted any more. Its handler is called, and may raise at any point.
+            _put_handlers_back()
+        finally:
+            _put_handlers_back()  # once more, if that was interrupted
+            _call_handlers()
+        if isinstance(error, _HandlerRaised):
+            raise error.error from None
 
     def handle(self) -> None:
         """Call the handlers of the signals that have arrived, now; leave the blocks with what one of them raises.
 
         To be called where the block can be given up without a trace. Signals that arrive meanwhile wait.
         """
-        if self._is_main and _waiting.blocks:
+        if self._is_main and _waiting.thread is not None:
             while _waiting.arrived:
                 number = _waiting.arrived.pop(0)
                 try:
@@ -121,18 +138,33 @@ class deferred_signals:  # noqa: N801  # reads as what it is used as: with defer
                 except BaseException as error:
                     raise _HandlerRaised(error) from error
 
-    @contextmanager
-    def let_through(self) -> Iterator[None]:
-        """Let signals come up as ever inside a block: for what may take long, and is not ours."""
-        if not self._is_main:
-            yield
-            return
-        self.handle()
-        before, _waiting.thread = _waiting.thread, None
-        try:
-            yield
-        finally:
-            _waiting.thread = before
+    def let_through(self) -> _LetThrough:
+        """Return a block in which signals come up as ever: for what may take long, and is not ours."""
+        return _LetThrough(self)
+
+
+class _LetThrough:
+    """A block in a block of `deferred_signals`, in which signals do not wait.
+
+    It can be interrupted at any point, also before it says that signals wait again. So whoever is around it says so
+    too. A generator would be worse: its end would be made up for when the exception is thrown away.
+    """
+
+    def __init__(self, signals: deferred_signals) -> None:
+        self._signals = signals
+        self._thread: int | None = None
+
+    def __enter__(self) -> None:
+        self._signals.handle()
+        if self._signals._is_main:  # noqa: SLF001 - the two are one
+            self._thread, _waiting.thread = _waiting.thread, None
+            _call_handlers()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._signals._is_main:  # noqa: SLF001
+            _waiting.thread = self._thread
 
 
 def _put_stand_ins() -> None:
@@ -143,19 +175,19 @@ def _put_stand_ins() -> None:
             signal.signal(number, stand_in)
 
 
-def _end() -> None:
-    """Put the handlers back, and let them have what has arrived; any of them may raise at any point of this."""
-    arrived, _waiting.arrived = list(dict.fromkeys(_waiting.arrived)), []
-    _waiting.thread = None
-    stand_ins = [stand_in.step_aside for stand_in in _waiting.stand_ins.values()]
-    # Sent once more, so that Python calls the handler as ever.
-    _call_all([*stand_ins, *(partial(signal.raise_signal, number) for number in arrived)])
+def _put_handlers_back() -> None:
+    if _waiting.blocks == 0:
+        for stand_in in list(_waiting.stand_ins.values()):
+            stand_in.step_aside()
 
 
-def _call_all(steps: Sequence[Callable[[], object]]) -> None:
-    """Call all functions, whichever of them raises."""
-    if steps:
+def _call_handlers() -> None:
+    """Let the handlers have what has arrived, each of them, whichever raises."""
+    if _waiting.arrived:
+        number = _waiting.arrived[0]
+        # No call between these two: a signal that comes now cannot take the place of this one.
+        del _waiting.arrived[0]
         try:
-            steps[0]()
+            signal.raise_signal(number)  # sent once more, so that Python calls the handler as ever
         finally:
-            _call_all(steps[1:])
+            _call_handlers()
