@@ -17,7 +17,6 @@ from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 from camshaft.engine._value import has_state, is_sequence, length_of
 
-
 # Where a run stands that holds no batch, and is not fetching one.
 BEFORE_FETCH = (Events.EPOCH_STARTED.name, Events.GET_BATCH_STARTED.name, Events.EPOCH_COMPLETED.name)
 
