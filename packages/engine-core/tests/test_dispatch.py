@@ -20,8 +20,9 @@ def make_table(given: list[Schedule | None], called: list[int]) -> DispatchTable
         Listener(
             place,
             Events.ITERATION_STARTED,
-            print,
             lambda engine, place=place: called.append(place),
+            (),
+            {},
             schedule,
             "iteration",
         )

@@ -130,6 +130,32 @@ def test_after_an_interrupt_at_any_moment_of_an_inner_run_the_outer_one_reaches_
             break
 
 
+def recorder(fired: list[str], name: str) -> Callable[[Engine[Any, Any]], None]:
+    """Return a handler that is called as it is, with nothing between the run and it."""
+
+    def record(engine: Engine[Any, Any]) -> None:
+        fired.append(name)
+
+    return record
+
+
+def test_no_epoch_event_is_lost_or_fired_twice_at_whatever_moment_an_interrupt_comes() -> None:
+    moment = 0
+    while True:
+        moment += 1
+        engine: Engine[Any, Any] = Engine(lambda engine, batch: batch)
+        fired: list[str] = []
+        for event in (Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, Events.DATALOADER_STOP_ITERATION):
+            engine.add_event_handler(event, recorder(fired, event.name))
+        place = interrupted_at(moment, partial(engine.run, "ab", max_epochs=2))
+        if place is None:
+            break
+        engine.run("ab", max_epochs=2)
+
+        first = ["EPOCH_STARTED", "EPOCH_COMPLETED"]
+        assert fired == [*first, "EPOCH_STARTED", "DATALOADER_STOP_ITERATION", "EPOCH_COMPLETED"], place
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
 def test_a_storm_of_signals_leaves_no_engine_that_cannot_go_on() -> None:
     done = subprocess.run([sys.executable, STORM, "300"], capture_output=True, text=True, timeout=240, check=False)

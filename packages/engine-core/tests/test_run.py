@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from camshaft.engine import ArgumentError, Engine, EngineWarning, Events, State
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, State
+from camshaft.engine._run import Run
 from camshaft.engine.testing import record_events
 
 ITERATION = ["GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED"]
@@ -856,3 +857,210 @@ def test_an_iteration_number_is_given_out_once_though_its_epoch_is_cut_off() -> 
     assert calls == [2]
     assert state.iteration == 24
     assert numbers == list(range(1, 25))
+
+
+# ---------------------------------------------------------------------- what programs of other people have found
+
+
+def test_an_error_that_comes_while_a_run_is_left_does_not_lose_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=4), engine.terminate)
+    leave, calls = Run.leave, []
+
+    def cut_short(run: Run) -> None:
+        calls.append(run)
+        if len(calls) == 1:
+            raise TimeoutError("from a signal handler")
+        leave(run)
+
+    monkeypatch.setattr(Run, "leave", cut_short)
+    with pytest.raises(TimeoutError):
+        engine.run("abc", max_epochs=2)
+
+    assert engine.state_dict()["iteration"] == 4
+    assert engine.run().iteration == 6
+
+
+def test_counters_set_after_an_interrupt_open_the_data_there_and_drop_what_was_suspended() -> None:
+    seen: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append(batch))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.interrupt)
+    engine.run([1, 2, 3], max_epochs=3)
+    engine.state.epoch = 2
+    log = record_events(engine)
+    engine.run([1, 2, 3])
+
+    assert seen == [1, 2, 1, 2, 3]
+    assert log.names[0] == "STARTED"
+
+
+@pytest.mark.parametrize(
+    ("counters", "text"),
+    [
+        ({"a": 5}, "names of attributes, got 5"),
+        ({"a": "not a name"}, "names of attributes"),
+        ({"a": "times"}, "own attribute 'times'"),
+        ({"b": "counted"}, "known events, got 'b'"),
+        ({Events.STARTED: "counted"}, "built-in events alone"),
+    ],
+    ids=["number", "no name", "own", "unknown", "built in"],
+)
+def test_a_counter_that_cannot_be_one_registers_nothing(counters: Any, text: str) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: batch)
+
+    with pytest.raises(ArgumentError, match=text):
+        engine.register_events("a", event_to_attr=counters)
+    assert not engine.has_registered_events("a")
+    assert engine.run([1]).output == 1
+
+
+@pytest.mark.parametrize("way", ["continued", "loaded"])
+def test_new_data_of_a_continued_run_must_give_a_batch(way: str) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
+    engine.run("abc", max_epochs=3)
+    if way == "loaded":
+        engine.load_state_dict(engine.state_dict())
+
+    with pytest.raises(ArgumentError, match="`data` must give at least one batch"):
+        engine.run(iter([]))
+    assert engine.state.iteration == 2
+
+
+@pytest.mark.parametrize("event", [Events.GET_BATCH_COMPLETED, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED])
+def test_an_epoch_that_was_asked_to_end_ends_though_something_raises(event: Events) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    def stop() -> None:
+        engine.terminate_epoch()
+        raise OSError("disk")
+
+    with engine.add_event_handler(event(once=2), stop), pytest.raises(OSError, match="disk"):
+        engine.run("abcd", max_epochs=2)
+    log = record_events(engine)
+    engine.run()
+
+    assert log.names[:4] == ["STARTED", "TERMINATE_SINGLE_EPOCH", "EPOCH_COMPLETED", "EPOCH_STARTED"]
+
+
+def test_a_loaded_position_is_saved_again_as_it_was() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), engine.terminate_epoch)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
+    engine.run([1, 2, 3], max_epochs=4, epoch_length=2)
+    saved = engine.state_dict()
+    other: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    other.load_state_dict(saved)
+
+    assert "position" in saved
+    assert other.state_dict() == saved
+
+
+@pytest.mark.parametrize("value", ["2", None, [1]], ids=str)
+def test_a_counter_that_is_no_number_is_refused_and_put_back(value: Any) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    handle = engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", value))
+
+    with pytest.raises(ArgumentError, match="`state.iteration` must be an integer"):
+        engine.run([1, 2])
+    handle.remove()
+    assert engine.run([1, 2]).iteration == 2
+
+
+def test_data_set_before_a_run_that_is_given_its_own_changes_nothing() -> None:
+    seen: list[Any] = []
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: seen.append(batch))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.interrupt)
+    data = [1, 2, 3]
+    engine.run(data, max_epochs=2)
+    engine.set_data([7, 8, 9])
+    engine.run(data)
+
+    assert seen == [1, 2, 3, 1, 2, 3]
+
+
+def test_handlers_of_a_copy_act_on_the_copy() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
+    twin = deepcopy(engine)
+    state = twin.run("abc", max_epochs=2)
+
+    assert state.iteration == 2
+    assert not engine.should_terminate
+    assert twin.has_event_handler(twin.terminate)
+    assert deepcopy(Events.STARTED(every=2)).filter == Events.STARTED(every=2).filter
+
+
+def test_a_state_without_a_limit_is_that_of_a_new_run() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.interrupt)
+    engine.run("abc", max_epochs=2)
+    engine.state.max_epochs = None
+    other: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    other.load_state_dict(engine.state_dict())
+
+    assert other.run("abc").iteration == 3
+
+
+class Keeper:
+    """Something with a state, which may refuse one."""
+
+    def __init__(self, value: int, refuses: bool = False) -> None:
+        self.value = value
+        self.refuses = refuses
+
+    def state_dict(self) -> dict[str, int]:
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        if self.refuses and state["value"] != self.value:
+            raise ValueError("refused")
+        self.value = state["value"]
+
+
+def test_the_objects_of_an_engine_are_loaded_all_or_none() -> None:
+    saved: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    saved.stateful.update(first=Keeper(1), second=Keeper(2))
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    first = Keeper(10)
+    engine.stateful.update(first=first, second=Keeper(20, refuses=True))
+
+    with pytest.raises(ValueError, match="refused"):
+        engine.load_state_dict(saved.state_dict())
+    assert first.value == 10
+
+
+def test_calls_that_cannot_be_made_are_refused_at_once() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+
+    with pytest.raises(ArgumentTypeError, match="`callback` must be callable, got None"):
+        engine.at_safe_point(None)  # type: ignore[arg-type]  # what is tried
+    with pytest.raises(ArgumentTypeError, match="`wrap` must be callable"):
+        engine.wrap_handlers(None)  # type: ignore[arg-type]  # what is tried
+    with pytest.raises(ArgumentError, match="`event` must be known"):
+        engine.remove_event_handler(print, None)  # type: ignore[arg-type]  # what is tried
+
+
+def test_an_early_terminate_is_honoured_once_though_its_warning_is_an_error() -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.terminate()
+
+    with pytest.raises(EngineWarning, match="before this run"):
+        engine.run("ab")
+    assert engine.run("ab").iteration == 2
+
+
+def test_data_that_cannot_give_its_state_does_not_hide_what_has_failed() -> None:
+    class Broken:
+        def __iter__(self) -> Any:
+            return iter("abc")
+
+        def state_dict(self) -> Any:
+            raise OSError("no state")
+
+        def load_state_dict(self, state: Any) -> None: ...
+
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: 1 // 0)
+
+    with pytest.warns(EngineWarning, match="no state.*not saved"), pytest.raises(ZeroDivisionError):
+        engine.run(Broken())

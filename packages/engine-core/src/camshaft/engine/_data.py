@@ -107,9 +107,15 @@ class StatefulData(IterableData):
         """Start the data; inside a pass, after loading its state."""
         if not position.pass_open:
             return iter(self.data)
+        if position.data_state is None and is_sequence(self.data):
+            return _from_index(self.data, position.batch)
         if position.data_state is None:
-            sequence = is_sequence(self.data)
-            return _from_index(self.data, position.batch) if sequence else super().open(position)
+            warnings.warn(
+                f"the data starts again: its state after batch {position.batch} was not saved",
+                EngineWarning,
+                stacklevel=2,
+            )
+            return iter(self.data)
         self.data.load_state_dict(position.data_state)
         warn_of_lost_batch(position)
         return iter(self.data)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from heapq import heapify, heappop, heapreplace
 from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
+from camshaft.engine._errors import NotCallableError
 from camshaft.engine._events import EVENT_ARGS, EventEnum
 from camshaft.engine._schedule import Once, Periodic, Schedule
-from camshaft.engine._signature import Call
+from camshaft.engine._signature import Call, make_call
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -22,6 +24,9 @@ NEVER = maxsize
 class Listener:
     """One handler on one event: how it is called, when it is due, whether it is still attached.
 
+    Raises:
+        NotCallableError: the handler cannot be called with what it would get.
+
     Attributes:
         number: how many were attached to the engine before it, on any event.
         event: the event without its filter.
@@ -32,28 +37,50 @@ class Listener:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_counter",
-        "_plain_call",
-        "call",
-        "event",
-        "filter",
-        "handler",
-        "is_attached",
-        "number",
-    )
+        "__weakref__", "_args", "_counter", "_kwargs", "_plain_call", "_wraps", "call", "event", "filter", "handler",
+        "is_attached", "number",
+    )  # fmt: skip
 
     def __init__(
-        self, number: int, event: EventKey, handler: Call, call: Call, event_filter: Call | None, counter: str
+        self,
+        number: int,
+        event: EventKey,
+        handler: Call,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        event_filter: Call | None,
+        counter: str,
     ) -> None:
+        call = make_call(handler, args, kwargs, EVENT_ARGS.get(event))
+        if call is None:
+            raise NotCallableError(
+                f"`handler` must be callable with what {event} hands it (the engine or nothing, "
+                f"then args={tuple(args)!r}, kwargs={dict(kwargs)!r}), got {handler!r}"
+            )
         self.number = number
         self.event = event
         self.handler = handler
         self.filter = event_filter
         self.is_attached = True
+        self._args, self._kwargs = args, kwargs
         self._plain_call = call
         self._counter = counter
         self.wrap_call(())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Listener:
+        """Return a copy that calls the copy of the handler: a method of a copied object, say."""
+        twin = Listener(
+            self.number,
+            self.event,
+            deepcopy(self.handler, memo),
+            deepcopy(self._args, memo),
+            deepcopy(self._kwargs, memo),
+            deepcopy(self.filter, memo),
+            self._counter,
+        )
+        twin.is_attached = self.is_attached
+        twin.wrap_call(deepcopy(self._wraps, memo))
+        return twin
 
     @property
     def schedule(self) -> Schedule | None:
@@ -62,6 +89,7 @@ class Listener:
 
     def wrap_call(self, wraps: Sequence[Wrap]) -> None:
         """Make `call` anew, each of `wraps` around the one before it."""
+        self._wraps = wraps
         call = self._plain_call
         for wrap in wraps:
             call = wrap(self.event, self.handler, call)
@@ -105,6 +133,12 @@ class DispatchTable:
         self.event = event
         self.listeners: dict[int, Listener] = {}
         self.build()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DispatchTable:
+        """Return a table of copied handlers, which is built when it is looked at."""
+        twin = DispatchTable(self.event)
+        twin.listeners, twin.is_outdated = deepcopy(self.listeners, memo), True
+        return twin
 
     def build(self) -> None:
         """Sort the handlers into those that always run and those that are scheduled."""

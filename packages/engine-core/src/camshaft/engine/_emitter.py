@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from camshaft.engine._events import Events
 from camshaft.engine._registry import Registry
 from camshaft.engine._requests import Requests
-from camshaft.engine._stopwatch import Stopwatch
+from camshaft.engine._signature import Call
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -28,19 +28,17 @@ class Emitter:
         self.firing: Events | None = None
         self.is_exact = True
 
-    def fire(self, event: Events, *event_args: object, value: int = 0) -> None:
-        """Call the handlers of an event that are due at the counter `value`."""
+    def prepare(self, event: Events, value: int = 0) -> Call | None:
+        """Return what calls the handlers of an event that are due at the counter `value`, None when there are none."""
         self.firing = event
         self._engine.last_event_name = event
-        if (call := self._registry.table(event).at(value)) is not None:
+        return self._registry.table(event).at(value)
+
+    def fire(self, event: Events, *event_args: object, value: int = 0) -> None:
+        """Call the handlers of an event that are due at the counter `value`."""
+        if (call := self.prepare(event, value)) is not None:
             call(self._engine, *event_args)
         self.firing = None
-
-    def fire_timed(self, event: Events, watch: Stopwatch, value: int) -> None:
-        """Fire an event whose handlers read the time up to it; afterwards it includes theirs."""
-        self._engine.state.times[event.name] = watch.seconds()
-        self.fire(event, value=value)
-        self._engine.state.times[event.name] = watch.seconds()
 
     def fire_last(self, event: Events, *event_args: object) -> None:
         """Fire an event after which there may be no other: what waits for a safe point waits no longer."""

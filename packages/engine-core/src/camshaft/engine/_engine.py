@@ -20,7 +20,7 @@ from camshaft.engine._position import Position
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._runs import Runs
-from camshaft.engine._saved import read, write
+from camshaft.engine._saved import load_all, read, write
 from camshaft.engine._signature import require_step
 from camshaft.engine._state import Batch, Output, State, equip
 from camshaft.engine._value import Stateful
@@ -165,12 +165,13 @@ class Engine(EventSource, Generic[Batch, Output]):
         arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
         plan = self.prepare(make_plan(arguments, self.state, last))
         if plan.resumed and plan.position.over:
-            text = "the run is finished, nothing is left to do; raise its limit to go on"
-            warnings.warn(text, EngineWarning, stacklevel=2)
+            warnings.warn("the run is finished, nothing is left; raise its limit to go on", EngineWarning, stacklevel=2)
             self._runs.replace_last(last._replace(is_loaded=False))
             return self.state
-        if self._requests.terminate is not None:
+        if (early := self._requests.terminate) is not None:
+            self._requests.terminate = None  # honoured once, also where the warning is an error
             warnings.warn("terminate() was called before this run: it ends after STARTED", EngineWarning, stacklevel=2)
+            self._requests.terminate = early
         self._runs.carry_out(Run(self, plan, last, self._registry, self._requests))
         self.logger.info("run ends: epoch %d, iteration %d", self.state.epoch, self.state.iteration)
         return self.state
@@ -199,10 +200,8 @@ class Engine(EventSource, Generic[Batch, Output]):
     def resumed(self, position: Position) -> None:
         """Put back what belongs to a continued run; for derived classes.
 
-        Called after STARTED, when the data is open again, and before the next event.
-
         Args:
-            position: where the run goes on.
+            position: where the run goes on: after STARTED, when its data is open again, before the next event.
         """
 
     # ------------------------------------------------------------------ requests
@@ -322,6 +321,8 @@ class Engine(EventSource, Generic[Batch, Output]):
             >>> state = engine.run([1])
             saved after the step
         """
+        if not callable(callback):
+            raise ArgumentTypeError(f"`callback` must be callable, got {callback!r}")
         outermost = outermost_run()
         if outermost is None:
             callback()
@@ -357,8 +358,8 @@ class Engine(EventSource, Generic[Batch, Output]):
             >>> dict(engine.state_dict())
             {'epoch_length': 3, 'max_epochs': 2, 'iteration': 6}
         """
-        position = self._runs.saved_position(self.state)
-        return write(self.state, position, self.state_dict_user_keys, self.stateful)
+        position, is_implied = self._runs.saved_position(self.state), self._runs.is_implied()
+        return write(self.state, position, self.state_dict_user_keys, self.stateful, is_implied)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; the next `run` continues there.
@@ -383,8 +384,7 @@ class Engine(EventSource, Generic[Batch, Output]):
         if self.is_running:
             raise RunningError("load_state_dict() must not be called inside a run of the same engine")
         saved = read(state_dict, self.state_dict_user_keys, self.stateful)
-        for name, part in saved.stateful.items():
-            self.stateful[name].load_state_dict(part)
+        load_all(self.stateful, saved.stateful)
         saved.put_into(self.state)
         self._runs.replace_last(LastRun(saved.position, is_implied=saved.is_implied, is_loaded=True))
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from camshaft.engine._dispatch import Wrap
-from camshaft.engine._errors import ArgumentError
+from camshaft.engine._errors import ArgumentError, ArgumentTypeError
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._registry import Registry, require_event
+from camshaft.engine._state import require_counter
 
 if TYPE_CHECKING:
     from camshaft.engine._engine import Engine
@@ -94,7 +95,7 @@ class EventSource:
         Raises:
             ArgumentError: the event is unknown, or the handler is not attached to it.
         """
-        events = tuple(event) if isinstance(event, EventsList) else (event,)
+        events = tuple(event) if isinstance(event, EventsList) else (self._registry.key(event),)
         found = {each: self._registry.find(handler, each) for each in events}
         for each in events:
             if not found[each]:
@@ -126,7 +127,8 @@ class EventSource:
 
         Raises:
             ArgumentTypeError: an event is neither a string nor a member of an `EventEnum`.
-            ArgumentError: `event_to_attr` is not a mapping, or names a counter for a built-in event.
+            ArgumentError: `event_to_attr` is not a mapping, names a counter for a built-in event or an unknown one, or
+                a counter is no name of an attribute that may be one. Nothing is registered then.
 
         Examples:
             >>> from camshaft.engine import Engine, EventEnum
@@ -141,15 +143,20 @@ class EventSource:
             raise ArgumentError(
                 f"`event_to_attr` must be a mapping of events to attribute names, got {event_to_attr!r}"
             )
-        counters = event_to_attr or {}
-        for event in events:
-            key = require_event(event)
-            if isinstance(key, Events) and event in counters:
+        counters = {require_event(event): name for event, name in (event_to_attr or {}).items()}
+        keys = [require_event(event) for event in events]
+        for key, name in counters.items():
+            if isinstance(key, Events):
                 raise ArgumentError(f"`event_to_attr` must leave the built-in events alone, got {key} in it")
-        for event in events:
-            self._registry.register(event, counters.get(event))
-            if event in counters and not hasattr(self.state, counters[event]):
-                setattr(self.state, counters[event], 0)
+            if key not in keys and key not in self._registry:
+                raise ArgumentError(
+                    f"`event_to_attr` must name known events, got {key!r}; register it in the same call"
+                )
+            require_counter(name)
+        for key in (*keys, *counters):
+            self._registry.register(key, counters.get(key))
+            if key in counters and not hasattr(self.state, counters[key]):
+                setattr(self.state, counters[key], 0)
 
     def has_registered_events(self, event: object) -> bool:
         """Return whether an event is known to this engine."""
@@ -206,6 +213,8 @@ class EventSource:
             completed
             >>> engine.unwrap_handlers(told)
         """
+        if not callable(wrap):
+            raise ArgumentTypeError(f"`wrap` must be callable as wrap(event, handler, call), got {wrap!r}")
         self._registry.wrap(wrap)
 
     def unwrap_handlers(self, wrap: Wrap) -> None:

@@ -120,6 +120,9 @@ class FilteredEvent(CallableEventWithFilter):
     def __repr__(self) -> str:
         return f"{self.event}({self.filter!r})"
 
+    def __reduce__(self) -> tuple[type[FilteredEvent], tuple[EventEnum, EventFilter]]:
+        return FilteredEvent, (self.event, self.filter)
+
 
 class _EventEnumType(EnumType):
     """Lets an enum of events carry `auto_register` as a plain attribute instead of as a member."""

@@ -43,13 +43,18 @@ class Fetcher:
         """Return the next batch of the open data, END when there is none."""
         return next(self.iterator, END)  # type: ignore[arg-type]  # the run has opened it
 
-    def warn_dry(self, position: Position, epoch_length: int | None) -> None:
+    def warn_dry(self, position: Position, epoch_length: int | None, *, is_new: bool) -> None:
         """Warn that data which was started again gives nothing, so that its epoch ends.
 
+        Args:
+            position: where the run stands.
+            epoch_length: iterations in an epoch, None when it is not known.
+            is_new: whether the data was given to this run and has given nothing yet.
+
         Raises:
-            ArgumentError: it has never given a batch: the first pass was empty, and so is the second.
+            ArgumentError: the data is new: its first pass was empty, and so is the second.
         """
-        if position.iteration == 0 and position.data_pass == 1:
+        if is_new:
             raise ArgumentError(f"`data` must give at least one batch, got none from {self.data!r}")
         warnings.warn(
             f"the data gives no more batches: epoch {position.epoch} ends after {position.epoch_iteration} of "

@@ -32,6 +32,9 @@ class GoingRun(Protocol):
     def is_finished(self) -> bool:
         """Return whether the limits leave nothing but COMPLETED to do."""
 
+    def complete(self, then: Cursor) -> None:
+        """Fire COMPLETED, with which the run stands at `then`."""
+
 
 def heed(run: GoingRun) -> bool:
     """Do what was asked for, in this order: moves, safe point, stops; return whether the run is left."""
@@ -86,7 +89,7 @@ def terminate(run: GoingRun) -> None:
     run.cursor.over = was_over or run.is_finished()
     asked = run.requests.terminate
     if not was_over and not (asked is not None and asked.skip_completed):
-        run.emitter.fire_timed(Events.COMPLETED, run.run_watch, run.cursor.epoch)
+        run.complete(run.cursor)
     run.emitter.reach_last_safe_point()
 
 
@@ -109,9 +112,11 @@ def fail(run: GoingRun, error: BaseException) -> bool:
     """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
     requests = run.requests
     _write_stage(run)
+    _move(run)  # an epoch that was asked to end before something raised ends all the same
     requests.terminate = None
     run.has_failed, run.emitter.is_exact = True, False  # what raised may be half done
     run.emitter.fire_last(Events.EXCEPTION_RAISED, error)
+    _move(run)
     if requests.terminate is not None:
         terminate(run)
     return requests.terminate is not None

@@ -168,7 +168,7 @@ def _continued_limits(
         if other_limit is not None:
             raise ArgumentError(
                 f"`{limit}` excludes the run's `{other}` ({other_limit}), got {asked}; "
-                f"set `engine.state.{other} = None` first"
+                f"raise `{other}`, or set `engine.state.{other} = None` for a new run"
             )
         if asked < done:
             raise ArgumentError(
@@ -196,6 +196,7 @@ def _moved_run(arguments: RunArguments, state: State[Any, Any], last: LastRun) -
     else:
         plan = _new_run(arguments, state, last)
     position = moved_position(state, last.position or Position(), plan)
+    position = position._replace(over=position.is_finished(plan.max_epochs, plan.max_iters))
     return plan.replace(position=position, resumed=True, seed=plan.seed if plan.seed is not None else state.seed)
 
 

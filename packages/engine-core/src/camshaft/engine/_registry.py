@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from camshaft.engine._dispatch import DispatchTable, EventKey, Listener, Wrap
-from camshaft.engine._errors import ArgumentError, ArgumentTypeError, NotCallableError
-from camshaft.engine._events import COUNTERS, EVENT_ARGS, CallableEventWithFilter, EventEnum, Events, EventsList
-from camshaft.engine._signature import Call, make_call
+from camshaft.engine._errors import ArgumentError, ArgumentTypeError
+from camshaft.engine._events import COUNTERS, CallableEventWithFilter, EventEnum, Events, EventsList
+from camshaft.engine._signature import Call
 
 
 class Registry:
@@ -100,14 +100,8 @@ class Registry:
         counter = self.counters.get(key)
         if event_filter is not None and counter is None:
             raise ArgumentError(f"a filter needs an event with a counter, got {event!r}; name one with `event_to_attr`")
-        call = make_call(handler, args, kwargs, EVENT_ARGS.get(key))
-        if call is None:
-            raise NotCallableError(
-                f"`handler` must be callable with what {key} hands it (the engine or nothing, "
-                f"then args={tuple(args)!r}, kwargs={dict(kwargs)!r}), got {handler!r}"
-            )
+        listener = Listener(self._count + 1, key, handler, args, kwargs, event_filter, counter or "")
         self._count += 1
-        listener = Listener(self._count, key, handler, call, event_filter, counter or "")
         listener.wrap_call(self._wraps)
         return listener
 

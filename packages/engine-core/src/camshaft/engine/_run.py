@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine._data import make_source
+from camshaft.engine._data import make_source, require_data
 from camshaft.engine._dispatch import NEVER
 from camshaft.engine._emitter import Emitter
+from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._events import Events
 from camshaft.engine._fetcher import END, Fetcher
 from camshaft.engine._heed import fail, heed, terminate
@@ -25,7 +27,7 @@ from camshaft.engine._plan import RunPlan, moved_position
 from camshaft.engine._position import Cursor, Position
 from camshaft.engine._registry import Registry
 from camshaft.engine._requests import Requests
-from camshaft.engine._state import State
+from camshaft.engine._state import State, reset
 from camshaft.engine._stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -66,10 +68,13 @@ class Run:
         self._registry = registry
         self.requests = requests
         self._last = last
-        self._continues = last.suspended if plan.resumed else None
+        # Counters that a user has set lead away from where the run was suspended.
+        is_there = last.position is not None and plan.position[:3] == last.position[:3]
+        self._continues = last.suspended if plan.resumed and is_there else None
         self.epoch_watch = Stopwatch() if self._continues is None else self._continues.epoch_watch
         self.run_watch = Stopwatch() if self._continues is None else self._continues.run_watch
         self._found_length = last.found_length
+        self._new_data_at: tuple[int, int] | None = None  # iterations done, and the second pass over new data
         self._was_terminated = False
         self.fetcher = Fetcher(None, make_source(None))  # until the run has begun
         self._batch: Any = END  # fetched by an interrupted run that this one continues
@@ -124,9 +129,11 @@ class Run:
         """Make the state that of this run: nothing can be refused any more."""
         engine, plan, requests, kept = self.engine, self._plan, self.requests, self._last.suspended
         state = engine.state
+        if not plan.resumed or self._last.is_loaded or plan.data is not state.dataloader:
+            self._new_data_at = plan.position.iteration, plan.position.data_pass + 1
         keeps_iterator = self._continues is not None and plan.data is state.dataloader
         if not plan.resumed:
-            _reset_counters(state, self._registry)
+            reset(state)
         # Stores and nothing else: a signal finds the state before all of them or after all of them.
         state.dataloader, state.epoch_length, state.seed = plan.data, plan.epoch_length, plan.seed
         state.max_epochs, state.max_iters, state.resumed = plan.max_epochs, plan.max_iters, plan.resumed
@@ -134,6 +141,8 @@ class Run:
         self._has_begun = True
         if kept is not None and keeps_iterator:
             self.fetcher, self._batch = kept.fetcher, kept.batch
+            if requests.new_data is not None and requests.new_data.data is not plan.data:
+                requests.new_data = None  # given before a run that is given its data
         else:
             requests.new_data = None
             if kept is not None:
@@ -152,7 +161,11 @@ class Run:
         plan = self._plan.replace(
             data=state.dataloader, epoch_length=state.epoch_length, max_epochs=max_epochs, max_iters=max_iters
         )
-        position = moved_position(state, cursor.snapshot(cursor.done), plan)
+        try:
+            position = moved_position(state, cursor.snapshot(cursor.done), plan)
+        except ArgumentError:
+            state.epoch, state.iteration = cursor.epoch, cursor.done
+            raise
         self.cursor, self._plan = Cursor(position), plan.replace(resumed=True)
         state.epoch, state.iteration, state.resumed = position.epoch, position.iteration, True
 
@@ -188,27 +201,45 @@ class Run:
         if self.is_finished() or (max_iters is not None and cursor.is_dry()):
             self._complete()
             return
-        self.cursor = cursor = cursor.at_next_epoch()
-        self.engine.state.epoch = cursor.epoch
+        then = cursor.at_next_epoch()
+        self.engine.state.epoch = then.epoch
         self.epoch_watch.restart()
         self._registry.rewind()  # an epoch that was ended early may have asked about a fetch that comes again
-        self.emitter.fire(EPOCH_STARTED, value=cursor.epoch)
+        self._fire(EPOCH_STARTED, then)
 
     def _end_epoch_early(self) -> None:
         cursor = self.cursor
         stage = EPOCH_STARTED if cursor.skips_epoch_completed else EPOCH_COMPLETED
-        self.cursor = cursor.moved(stage=stage, skips_epoch_completed=False)
-        self.emitter.fire(Events.TERMINATE_SINGLE_EPOCH, cursor.done - cursor.epoch_start)
+        then = cursor.moved(stage=stage, skips_epoch_completed=False)
+        self._fire(Events.TERMINATE_SINGLE_EPOCH, then, cursor.done - cursor.epoch_start)
         self.requests.terminate_epoch = None  # it is ending already
 
     def _complete_epoch(self) -> None:
-        self.cursor.stage = EPOCH_STARTED
-        self.emitter.fire_timed(EPOCH_COMPLETED, self.epoch_watch, self.cursor.epoch)
+        self._fire_timed(EPOCH_COMPLETED, self.cursor.moved(stage=EPOCH_STARTED), self.epoch_watch)
         self.engine.logger.info("epoch %d completed: %d iterations in all", self.cursor.epoch, self.cursor.done)
 
     def _complete(self) -> None:
-        self.cursor.over = True
-        self.emitter.fire_timed(Events.COMPLETED, self.run_watch, self.cursor.epoch)
+        self.complete(self.cursor.moved(over=True))
+
+    def complete(self, then: Cursor) -> None:
+        """Fire COMPLETED, with which the run stands at `then`."""
+        self._fire_timed(Events.COMPLETED, then, self.run_watch)
+
+    # ------------------------------------------------------------------ firing
+
+    def _fire(self, event: Events, then: Cursor, *event_args: object) -> None:
+        """Fire an event, with which the run stands at `then`."""
+        call = self.emitter.prepare(event, then.epoch)
+        self.cursor = then  # right before the call, so that no signal finds an event that counts and was not fired
+        if call is not None:
+            call(self.engine, *event_args)
+        self.emitter.firing = None
+
+    def _fire_timed(self, event: Events, then: Cursor, watch: Stopwatch) -> None:
+        """Fire an event whose handlers read the time up to it; afterwards it includes theirs."""
+        self.engine.state.times[event.name] = watch.seconds()
+        self._fire(event, then)
+        self.engine.state.times[event.name] = watch.seconds()
 
     # ------------------------------------------------------------------ iterations
 
@@ -264,6 +295,7 @@ class Run:
         """Return the fetcher of the data that is in the state now: a handler may have put other data there."""
         fetcher, data = self.fetcher, self.engine.state.dataloader
         if data is not fetcher.data:
+            require_data(data)
             source = self.engine.make_source(data)
             fetcher.close()
             self.fetcher = fetcher = Fetcher(data, source)
@@ -286,13 +318,15 @@ class Run:
                 self._found_length = FoundLength(fetcher.data, count)
             cursor.stage = EPOCH_COMPLETED
         elif cursor.is_dry():
-            fetcher.warn_dry(cursor.snapshot(cursor.done), self.engine.state.epoch_length)
+            position = cursor.snapshot(cursor.done)
+            is_new = (cursor.done, cursor.data_pass) == self._new_data_at
+            fetcher.warn_dry(position, self.engine.state.epoch_length, is_new=is_new)
             cursor.stage = EPOCH_COMPLETED
         else:
             fetcher.warn_if_short(cursor.done - cursor.pass_start)
-            self.cursor = cursor.at_next_pass(stage=GET_BATCH_COMPLETED, awaits_data=True)
             fetcher.iterator = None
-            self.emitter.fire(Events.DATALOADER_STOP_ITERATION)
+            then = cursor.at_next_pass(stage=GET_BATCH_COMPLETED, awaits_data=True)
+            self._fire(Events.DATALOADER_STOP_ITERATION, then)
 
     # ------------------------------------------------------------------ limits
 
@@ -304,7 +338,7 @@ class Run:
         return state.max_epochs, state.max_iters
 
     def is_finished(self) -> bool:
-        """Return whether the limits leave nothing but COMPLETED to do."""
+        """Return whether nothing but COMPLETED is left."""
         return self.cursor.is_finished(*self.limits())
 
     def _is_left(self) -> bool:
@@ -332,10 +366,13 @@ class Run:
         if self.suspended is None and not self._is_closed:
             try:
                 self._left_at = self._with_data_state(self._left_at)
-            except Exception:  # what the data raises is told once, not whenever the run is looked at
-                self._is_closed = True
+            except Exception as error:
+                self._is_closed = True  # what the data raises is told once, not whenever the run is looked at
                 self.fetcher.close()
-                raise
+                if not self.has_failed:
+                    raise
+                text = f"the data has raised {error!r} when it was asked for its state: it is not saved"
+                warnings.warn(text, EngineWarning, stacklevel=2)
             self._is_closed = True
             self.fetcher.close()
 
@@ -362,10 +399,3 @@ class Run:
             return position
         fetcher = self.fetcher if position.pass_open else self._take_data()
         return position._replace(data_state=fetcher.source.state(position))
-
-
-def _reset_counters(state: State[Any, Any], registry: Registry) -> None:
-    for attribute in {*registry.counters.values()}:
-        setattr(state, attribute, 0)
-    state.batch = state.output = None
-    state.times.update(EPOCH_COMPLETED=None, COMPLETED=None)

@@ -36,13 +36,9 @@ class Runs:
 
         This follows each run. Where a signal has cut that short, it is done when somebody asks for the next time.
         """
-        run = self.going() or self._run
+        run = self._run
         if run is not None and not run.is_going:
-            try:
-                run.leave()
-            except Exception:
-                self._last, self._run = run.last_run(), None
-                raise
+            run.leave()  # may raise what the data raises, once, or be cut short: then it is called again
             self._last, self._run = run.last_run(), None
         return self._last
 
@@ -69,10 +65,17 @@ class Runs:
         run = self.going()
         if run is not None:
             return run.saved_position()
+        if state.max_epochs is None and state.max_iters is None:
+            return Position()  # without a limit the next run is a new one
         position, suspended = self.position(state), self.last().suspended
         if suspended is None or position.data_state is not None:
             return position
         return position._replace(data_state=suspended.fetcher.source.state(position))
+
+    def is_implied(self) -> bool | None:
+        """Return whether the counters of a loaded state stand for its position, None when no state was loaded last."""
+        last = self._last
+        return last.is_implied if self.going() is None and last.is_loaded else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: it stands in the same place, and nothing is going on."""

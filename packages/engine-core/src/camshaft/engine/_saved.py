@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple, NoReturn
 
 from camshaft.engine._data import pass_length
@@ -56,9 +57,20 @@ class Saved(NamedTuple):
 
 
 def write(
-    state: State[Any, Any], position: Position, user_keys: Sequence[str], stateful: Mapping[str, Stateful]
+    state: State[Any, Any],
+    position: Position,
+    user_keys: Sequence[str],
+    stateful: Mapping[str, Stateful],
+    is_implied: bool | None,
 ) -> OrderedDict[str, Any]:
-    """Return the dict that `Engine.state_dict` gives out; integers, strings, lists and dicts only."""
+    """Return the dict that `Engine.state_dict` gives out; integers, strings, lists and dicts only.
+
+    Args:
+        state: holds the limits and the values of the user keys.
+        position: where the run stands.
+        user_keys, stateful: what else belongs to the engine.
+        is_implied: whether the counters stand for the position; None to find out from the data.
+    """
     # A handler may have lowered a limit below what is done already.
     max_epochs = None if state.max_epochs is None else max(state.max_epochs, position.epoch)
     max_iters = None if state.max_iters is None else max(state.max_iters, position.iteration)
@@ -73,7 +85,9 @@ def write(
     length = pass_length(state.dataloader, state.epoch_length)
     over = position.is_finished(max_epochs, max_iters)
     implied = implied_position(position.iteration, state.epoch_length, length, over=over)
-    if position.data_state is not None or position != implied:
+    if is_implied is None:
+        is_implied = position.data_state is None and position == implied
+    if not is_implied:
         entries["position"] = _write_position(position)
     entries.update((key, getattr(state, key)) for key in user_keys)
     if stateful:
@@ -250,3 +264,15 @@ def _flag(entries: Mapping[str, Any], key: str) -> bool:
 
 def _refuse(key: object, value: object, rule: str) -> NoReturn:
     raise StateDictError(f"`{key}` must {rule}, got {value!r}; the engine is unchanged")
+
+
+def load_all(objects: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
+    """Load a state into each of `objects`, or into none: what one of them raises puts the others back."""
+    before = {name: deepcopy(objects[name].state_dict()) for name in states}
+    try:
+        for name, part in states.items():
+            objects[name].load_state_dict(part)
+    except BaseException:
+        for name, part in before.items():
+            objects[name].load_state_dict(part)
+        raise

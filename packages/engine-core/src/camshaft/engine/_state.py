@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from camshaft.engine._errors import CounterError
+from camshaft.engine._errors import ArgumentError, CounterError
 from camshaft.engine._events import COUNTERS, CallableEventWithFilter
 
 Batch = TypeVar("Batch")
@@ -15,6 +15,8 @@ Output = TypeVar("Output")
 RUN_FIELDS = (
     "iteration", "epoch", "seed", "dataloader", "epoch_length", "max_epochs", "max_iters", "batch", "output", "resumed",
 )  # fmt: skip
+
+NO_COUNTERS = {*RUN_FIELDS, "metrics", "times", "event_counters", "get_event_attrib_value"} - {"iteration", "epoch"}
 
 
 class State(Generic[Batch, Output]):
@@ -116,3 +118,23 @@ def equip(state: State[Any, Any], counters: Mapping[Any, str], running: State[An
     for attribute in counters.values():
         if not hasattr(state, attribute):
             setattr(state, attribute, 0)
+
+
+def reset(state: State[Any, Any]) -> None:
+    """Let all counters of a state start at 0, and forget what the last run has left in it."""
+    for attribute in {*state.event_counters.values()}:
+        setattr(state, attribute, 0)
+    state.batch = state.output = None
+    state.times.update(EPOCH_COMPLETED=None, COMPLETED=None)
+
+
+def require_counter(name: object) -> None:
+    """Refuse what cannot be the name of an attribute that counts an event.
+
+    Raises:
+        ArgumentError: it is no name, or an attribute that holds something else than a count.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ArgumentError(f"`event_to_attr` must map events to names of attributes, got {name!r}")
+    if name in NO_COUNTERS:
+        raise ArgumentError(f"`event_to_attr` must leave the state's own attribute {name!r} alone; choose another name")

@@ -224,13 +224,14 @@ class Oracle:
     def _heed(self, stops: list[Stop]) -> bool:
         """Do what was asked for at an event; return whether the run is left."""
         actions = {stop.action for stop in stops}
+        if "terminate_epoch" in actions and self._last not in ("EPOCH_COMPLETED", "TERMINATE_SINGLE_EPOCH"):
+            skip = next(stop.skip for stop in reversed(stops) if stop.action == "terminate_epoch")
+            self._upcoming = self._flow.throw(_EndEpoch(skip))
+            self._redo = False
         if "raise" in actions:
             self._fire(Events.EXCEPTION_RAISED.name)
             self.is_spent = self._max_epochs == 1
             return True
-        if "terminate_epoch" in actions and self._last not in ("EPOCH_COMPLETED", "TERMINATE_SINGLE_EPOCH"):
-            skip = next(stop.skip for stop in reversed(stops) if stop.action == "terminate_epoch")
-            self._upcoming = self._flow.throw(_EndEpoch(skip))
         if "terminate" in actions:
             self._fire(Events.TERMINATE.name)
             self.is_finished = self._upcoming is None and self._has_nothing_left()
@@ -266,7 +267,7 @@ class Oracle:
                     yield "TERMINATE"
                     break
             except _EndEpoch as end:
-                cut_off = self._last == "ITERATION_STARTED"  # its number is not given out again
+                cut_off = self._last in ("ITERATION_STARTED", "STEP")  # its number is not given out again
                 self.done += cut_off
                 self._in_epoch += cut_off
                 self._is_open = self._has_batch = False
