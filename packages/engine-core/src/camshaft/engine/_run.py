@@ -328,8 +328,6 @@ class Run:
             then = cursor.at_next_pass(stage=GET_BATCH_COMPLETED, awaits_data=True)
             self._fire(Events.DATALOADER_STOP_ITERATION, then)
 
-    # ------------------------------------------------------------------ limits
-
     def limits(self) -> tuple[int | None, int | None]:
         """Return max_epochs and max_iters as they are now; taking both away is meant for the next run."""
         state, plan = self.engine.state, self._plan
