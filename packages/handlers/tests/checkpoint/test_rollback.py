@@ -143,3 +143,79 @@ def test_the_precision_of_an_optimizer_state_survives() -> None:
     assert snapshot.restore() == []
     assert optimizer.state[parameter]["momentum_buffer"] is precise
     assert precise.tolist() == [1 / 3, 2 / 3]
+
+
+class Holder:
+    """Keeps one tensor, and takes over what it is given or refuses it."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"again": [self.tensor]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.tensor.data = state["again"][0].detach().clone()
+
+
+def odd_tensors() -> list[Any]:
+    torch = pytest.importorskip("torch")
+
+    class Marked(torch.Tensor):  # type: ignore[misc, name-defined]  # torch is a value here
+        """A tensor of a class of its own, which cannot be deep-copied."""
+
+    ones = torch.ones(3)
+    return [
+        ones.as_subclass(Marked),
+        torch.ones(3, requires_grad=True) * 1,
+        torch.eye(3).to_sparse(),
+        torch.eye(3).to_sparse_csr(),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.ones(3, dtype=torch.complex64),
+        torch.ones(2, 3).t(),
+        torch.tensor(1.0),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+def test_a_tensor_of_any_kind_that_is_given_other_memory_is_put_back() -> None:
+    for tensor in odd_tensors():
+        target, snapshot = Holder(tensor), Snapshot()
+        before, kind = tensor.detach().clone(), type(tensor)
+        snapshot.add(target)
+        target.load_state_dict({"again": [tensor.detach() * 7]})
+
+        assert snapshot.restore() == [], kind
+        assert target.tensor is tensor
+        assert (type(tensor), tensor.dtype, tensor.layout) == (kind, before.dtype, before.layout)
+        assert tensor.detach().to_dense().tolist() == before.to_dense().tolist()
+
+
+def test_a_tensor_that_was_given_another_shape_is_put_back_and_shares_its_memory_again() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.arange(4.0)
+    view, target, snapshot = tensor[1:], Holder(tensor), Snapshot()
+    snapshot.add(target)
+    target.load_state_dict({"again": [torch.ones(2, 2)]})
+
+    assert snapshot.restore() == []
+    assert tensor.tolist() == [0.0, 1.0, 2.0, 3.0]
+    view.fill_(5.0)
+    assert tensor.tolist() == [0.0, 5.0, 5.0, 5.0]
+
+
+def test_a_lazy_module_is_loaded_and_is_put_back_without_a_shape() -> None:
+    torch = pytest.importorskip("torch")
+    for lazy, whole in (
+        (torch.nn.LazyLinear(3), torch.nn.Linear(2, 3)),
+        (torch.nn.LazyBatchNorm1d(), torch.nn.BatchNorm1d(4)),
+    ):
+        snapshot = Snapshot()
+        snapshot.add(lazy)
+        lazy.load_state_dict(whole.state_dict())
+
+        assert snapshot.restore() == []
+        assert lazy.has_uninitialized_params()
+        lazy.load_state_dict(whole.state_dict())
+        assert not lazy.has_uninitialized_params()
+        assert torch.equal(lazy.weight, whole.weight)

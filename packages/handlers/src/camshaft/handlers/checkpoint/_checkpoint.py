@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -217,8 +218,10 @@ class Checkpoint:
                 self._write(payload, record, what, item.filename, signals)
             self._saved = SavedList(what.keep, item.filename)
             if payload is not None:
-                remaining = remove(self.save_handler, what.drop)
-                self._saved = SavedList((*remaining, *what.keep), item.filename)
+                # What is still there stays in the list, and is to be removed by the next save.
+                self._saved = SavedList((*what.drop, *what.keep), item.filename)
+                for gone in remove(self.save_handler, what.drop):
+                    self._saved = self._saved.without(gone)
         pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
     def _plan(self, item: SavedItem) -> Plan | None:
@@ -350,11 +353,12 @@ class Checkpoint:
         """
         directory = self._directory()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
-        files = files_of_handler(directory, self._naming, self._name, missing_ok=missing_ok)
-        if missing_ok and not files:
+        find = partial(files_of_handler, directory, self._naming, self._name, missing_ok=missing_ok)
+        found, options = find(), {"strict": strict}
+        if missing_ok and not found:
             return None
-        report = load_newest(
-            directory, files, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
+        report, files = load_newest(
+            directory, found, find, to_load, trusted=trusted, map_location=map_location, module_options=options
         )
         items = verified_items(files, self._naming, skip=report.path, check=self.n_saved is not None)
         if self._naming.score_function is None:

@@ -51,13 +51,13 @@ def as_step(value: Any) -> float:
 
 def _as_number(value: Any) -> float | None:
     """Return a plain int, float or bool, None if there is no such number."""
-    if is_integer(value):
-        number = index(value)
-        return number if abs(number) < _LARGEST else math.inf if number > 0 else -math.inf
     if isinstance(value, str | bytes) or value is None:
         return None
     item = getattr(value, "item", None)
     try:
+        if is_integer(value):
+            number = index(value)
+            return number if abs(number) < _LARGEST else math.inf if number > 0 else -math.inf
         plain = item() if callable(item) else value
         return plain if isinstance(plain, int) else float(plain)
     except (TypeError, ValueError, RuntimeError, OverflowError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -164,29 +164,57 @@ def restore_latest(
     """
     require_objects(to_load, "to_load")
     directory = Path(dirname).expanduser()
-    files = readable_list(directory, missing_ok=missing_ok)
-    candidates = [item for item in files if _has_prefix(item, filename_prefix)]
+
+    def find() -> list[CheckpointFile]:
+        files = readable_list(directory, missing_ok=missing_ok)
+        return [item for item in files if _has_prefix(item, filename_prefix)]
+
+    candidates = find()
     if missing_ok and not candidates:
         return None
-    return load_newest(
-        directory, candidates, to_load, trusted=trusted, map_location=map_location, module_options={"strict": strict}
+    options = {"strict": strict}
+    report, _ = load_newest(
+        directory, candidates, find, to_load, trusted=trusted, map_location=map_location, module_options=options
     )
+    return report
 
 
 def load_newest(
     directory: Path,
-    candidates: Iterable[CheckpointFile],
+    candidates: Sequence[CheckpointFile],
+    find_again: Callable[[], Sequence[CheckpointFile]],
     to_load: Objects,
     *,
     trusted: bool,
     map_location: Any,
     module_options: Mapping[str, Any],
-) -> LoadReport:
-    """Load the first of the candidates that can be loaded.
+) -> tuple[LoadReport, Sequence[CheckpointFile]]:
+    """Load the first of the candidates that can be loaded, and return it with the candidates that it is one of.
+
+    A candidate that is gone was replaced by a newer one meanwhile: then all is looked for again.
 
     Raises:
         NoCheckpointError: none can.
     """
+
+    def load_from(path: Path) -> None:
+        payload, contents = read_payload(path, trusted=trusted, map_location=map_location)
+        load(to_load, states_for(to_load, payload, contents.record), **module_options)
+
+    while True:
+        try:
+            return _load_first(directory, candidates, to_load, load_from), candidates
+        except _GoneError:
+            candidates = find_again()
+
+
+class _GoneError(Exception):
+    """A file that was just listed is there no more."""
+
+
+def _load_first(
+    directory: Path, candidates: Iterable[CheckpointFile], to_load: Objects, load_from: Callable[[Path], None]
+) -> LoadReport:
     skipped: list[tuple[Path, str]] = []
     nan_scores = 0
     for item in candidates:
@@ -194,13 +222,14 @@ def load_newest(
         reason = _lacking(item, to_load)
         if reason is None:
             try:
-                payload, contents = read_payload(item.path, trusted=trusted, map_location=map_location)
-                load(to_load, states_for(to_load, payload, contents.record), **module_options)
+                load_from(item.path)
             except MemoryError:
                 raise  # an older file would need as much
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, an older one may be sound
+            except Exception as error:  # whatever is wrong with one file, an older one may be sound
+                if isinstance(error, FileNotFoundError) and not os.path.lexists(item.path):
+                    raise _GoneError from error
                 reason = _reason(error, item.path)
-                warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=3)
+                warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=4)
             else:
                 return _report(item, tuple(skipped), nan_scores)
         skipped.append((item.path, reason))

@@ -28,7 +28,8 @@ def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_eq
 
     While there is room everything is kept. Then `new` must be better than the worst of those that
     stay. NaN is worse than every number. A `new` with the file name of an item in the list takes
-    its place and pushes nothing else out. A list longer than `n_saved` is cut to size.
+    its place and pushes nothing else out, unless it is worse than that item. A list longer than
+    `n_saved` is cut to size.
 
     Args:
         saved: The list so far, lowest priority first. It stays as it is.
@@ -71,6 +72,8 @@ def is_behind(saved: Sequence[Item], new: Item) -> bool:
 
 
 def _is_worth_it(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool) -> bool:
+    if any(item.filename == new.filename and _rank(item) > _rank(new) for item in saved):
+        return False
     if n_saved is None or len(saved) < n_saved:
         return True
     to_beat = _rank(saved[len(saved) - n_saved])

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import sys
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import Engine, State, has_state
@@ -73,7 +75,7 @@ class Snapshot:
         return problems
 
     def _record_own_state(self, target: Any) -> None:
-        state = copy.deepcopy(target.state_dict())
+        state = _copy_of(target.state_dict())
         self._load_back.append(lambda: target.load_state_dict(state))
 
     def _record(self, value: Any) -> None:
@@ -98,16 +100,11 @@ class Snapshot:
     def _record_tensor(self, tensor: Any) -> None:
         if tensor.is_meta or not hasattr(tensor, "untyped_storage"):
             return
-        content = tensor.detach().to("cpu", copy=True)
-
-        def undo() -> None:
-            import torch
-
-            with torch.no_grad():
-                if not torch.equal(tensor.detach().cpu(), content):
-                    tensor.copy_(content)
-
-        self._undo.append(undo)
+        if _is_uninitialized(tensor):
+            self._undo.append(partial(_uninitialize, tensor, type(tensor)))
+            return
+        data = tensor.data
+        self._undo.append(partial(_refill_tensor, tensor, data, data.to("cpu", copy=True)))
 
     def _record_container(self, container: Any) -> Iterable[Any]:
         if isinstance(container, dict):
@@ -122,6 +119,54 @@ class Snapshot:
         attributes = dict(vars(target))
         self._undo.append(lambda: _refill_mapping(vars(target), attributes))
         return attributes.values()
+
+
+def _copy_of(state: Any) -> Any:
+    """Return a deep copy of a state, also of one with tensors that know no deep copy."""
+    copies: dict[int, Any] = {}
+    waiting, seen = [state], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_tensor(value):
+            copies[id(value)] = value if _is_uninitialized(value) else value.detach().clone()
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+    return copy.deepcopy(state, copies)
+
+
+def _is_uninitialized(tensor: Any) -> bool:
+    """Return whether a tensor is one of a lazy module, which gets its shape with its first content."""
+    return isinstance(tensor, sys.modules["torch"].nn.parameter.UninitializedTensorMixin)
+
+
+def _uninitialize(tensor: Any, kind: type) -> None:
+    if type(tensor) is not kind:
+        tensor.data = tensor.data.new_empty(0)
+        tensor.__class__ = kind
+
+
+def _refill_tensor(tensor: Any, data: Any, content: Any) -> None:
+    """Give a tensor its memory and its content back.
+
+    Args:
+        tensor: What may have been changed in place, or been given other memory.
+        data: Its memory before.
+        content: A copy of what was in there.
+    """
+    torch = sys.modules["torch"]
+    with torch.no_grad():
+        is_strided = tensor.layout == torch.strided
+        if (tensor.shape, tensor.dtype, tensor.device) != (data.shape, data.dtype, data.device) or (
+            is_strided and tensor.data_ptr() != data.data_ptr()
+        ):
+            tensor.data = data
+        if not is_strided or not torch.equal(tensor.detach().cpu(), content):
+            tensor.copy_(content)
 
 
 def _refill_mapping(mapping: dict[Any, Any], items: dict[Any, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from camshaft.handlers.checkpoint._retention import Item, ranked
@@ -32,6 +32,10 @@ class SavedList:
     def of(cls, items: Iterable[Item], newest: str | None, *, greater_or_equal: bool) -> Self:
         """Return the list of items that are given in the order of their saving."""
         return cls(tuple(ranked(items, greater_or_equal=greater_or_equal)), newest)
+
+    def without(self, item: Item) -> Self:
+        """Return the list without an item."""
+        return replace(self, items=tuple(each for each in self.items if each is not item))
 
     def state_dict(self) -> SavedState:
         """Return the list in the form in which it is saved."""

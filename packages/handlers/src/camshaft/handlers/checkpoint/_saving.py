@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentTypeError, EngineWarning
 from camshaft.handlers.checkpoint._retention import Item, is_behind
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
-from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata, as_save_handler
+from camshaft.handlers.checkpoint.storage._save_handler import (
+    BaseSaveHandler,
+    SaveMetadata,
+    as_save_handler,
+    require_done,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,23 +58,24 @@ def write(
     """
     call = as_save_handler(save_handler)
     with nullcontext() if isinstance(save_handler, DiskSaver) else signals.let_through():
-        call(state, filename, metadata)
+        require_done(call(state, filename, metadata), save_handler)
 
 
-def remove(save_handler: Callable[..., Any], items: Iterable[Item]) -> tuple[Item, ...]:
-    """Let a save handler remove checkpoints, the best one first; return those that could not be removed."""
-    if not isinstance(save_handler, BaseSaveHandler):
-        return ()
-    remaining: list[Item] = []
+def remove(save_handler: Callable[..., Any], items: Iterable[Item]) -> Iterator[Item]:
+    """Let a save handler remove checkpoints, the best one first, and yield each that is gone.
+
+    One that cannot be removed now is a warning; whatever else the save handler raises comes out.
+    """
     for item in reversed(tuple(items)):
         try:
-            save_handler.remove(item.filename)
+            if isinstance(save_handler, BaseSaveHandler):
+                save_handler.remove(item.filename)
         except FileNotFoundError:
             warnings.warn(f"{item.filename} was to be removed and is gone already", EngineWarning, stacklevel=2)
         except OSError as error:
-            remaining.insert(0, item)
             warnings.warn(f"{item.filename} could not be removed: {error}", EngineWarning, stacklevel=2)
-    return tuple(remaining)
+            continue
+        yield item
 
 
 def warn_if_behind(items: Sequence[Item], item: Item) -> None:

@@ -40,8 +40,12 @@ def require_whole_tensors(state: Any) -> None:
     """
     classes = _sharded_classes()
     waiting = [("", state)] if classes else []
+    seen: set[int] = set()
     while waiting:
         path, value = waiting.pop()
+        if id(value) in seen:  # a state may hold itself
+            continue
+        seen.add(id(value))
         if isinstance(value, classes):
             raise _error(value, path)
         if isinstance(value, Mapping):

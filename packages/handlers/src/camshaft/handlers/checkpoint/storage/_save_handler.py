@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -64,16 +65,42 @@ class BaseSaveHandler(ABC):
         """
 
 
+def require_done(result: object, save_handler: object) -> None:
+    """Raise if a call of a save handler has only made something that would save, were it run.
+
+    Raises:
+        ArgumentTypeError: it returned a generator or something to be awaited.
+    """
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that nobody awaited it
+        raise _lazy_error(save_handler)
+
+
+def _is_lazy(function: Callable[..., Any]) -> bool:
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_kind(each) for is_kind in kinds for each in (function, getattr(function, "__call__", None)))  # noqa: B004
+
+
+def _lazy_error(save_handler: object) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"`save_handler` must have saved when it returns, got {save_handler!r}, which returns something that has yet "
+        "to be run; make it a function without `async` and `yield`"
+    )
+
+
 def as_save_handler(function: Callable[..., Any]) -> Callable[[Any, str, SaveMetadata], Any]:
     """Return a function of (checkpoint, filename, metadata) that calls one that takes the first two, or all three.
 
     Raises:
-        ArgumentTypeError: it can be called with neither.
+        ArgumentTypeError: it can be called with neither, or is a generator or a coroutine function.
 
     Examples:
         >>> as_save_handler(lambda checkpoint, filename: print(filename))({}, "model_1.pt", None)
         model_1.pt
     """
+    if _is_lazy(function):
+        raise _lazy_error(function)
     if accepts(function, None, None, None):
         return function
     if accepts(function, None, None, metadata=None):
