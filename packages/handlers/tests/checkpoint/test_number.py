@@ -88,3 +88,10 @@ def test_no_kind_of_bool_is_a_step() -> None:
         with pytest.raises(ArgumentError, match="global_step_transform"):
             as_step(value)
     assert as_step(numpy.int64(3)) == 3
+
+
+def test_a_tensor_without_content_is_no_score() -> None:
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.int64, torch.float32):
+        with pytest.raises(ArgumentError, match="must return a real number"):
+            as_score(torch.tensor(3, device="meta", dtype=dtype))

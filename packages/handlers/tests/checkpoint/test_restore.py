@@ -17,6 +17,7 @@ from camshaft.handlers import (
     NoCheckpointError,
     restore_latest,
 )
+from camshaft.handlers.checkpoint.storage import _listing
 
 torch = pytest.importorskip("torch")
 
@@ -341,3 +342,41 @@ def test_what_is_no_directory_is_an_error_with_missing_ok_too(tmp_path: Path) ->
 
     with pytest.raises(NoCheckpointError, match="cannot be looked into"):
         restore_latest(tmp_path / "file", {"a": Counter()}, missing_ok=True)
+
+
+@pytest.mark.parametrize("by_handler", [False, True])
+def test_files_that_a_running_save_has_replaced_since_they_were_listed_are_looked_for_again(
+    tmp_path: Path, by_handler: bool
+) -> None:
+    counter, restored = Counter(1), Counter()
+    saving = Checkpoint({"m": counter}, tmp_path, n_saved=2)
+    for step in (1, 2):
+        saving(engine_at(step))
+
+    class SavesMeanwhile(dict[str, Any]):
+        """Objects to load; the first look at them is after the files were listed."""
+
+        is_first = True
+
+        def __iter__(self) -> Any:
+            if len(listed) == 1 and self.is_first:
+                self.is_first = False
+                counter.count = 4
+                for step in (3, 4):
+                    saving(engine_at(step))
+            return super().__iter__()
+
+    listed: list[object] = []
+    list_files = _listing.list_checkpoints
+
+    def noted(directory: Any) -> Any:
+        listed.append(directory)
+        return list_files(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_listing, "list_checkpoints", noted)
+        to_load = SavesMeanwhile(m=restored)
+        report = saving.restore_latest(to_load) if by_handler else restore_latest(tmp_path, to_load)
+
+    assert (report.step, restored.count, report.skipped) == (4, 4, ())
+    assert len(listed) == 2

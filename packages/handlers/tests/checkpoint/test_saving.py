@@ -5,14 +5,15 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from camshaft.engine import Engine, EngineWarning, Events
-from camshaft.handlers import BaseSaveHandler, Checkpoint, restore_latest
+from camshaft.engine import ArgumentTypeError, Engine, EngineWarning, Events
+from camshaft.handlers import BaseSaveHandler, Checkpoint, DiskSaver, restore_latest
+from camshaft.handlers.checkpoint.storage import _durable
 
 pytest.importorskip("torch")
 
@@ -120,3 +121,70 @@ def test_after_a_run_that_was_terminated_at_an_iterations_start_name_and_state_a
     report = restore_latest(tmp_path, {"trainer": restored})
     assert report.path.name == f"trainer_{restored.state.iteration}.pt"
     assert report.step == restored.state.iteration
+
+
+def test_what_a_save_handler_fails_to_remove_stays_in_the_list_and_goes_with_the_next_save() -> None:
+    kept: list[str] = []
+
+    class Remote(BaseSaveHandler):
+        is_reachable = True
+
+        def __call__(self, checkpoint: Any, filename: str, metadata: Any = None) -> None:
+            kept.append(filename)
+
+        def remove(self, filename: str) -> None:
+            if not self.is_reachable:
+                raise RuntimeError("no network")
+            kept.remove(filename)
+
+    remote = Remote()
+    handler = Checkpoint({"m": Counter()}, remote)
+    handler(engine_at(1))
+    remote.is_reachable = False
+    with pytest.raises(RuntimeError, match="no network"):
+        handler(engine_at(2))
+    assert [name for _, name in handler.state_dict()["_saved"]] == kept == ["m_1.pt", "m_2.pt"]
+
+    remote.is_reachable = True
+    handler(engine_at(3))
+    assert [name for _, name in handler.state_dict()["_saved"]] == kept == ["m_3.pt"]
+
+
+async def waits(checkpoint: Any, filename: str) -> None:
+    """Save when awaited."""
+
+
+def yields(checkpoint: Any, filename: str) -> Iterator[None]:
+    """Save when iterated over."""
+    yield
+
+
+@pytest.mark.parametrize("function", [waits, yields])
+def test_a_save_handler_that_has_yet_to_be_run_is_refused(function: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="has yet to be run"):
+        Checkpoint({"m": Counter()}, function)
+
+    handler = Checkpoint({"m": Counter()}, lambda checkpoint, filename: function(checkpoint, filename))
+    with pytest.raises(ArgumentTypeError, match="has yet to be run"):
+        handler(engine_at(1))
+    assert handler.last_checkpoint is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_a_disk_saver_inside_a_save_handler_is_interrupted_only_where_nothing_is_left(tmp_path: Path) -> None:
+    saver, counter = DiskSaver(tmp_path), Counter()
+    sync, reached = _durable.sync_directory, []
+
+    def interrupted_sync(path: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the rest of the save")
+        sync(path)
+
+    handler = Checkpoint({"m": counter}, lambda checkpoint, filename: saver(checkpoint, filename))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_durable, "sync_directory", interrupted_sync)
+        with pytest.raises(KeyboardInterrupt):
+            handler(engine_at(1))
+
+    assert reached == ["the rest of the save"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m_1.pt"]

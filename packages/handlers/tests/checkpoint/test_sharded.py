@@ -8,6 +8,7 @@ import pytest
 
 from camshaft.engine import ArgumentTypeError, Engine
 from camshaft.handlers import BaseSaveHandler, Checkpoint, DiskSaver
+from camshaft.handlers.checkpoint._sharded import require_whole_tensors
 
 torch = pytest.importorskip("torch")
 distributed = pytest.importorskip("torch.distributed.tensor")
@@ -144,3 +145,9 @@ def test_gathered_states_are_saved(mesh: Any, tmp_path: Path) -> None:
     handler(engine())
 
     assert handler.last_checkpoint is not None
+
+
+def test_a_state_that_holds_itself_is_looked_through_once() -> None:
+    state: dict[str, Any] = {"weights": [1.0]}
+    state["itself"] = state
+    require_whole_tensors(state)

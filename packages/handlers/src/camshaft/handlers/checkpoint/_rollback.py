@@ -124,12 +124,13 @@ class Snapshot:
 def _copy_of(state: Any) -> Any:
     """Return a deep copy of a state, also of one with tensors that know no deep copy."""
     copies: dict[int, Any] = {}
-    waiting, seen = [state], set[int]()
+    seen: dict[int, Any] = {}
+    waiting = [state]
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         if is_tensor(value):
             copies[id(value)] = value if _is_uninitialized(value) else value.detach().clone()
         elif isinstance(value, Mapping):

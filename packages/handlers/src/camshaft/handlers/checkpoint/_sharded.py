@@ -40,12 +40,12 @@ def require_whole_tensors(state: Any) -> None:
     """
     classes = _sharded_classes()
     waiting = [("", state)] if classes else []
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}
     while waiting:
         path, value = waiting.pop()
         if id(value) in seen:  # a state may hold itself
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         if isinstance(value, classes):
             raise _error(value, path)
         if isinstance(value, Mapping):
