@@ -62,8 +62,11 @@ HOLDERS = {
 }
 
 
+GENERATORS = {"random": random.Random(1), "numpy": np.random.default_rng(1), "torch": torch.Generator()}
+
+
 @pytest.mark.parametrize("holder", HOLDERS)
-@pytest.mark.parametrize("generator", [random.Random(1), np.random.default_rng(1), torch.Generator()], ids=str)
+@pytest.mark.parametrize("generator", GENERATORS.values(), ids=GENERATORS)
 def test_generators_are_found_wherever_an_object_keeps_them(holder, generator):
     assert find_generators(HOLDERS[holder](generator)) == [generator]
 
