@@ -107,7 +107,13 @@ INSIDE = {
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_loaders_are_found_in_what_iterates_them(name):
-    assert find_loaders(INSIDE[name]()) == [LOADER]
+    found = find_loaders(INSIDE[name]())
+    assert [each for each in found if isinstance(each, DataLoader)] == [LOADER]
+
+
+def test_an_iterator_over_a_loader_is_found_beside_the_loader():
+    _, iterator = find_loaders(begun(forever(LOADER)))
+    assert next(iterator) == 1
 
 
 def test_a_loader_that_a_generator_names_is_found():
