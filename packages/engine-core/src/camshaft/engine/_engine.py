@@ -20,9 +20,9 @@ from camshaft.engine._position import Position
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._runs import Runs
-from camshaft.engine._saved import load_all, read, write
 from camshaft.engine._signature import require_step
 from camshaft.engine._state import Batch, Output, State, equip
+from camshaft.engine._state_dict import load_all, read, write
 from camshaft.engine._value import Stateful
 
 if TYPE_CHECKING:

@@ -22,6 +22,13 @@ class RemovableEventHandle:
     Handler and engine are held weakly. `remove` may be called twice. Entering the block after a
     removal puts the handler back, at the end of its event's handlers.
 
+    Args:
+        event_name: an event, a filtered one, or a list of events.
+        handler: any callable.
+        engine: the engine that it is attached to.
+        registry: the engine's handlers.
+        args, kwargs: passed on at each call of the handler.
+
     Attributes:
         event_name: the event, or the list of events, that the handler was attached to.
         handler: returns the handler, None once it is gone.

@@ -54,7 +54,11 @@ class Position(NamedTuple):
         return None if self.over else self.stage
 
     def is_finished(self, max_epochs: int | None, max_iters: int | None) -> bool:
-        """Return whether the limits leave nothing but COMPLETED to do."""
+        """Return whether the limits leave nothing but COMPLETED to do.
+
+        Args:
+            max_epochs, max_iters: the limits of the run; None where there is none.
+        """
         if max_iters is not None and self.iteration >= max_iters:
             return self.stage not in (Events.EPOCH_COMPLETED.name, Events.TERMINATE_SINGLE_EPOCH.name)
         return max_epochs is not None and self.epoch >= max_epochs and self.stage == Events.EPOCH_STARTED.name

@@ -157,7 +157,11 @@ def require_event(event: object) -> EventKey:
 
 def _way_to_know(event: object) -> str:
     """Return what to do about an event that is none, or is unknown."""
+    from difflib import get_close_matches  # here: only an error needs it
+
     module = type(event).__module__
     if module.partition(".")[0] == "ignite":
         return f"it belongs to pytorch-ignite ({module}), import Events and EventEnum from camshaft.engine"
-    return "call register_events() first"
+    close = get_close_matches(str(event).removeprefix("Events.").upper(), list(Events.__members__), n=1)
+    hint = f"did you mean Events.{close[0]}? A custom one: " if close else ""
+    return f"{hint}call register_events() first"

@@ -11,7 +11,6 @@ from camshaft.engine._emitter import Emitter
 from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._events import Events
 from camshaft.engine._fetcher import END, Fetcher
-from camshaft.engine._heed import fail, heed, terminate
 from camshaft.engine._iterate import (
     GET_BATCH_COMPLETED,
     GET_BATCH_STARTED,
@@ -28,6 +27,7 @@ from camshaft.engine._position import Cursor, Position
 from camshaft.engine._registry import Registry
 from camshaft.engine._requests import Requests
 from camshaft.engine._state import State, reset
+from camshaft.engine._stops import fail, heed, terminate
 from camshaft.engine._stopwatch import Stopwatch
 
 if TYPE_CHECKING:

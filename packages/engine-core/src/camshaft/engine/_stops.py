@@ -1,4 +1,4 @@
-"""How a run heeds what is asked of it, between two events; and what it does when something raises."""
+"""How a run handles requests to stop, between two events; and what it does when something raises."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
         raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r} of {type(entries)}")
     for key in entries:
         if key not in (*OWN_KEYS, *user_keys, *FOREIGN_KEYS):
-            _refuse(key, entries[key], f"be one of {', '.join((*OWN_KEYS, *user_keys))}")
+            _refuse(key, entries[key], f"not be there: the known keys are {', '.join((*OWN_KEYS, *user_keys))}")
     for key in user_keys:
         if key not in entries:
             raise StateDictError(f"`state_dict` must have the user key {key!r}, got {sorted(map(str, entries))}")
