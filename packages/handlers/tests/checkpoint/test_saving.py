@@ -188,3 +188,29 @@ def test_a_disk_saver_inside_a_save_handler_is_interrupted_only_where_nothing_is
 
     assert reached == ["the rest of the save"]
     assert [path.name for path in tmp_path.iterdir()] == ["m_1.pt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+@pytest.mark.parametrize("n_saved", [1, 2])
+def test_a_save_that_interrupts_a_save_handler_leaves_the_list_and_what_is_kept_in_agreement(n_saved: int) -> None:
+    kept: set[str] = set()
+
+    class Remote(BaseSaveHandler):
+        def __call__(self, checkpoint: Any, filename: str, metadata: Any = None) -> None:
+            kept.add(filename)
+            if filename == "m_3.pt":
+                signal.raise_signal(signal.SIGTERM)
+
+        def remove(self, filename: str) -> None:
+            kept.remove(filename)
+
+    handler = Checkpoint({"m": Counter()}, Remote(), n_saved=n_saved)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: handler(engine_at(4)))
+    try:
+        for step in (1, 2, 3):
+            handler(engine_at(step))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert {name for _, name in handler.state_dict()["_saved"]} == kept
+    assert sorted(kept) == ["m_3.pt", "m_4.pt"][-n_saved:]

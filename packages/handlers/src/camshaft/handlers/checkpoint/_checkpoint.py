@@ -39,7 +39,7 @@ from camshaft.handlers.checkpoint._objects import (
 from camshaft.handlers.checkpoint._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
-from camshaft.handlers.checkpoint._retention import Plan, best, plan
+from camshaft.handlers.checkpoint._retention import Plan, best, plan, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
 from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
 from camshaft.handlers.checkpoint._signals import deferred_signals
@@ -216,6 +216,8 @@ class Checkpoint:
                 return
             if payload is not None:
                 self._write(payload, record, what, item.filename, signals)
+                # A save handler of the user's own may have been interrupted by another save of this handler.
+                what = self._plan(item) or surplus(self._saved.items, item)
             self._saved = SavedList(what.keep, item.filename)
             if payload is not None:
                 # What is still there stays in the list, and is to be removed by the next save.

@@ -52,6 +52,17 @@ def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_eq
     return Plan(tuple(kept[surplus:]), tuple(kept[:surplus]))
 
 
+def surplus(saved: Sequence[Item], written: Item) -> Plan:
+    """Return what becomes of the list when an item was written that is not worth keeping any more.
+
+    Examples:
+        >>> surplus([Item(2, "b.pt")], Item(1, "a.pt"))
+        Plan(keep=(Item(priority=2, filename='b.pt'),), drop=(Item(priority=1, filename='a.pt'),))
+    """
+    is_listed = any(item.filename == written.filename for item in saved)
+    return Plan(tuple(saved), () if is_listed else (written,))
+
+
 def ranked(items: Iterable[Item], *, greater_or_equal: bool = False) -> list[Item]:
     """Return items, given in the order of their saving, from the lowest priority to the highest."""
     result: list[Item] = []
