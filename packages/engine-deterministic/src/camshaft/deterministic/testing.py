@@ -84,7 +84,7 @@ def check_data(
         max_epochs: epochs to run.
         epoch_length: iterations in an epoch, default `len(data)`.
         ends_early: iterations after which the epoch is ended with `terminate_epoch()`.
-        every: resume from each so manieth state only.
+        every: resume from every n-th saved state only.
         resume_with: returns the data for the resumed runs, with another number of workers, say; None: `make_data`.
 
     Returns:
