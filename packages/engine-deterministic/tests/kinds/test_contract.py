@@ -307,6 +307,13 @@ class Reshuffling(Again):
         return torch.tensor(index)
 
 
+class ReshufflingList(list):
+    """Draws its order when it is iterated, not with its first batch."""
+
+    def __iter__(self):
+        return iter([self[number] for number in torch.randperm(len(self)).tolist()])
+
+
 class Frame:
     """A table with an index of its own, as pandas has: iterating gives names, indexing looks names up."""
 
@@ -392,6 +399,7 @@ DATA = {
     "iterable": Again,
     "iterable that counts epochs": CountingAgain,
     "reshuffling sequence": Reshuffling,
+    "reshuffling list": lambda: ReshufflingList(torch.arange(5)),
     "table": Frame,
     "data that opens itself": OpensItself,
 }
@@ -502,6 +510,10 @@ class SecretStream(IterableDataset):
         return (torch.tensor(unseen_number()) for _ in range(SIZE))
 
 
+def secret_arrays():
+    return (np.array([unseen_number()]) for _ in range(5))
+
+
 def rounds():
     while True:
         yield from torch.randperm(40)
@@ -512,6 +524,7 @@ DIFFERENT = {
     "loader subclass": (lambda: loader(Secret(), Regrouping), "drawn again"),
     "stream": (lambda: loader(SecretStream()), "drawn again"),
     "wrapper": (lambda: Standing(loader(Secret())), "drawn again"),
+    "generator of arrays": (secret_arrays, "drawn again"),
     "generator that draws an order in its middle": (rounds, "drawn again"),
 }
 

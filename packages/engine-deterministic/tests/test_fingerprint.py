@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from camshaft.deterministic._fingerprint import Fingerprint
+
+
+def text_of(batch):
+    return Fingerprint(batch).text()
+
+
+@dataclass
+class Sample:
+    x: object
+
+
+def with_another_sample(batch):
+    batch[200] += 1
+    return batch
+
+
+DIFFERENT = {
+    "array": (np.arange(3), np.array([0, 1, 3])),
+    "type of an array": (np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int64)),
+    "shape of an array": (np.zeros((2, 3)), np.zeros((3, 2))),
+    "array of texts": (np.array(["a", "b"]), np.array(["a", "c"])),
+    "array of objects": (np.array(["a", None], dtype=object), np.array(["b", None], dtype=object)),
+    "records": (np.array([(1, 2.0)], dtype="i4, f8"), np.array([(1, 3.0)], dtype="i4, f8")),
+    "number of numpy": (np.float32(1), np.float32(2)),
+    "long array": (np.zeros((400, 1024)), with_another_sample(np.zeros((400, 1024)))),
+    "array in a dict in a list": ([{"x": np.zeros(2)}], [{"x": np.ones(2)}]),
+    "masked array": (np.ma.masked_array([1, 2], mask=[0, 0]), np.ma.masked_array([1, 3], mask=[0, 0])),
+    "tensor": (torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])),
+    "long tensor": (torch.zeros(400, 1024), with_another_sample(torch.zeros(400, 1024))),
+    "bfloat16": (torch.zeros(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16)),
+    "complex tensor": (torch.zeros(2, dtype=torch.complex64), torch.full((2,), 1j)),
+    "sparse tensor": (torch.eye(2).to_sparse(), (2 * torch.eye(2)).to_sparse()),
+    "dataclass": (Sample(np.zeros(2)), Sample(np.ones(2))),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_batches_are_told_apart_by_their_contents(name):
+    one, other = DIFFERENT[name]
+    assert text_of(one) is not None
+    assert text_of(one) == text_of(one)
+    assert text_of(one) != text_of(other)
+
+
+@pytest.mark.parametrize(
+    "batch", [np.random.rand(64, 3, 8).transpose(2, 0, 1), torch.rand(64, 3, 8).permute(2, 0, 1)], ids=type
+)
+def test_how_a_batch_lies_in_memory_makes_no_difference(batch):
+    assert text_of(batch) == text_of(np.ascontiguousarray(batch) if isinstance(batch, np.ndarray) else batch.clone())
+
+
+CHANGES = {
+    "array": (lambda: np.zeros(3), lambda batch: np.add(batch, 1, out=batch)),
+    "tensor": (lambda: torch.zeros(3), lambda batch: batch.add_(1)),
+    "tensor through numpy": (lambda: torch.zeros(3), lambda batch: np.add(batch.numpy(), 1, out=batch.numpy())),
+    "array through torch": (lambda: np.zeros(3), lambda batch: torch.from_numpy(batch).add_(1)),
+    "list": (lambda: [0, 0], lambda batch: batch.append(1)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_done_to_a_batch_afterwards_does_not_count(name):
+    make, change = CHANGES[name]
+    batch = make()
+    taken = Fingerprint(batch)
+    change(batch)
+    assert text_of(make()) == taken.text()
+
+
+def test_tensors_of_inference_mode_are_hashed():
+    with torch.inference_mode():
+        batch = torch.zeros(3)
+    assert text_of(torch.zeros(3)) == text_of(batch)
