@@ -116,9 +116,28 @@ def test_an_iterator_over_a_loader_is_found_beside_the_loader():
     assert next(iterator) == 1
 
 
+def test_an_iterator_over_a_loader_is_found_where_the_loader_is_out_of_reach():
+    iterator = iter(LOADER)
+    assert iterator in find_loaders(map(str, iterator))
+
+
 def test_a_loader_that_a_generator_names_is_found():
     assert find_loaders(from_a_global()) == [GLOBAL_LOADER]
 
 
 def test_a_loader_is_not_inside_itself():
     assert find_loaders(LOADER) == []
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict, set])
+def test_a_container_of_the_users_own_class_is_looked_into_without_being_iterated(kind):
+    class Own(kind):
+        def __iter__(self):
+            raise AssertionError("iterated")
+
+        values = items = keys = __iter__
+
+    generator, other = torch.Generator(), random.Random()
+    own = Own({"a": generator} if kind is dict else [generator])
+    own.attribute = other
+    assert {generator, other} == set(find_generators(Holder(own)))

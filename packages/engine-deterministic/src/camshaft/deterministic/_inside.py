@@ -7,6 +7,7 @@ import gc
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -28,6 +29,7 @@ GENERATORS = (torch.Generator, random.Random, np.random.RandomState, np.random.G
 # A search ends after so many objects, and does not look into longer lists: those are data.
 _MOST_OBJECTS = 2_000
 _LONGEST = 64
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 _CLOSED = (
     type, ModuleType, BuiltinFunctionType, CodeType, FrameType, str, bytes, int, float, complex, bool, type(None),
     np.ndarray, np.generic, torch.Tensor, torch.nn.Module, torch.dtype, torch.device, *GENERATORS,
@@ -76,11 +78,7 @@ def _inside(owners: tuple[object, ...]) -> list[Any]:
 def _parts(value: Any) -> Iterator[Any]:
     if isinstance(value, _CLOSED):
         return
-    if isinstance(value, dict):
-        yield from list(value.values())[:_LONGEST]
-    elif isinstance(value, list | tuple | set | frozenset | deque):
-        yield from list(value)[:_LONGEST]
-    elif isinstance(value, FunctionType):
+    if isinstance(value, FunctionType):
         yield from _parts_of_function(value)
     elif isinstance(value, MethodType):
         yield from (value.__self__, value.__func__)
@@ -88,8 +86,17 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from (value.func, value.args, value.keywords)
     elif isinstance(value, GeneratorType):
         yield from _parts_of_generator(value)
+    elif isinstance(value, _CONTAINERS):
+        yield from [*islice(_items(value), _LONGEST), *getattr(value, "__dict__", {}).values()]
     else:
         yield from vars(value).values() if hasattr(value, "__dict__") else _parts_of_builtin(value)
+
+
+def _items(container: Any) -> Iterator[Any]:
+    """Return what a container holds, by Python's own methods: those of a class of the user's may draw an order."""
+    if isinstance(container, dict):
+        return iter(dict.values(container))
+    return next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[Any]:
