@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from exact_job import Entry, Job, Saved, Setting
 
+from camshaft.deterministic import ResumeMismatch
+
 
 class Case(NamedTuple):
     """A training, and how it is resumed.
@@ -21,6 +23,7 @@ class Case(NamedTuple):
         again: resume every so manieth resumed run again, from one of its own checkpoints.
         iterations: how far a resumed run goes, None for the end.
         seed: decides which checkpoints.
+        refused: what resuming has to be refused for, by its name in `ResumeMismatch.fields`; "" if it has to be exact.
     """
 
     setting: Setting
@@ -29,6 +32,7 @@ class Case(NamedTuple):
     again: int = 5
     iterations: int | None = None
     seed: int = 0
+    refused: str = ""
 
 
 class Outcome(NamedTuple):
@@ -39,6 +43,7 @@ class Outcome(NamedTuple):
         event: where the checkpoint was taken.
         place: "start", "inside", "epoch's end" or "end" of the run, or "again" for a run resumed twice.
         difference: what went another way, None for nothing.
+        refused: what it was refused for, as it had to be; "" if it went on.
     """
 
     whole: Setting
@@ -46,6 +51,7 @@ class Outcome(NamedTuple):
     event: str
     place: str
     difference: str | None
+    refused: str = ""
 
 
 def play(case: Case, left_out: str | None = None) -> list[Outcome]:
@@ -54,7 +60,19 @@ def play(case: Case, left_out: str | None = None) -> list[Outcome]:
     whole = Job(case.setting, left_out)
     disturb(case.seed + 1)
     whole.run()
-    return list(_resumes(case, whole, left_out))
+    return list(_refusals(case, whole) if case.refused else _resumes(case, whole, left_out))
+
+
+def _refusals(case: Case, whole: Job) -> Iterator[Outcome]:
+    """Resume what cannot go on exactly: it has to say so, by name, before anything has happened."""
+    for number, saved in enumerate(_chosen(whole.saved, case)):
+        setting = case.resumed_as[number % len(case.resumed_as)]
+        difference = f"it went on, and is to be refused for {case.refused}"
+        try:
+            _resume(setting, saved, 1, None)
+        except ResumeMismatch as mismatch:
+            difference = None if case.refused in mismatch.fields else f"refused for {', '.join(mismatch.fields)}"
+        yield Outcome(case.setting, setting, saved.event, _place(saved, whole), difference, case.refused)
 
 
 def _resumes(case: Case, whole: Job, left_out: str | None) -> Iterator[Outcome]:

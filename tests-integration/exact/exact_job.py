@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from exact_data import BATCH_SIZE, KINDS, Noisy, Workers, mix
+from exact_data import KINDS
+from exact_samples import BATCH_SIZE, Noisy, Workers, mix
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exact_cases import Outcome, disturb
-from exact_data import Workers
 from exact_job import Job, Setting
+from exact_samples import Workers
 
 from camshaft.engine import Events
 from camshaft.handlers import Checkpoint, DiskSaver

@@ -23,9 +23,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from exact_cases import Case, Outcome, play
-from exact_data import KINDS, Workers
+from exact_data import KINDS
 from exact_job import EVERYWHERE, Setting
 from exact_kill import kill_and_resume
+from exact_samples import Workers
+from exact_unusual import UNUSUAL
 
 COUNTS = (0, 1, 2, 4)
 LENGTHS = (None, 3, 4, 9, 12)  # a pass of most kinds has 6 batches
@@ -83,6 +85,27 @@ def cases_of_workers(choice: random.Random, device: str) -> Iterator[Case]:
     yield Case(spawned, (spawned, spawned._replace(workers=Workers(2))), 4, again=0, seed=choice.randrange(10**6))
 
 
+def cases_of_kinds_with_workers(choice: random.Random, device: str) -> Iterator[Case]:
+    """Yield what is easily resumed wrongly, with workers that persist, resumed with any other number."""
+    for kind, each in UNUSUAL.items():
+        if each.workers == "any":
+            setting = settings_of(kind, choice, device)._replace(workers=Workers(2, True, 1), max_epochs=2)
+            others = tuple(setting._replace(workers=workers) for workers in (Workers(), Workers(2, True), Workers(1)))
+            yield Case(setting, others, 6, again=3, iterations=4, seed=choice.randrange(10**6))
+
+
+def cases_to_be_refused(choice: random.Random, device: str) -> Iterator[Case]:
+    """Yield what cannot go on exactly: other numbers of workers and of ranks, where they decide the batches."""
+    for kind, each in KINDS.items():
+        if each.workers == "same":
+            setting = settings_of(kind, choice, device)._replace(workers=Workers(1), max_epochs=2)
+            others = tuple(setting._replace(workers=workers) for workers in (Workers(), Workers(2)))
+            yield Case(setting, others, 4, seed=choice.randrange(10**6), refused="num_workers")
+    on_ranks = [Setting(f"22 samples on {count} ranks", device=device) for count in (2, 4)]
+    for one, other in itertools.permutations(on_ranks):
+        yield Case(one, (other,), 8, seed=choice.randrange(10**6), refused="samples_of_all_ranks")
+
+
 def cases_of_kills(choice: random.Random) -> Iterator[tuple[Setting, tuple[Workers, ...], int]]:
     """Yield trainings in processes of their own, and with which workers they go on after each kill."""
     for kind in ("shuffled", "weighted", "endless sampler", "whole batches", "saving data", "iterable"):
@@ -98,10 +121,21 @@ def cases_of_kills(choice: random.Random) -> Iterator[tuple[Setting, tuple[Worke
 def cases_of(seed: int, device: str) -> list[Case]:
     """Return all cases but the killed ones."""
     choice = random.Random(seed)
-    return [*cases_of_kinds(choice, device), *cases_of_workers(choice, device)]
+    makers = cases_of_kinds, cases_of_workers, cases_of_kinds_with_workers, cases_to_be_refused
+    return [case for maker in makers for case in maker(choice, device)]
+
+
+def outcome_of(each: Outcome) -> str:
+    """Return whether a resumed run went on exactly, or what it was refused for, as it had to be."""
+    if each.difference is not None:
+        return "mismatch"
+    return f"refused for {each.refused}" if each.refused else "exact"
 
 
 AXES: dict[str, Callable[[Outcome], str]] = {
+    "outcome": lambda each: (
+        "mismatch" if each.difference else f"refused for {each.refused}" if each.refused else "exact"
+    ),
     "data": lambda each: each.whole.kind,
     "workers saved x resumed": lambda each: f"{each.whole.workers.number} x {each.resumed.workers.number}",
     "persistent saved x resumed": lambda each: (
