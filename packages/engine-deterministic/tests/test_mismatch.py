@@ -15,8 +15,8 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import KeyedSampler, ResumeMismatch
+from camshaft.deterministic._kinds import describe
 from camshaft.deterministic._mismatch import compare_runs, report
-from camshaft.deterministic.kinds import describe
 from camshaft.engine import EngineError, EngineWarning, StateDictError
 
 DATA = range(24)

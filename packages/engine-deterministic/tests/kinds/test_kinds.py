@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from camshaft.deterministic.kinds import kind_of, require_known
+from camshaft.deterministic._kinds import kind_of, require_known
 
 
 class Stream(IterableDataset):

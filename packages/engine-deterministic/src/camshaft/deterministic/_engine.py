@@ -11,12 +11,12 @@ import torch
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kernels import deterministic_kernels
+from camshaft.deterministic._kinds import describe, draws_from_process, make_source, require_known
 from camshaft.deterministic._mismatch import OnMismatch, compare_runs, report
 from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
 from camshaft.deterministic._streams import seed_pass
-from camshaft.deterministic.kinds import describe, draws_from_process, make_source, require_known
 from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError
 
 Batch = TypeVar("Batch")

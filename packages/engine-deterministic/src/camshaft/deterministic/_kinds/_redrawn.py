@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from camshaft.deterministic._counts import Counts
-from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic.kinds._pass import Pass
+from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._pass import Pass
 from camshaft.engine import Position
 
 

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
+from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._order import Batch, Order, draw_order
 from camshaft.deterministic._ranks import Ranks
 from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic.kinds._pass import Pass
 from camshaft.engine import Position, length_of
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._kinds._kind import Setting, entries_of, warn_of_lost_batch
+from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._replayed import ReplayedData
+from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place, resume_pass
 from camshaft.deterministic._order import tell_epoch
-from camshaft.deterministic.kinds._kind import Setting, entries_of, warn_of_lost_batch
-from camshaft.deterministic.kinds._pass import Pass
-from camshaft.deterministic.kinds._replayed import ReplayedData
-from camshaft.deterministic.kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place, resume_pass
 from camshaft.engine import Position
 
 # Marks a state that is more than what the data saved.

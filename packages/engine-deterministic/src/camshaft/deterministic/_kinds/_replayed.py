@@ -11,15 +11,15 @@ from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import inner_workers
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
+from camshaft.deterministic._kinds._isolated import IsolatedIterator
+from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng import read_generators
 from camshaft.deterministic._rng_state import capture_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._streams import seed_pass
-from camshaft.deterministic.kinds._isolated import IsolatedIterator
-from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic.kinds._pass import Pass
-from camshaft.deterministic.kinds._redrawn import compare_last, skip_exactly
 from camshaft.engine import EngineWarning, Position
 
 

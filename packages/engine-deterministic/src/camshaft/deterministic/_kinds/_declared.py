@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic.kinds._kind import Setting
-from camshaft.deterministic.kinds._pass import Pass
+from camshaft.deterministic._kinds._kind import Setting
+from camshaft.deterministic._kinds._pass import Pass
 from camshaft.engine import Position
 
 

@@ -20,18 +20,18 @@ from camshaft.deterministic._copy import (
 )
 from camshaft.deterministic._describe import describe_environment
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
+from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader, loses_samples
+from camshaft.deterministic._kinds._kind import Kind, Setting
+from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
+from camshaft.deterministic._kinds._map_style import MapStyleLoader
+from camshaft.deterministic._kinds._ranked import RankedSource
+from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itself
+from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index
+from camshaft.deterministic._kinds._stateful import StatefulData
+from camshaft.deterministic._kinds._stateful_loader import StatefulLoader
 from camshaft.deterministic._ranks import Ranks, ranks_of
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic.kinds._declared import DeclaredData, declares_source
-from camshaft.deterministic.kinds._iterable_style import IterableStyleLoader, loses_samples
-from camshaft.deterministic.kinds._kind import Kind, Setting
-from camshaft.deterministic.kinds._loader_subclass import LoaderSubclass
-from camshaft.deterministic.kinds._map_style import MapStyleLoader
-from camshaft.deterministic.kinds._ranked import RankedSource
-from camshaft.deterministic.kinds._replayed import ReplayedData, draws_by_itself
-from camshaft.deterministic.kinds._sequence import SequenceData, iterates_by_index
-from camshaft.deterministic.kinds._stateful import StatefulData
-from camshaft.deterministic.kinds._stateful_loader import StatefulLoader
 from camshaft.engine import has_state
 
 VERSION = 2

@@ -14,13 +14,13 @@ from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_class
+from camshaft.deterministic._kinds._isolated import IsolatedIterator
+from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, skip_exactly
+from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic.kinds._isolated import IsolatedIterator
-from camshaft.deterministic.kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic.kinds._pass import Pass
-from camshaft.deterministic.kinds._redrawn import RedrawnPasses, Started, skip_exactly
-from camshaft.deterministic.kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
 from camshaft.engine import Position, has_state
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from camshaft.deterministic._kinds._kind import Kind, entries_of
 from camshaft.deterministic._ranks import Ranks
 from camshaft.deterministic._streams import seed_pass, seed_step
-from camshaft.deterministic.kinds._kind import Kind, entries_of
 from camshaft.engine import Position
 
 # Marks a state that was saved by one of several ranks.

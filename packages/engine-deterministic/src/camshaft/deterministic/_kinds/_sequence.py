@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic.kinds._kind import Setting
+from camshaft.deterministic._kinds._kind import Setting
 from camshaft.engine import Position, length_of
 
 # Their iteration gives what their indices give, in order.
