@@ -29,7 +29,7 @@ GENERATORS = (torch.Generator, random.Random, np.random.RandomState, np.random.G
 # A search ends after so many objects, and does not look into longer lists: those are data.
 _MOST_OBJECTS = 2_000
 _LONGEST = 64
-_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _CLOSED = (
     type, ModuleType, BuiltinFunctionType, CodeType, FrameType, str, bytes, int, float, complex, bool, type(None),
     np.ndarray, np.generic, torch.Tensor, torch.nn.Module, torch.dtype, torch.device, *GENERATORS,
