@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import torch
 
@@ -177,8 +177,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         strings, lists and dicts only, for `torch.load(weights_only=True)`.
         """
         entries = super().state_dict()
-        # In a continued run they are still to be put back while STARTED is handled.
-        entries[RNG_KEY] = capture_rng() if self.is_running and self._rng is None else self._rng
+        entries[RNG_KEY] = self._present_rng()
         entries[RUN_KEY] = self._description()
         return entries
 
@@ -207,7 +206,26 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._rng = rng
         self._is_loaded = True
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that stands where this engine stands, and is not running; it opens the data by itself."""
+        own: dict[str, Any] = {
+            "_source": None,  # it has iterators and workers
+            "_source_data": None,
+            "_rng": self._present_rng(),
+            "_loaded_description": self._description(),
+            "_is_loaded": True,
+            "_has_begun": False,
+        }
+        memo[id(self._source)] = None
+        twin = super().__deepcopy__(memo)
+        vars(twin).update(own)
+        return twin
+
     # ------------------------------------------------------------------ parts of the above
+
+    def _present_rng(self) -> dict[str, Any] | None:
+        """Return the generators now, or where the last run left them; while STARTED is handled, those to come."""
+        return capture_rng() if self.is_running and self._rng is None else self._rng
 
     def _find_differences(self, plan: RunPlan) -> dict[str, tuple[Any, Any]]:
         """Return what stands against continuing; other data in the same process is a wish, not a mistake."""
