@@ -140,6 +140,7 @@ def check_installed(package: str, wheels: dict[str, Path], scratch: Path, torch:
         (environment.site_packages / "torch.pth").write_text(f"{torch}\n", encoding="utf-8")
     offline = [] if needs - {"torch"} - {f"camshaft-{name}" for name in siblings} else ["--no-index"]
     environment.install(*offline, *(wheels[name] for name in siblings))
+    call(sys.executable, "-m", "pip", "--python", environment.python, "check")
     installed, imported = smoke(environment, package)
     required = {f"camshaft-{name}" for name in siblings} | needs - {"torch"}
     if not required <= set(installed) <= required | brought_along(needs, installed):

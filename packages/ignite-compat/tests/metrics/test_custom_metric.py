@@ -1,8 +1,6 @@
 """A script with a metric of one's own gives what it gives with pytorch-ignite; `programs/custom_metric.py` says how."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +8,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def test_a_script_with_a_metric_of_ones_own_gives_the_results_of_the_reference(tmp_path):
+def test_a_script_with_a_metric_of_ones_own_gives_the_results_of_the_reference(tmp_path, warm_python):
     program, found = HERE / "programs" / "custom_metric.py", tmp_path / "found.json"
-    done = subprocess.run([sys.executable, program, found], capture_output=True, text=True, check=False, timeout=250)
+    done = warm_python.run(program, found)
     assert done.returncode == 0, done.stderr
     expected = json.loads((HERE / "custom_metric.json").read_text())
     assert 4 == len(expected)
