@@ -1,23 +1,18 @@
-"""Metrics in two processes with gloo, started by torchrun: `programs/metric_ranks.py`."""
+"""Metrics in two processes with gloo, which find each other as under torchrun: `programs/metric_ranks.py`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 PROGRAM = Path(__file__).parent / "programs" / "metric_ranks.py"
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
+def answers(tmp_path_factory, warm_python):
     folder = tmp_path_factory.mktemp("ranks")
-    done = subprocess.run(
-        [sys.executable, *TORCHRUN, PROGRAM, folder], capture_output=True, text=True, check=False, timeout=250
-    )
-    assert done.returncode == 0, done.stderr
+    for done in warm_python.run_ranks(2, PROGRAM, folder):
+        assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
