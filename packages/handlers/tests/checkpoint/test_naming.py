@@ -120,3 +120,15 @@ def test_a_metric_that_is_not_there_is_named() -> None:
 def test_one_object_gives_its_name_and_several_have_one_together() -> None:
     assert name_for({"model": Counter()}) == "model"
     assert name_for({"model": Counter(), "optimizer": Counter()}) == "checkpoint"
+
+
+def test_a_metric_that_is_missing_is_an_error_that_names_the_argument_and_the_evaluator() -> None:
+    engine = Engine(lambda engine, batch: None)
+    by_name = Naming.checked(None, "", None, "accuracy", None).score_function
+    assert by_name is not None
+
+    with pytest.raises(ArgumentError, match=r"`score_name` must .* 'accuracy'; it has \[\]\. .* the evaluator"):
+        by_name(engine)
+    engine.state.metrics["loss"] = 1.0
+    with pytest.raises(ArgumentError, match=r"`metric_name` must .* 'accuracy'; it has \['loss'\]"):
+        get_default_score_fn("accuracy")(engine)

@@ -15,6 +15,7 @@ from camshaft.handlers.checkpoint._handler_files import (
     find_file,
     read_saved,
     verified_items,
+    warn_of_unknown_files,
     without_later_steps,
 )
 from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
@@ -67,6 +68,9 @@ class Checkpoint:
 
     The new checkpoint is written first; only when it is safe are those removed that it replaces.
     A save that fails leaves the files and the list of them as they were.
+
+    It has a state of its own, the list of what it keeps. Put a handler that keeps the best into the `to_save` of
+    the one that saves the run; else the list is empty after resuming, and the next save counts as the best.
 
     With several processes attach it in all of them; only the one of rank `save_on_rank` collects
     states and writes (all of them on XLA devices).
@@ -163,6 +167,7 @@ class Checkpoint:
         self._naming = naming
         self._saved = SavedList()
         self._turn = Turn()
+        self._knows_files = False  # whether the list was restored, or begun by a save
         if isinstance(save_handler, DiskSaver) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
         self.save_handler: Any = require_save_handler(save_handler, save_on_rank)
@@ -204,6 +209,9 @@ class Checkpoint:
             if self._naming.score_function is None:
                 warn_if_behind(self._saved.items, item)
             return
+        if not self._knows_files:
+            self._knows_files = True
+            self._warn_of_unknown_files(pending)
         require_whole_objects(pending.to_save)
         if is_distributed():
             consolidate(pending.to_save, self.save_on_rank)
@@ -225,6 +233,10 @@ class Checkpoint:
                 for gone in remove(self.save_handler, what.drop):
                     self._saved = self._saved.without(gone)
         pending.engine.fire_event(self.SAVED_CHECKPOINT)
+
+    def _warn_of_unknown_files(self, pending: PendingSave) -> None:
+        if isinstance(self.save_handler, DiskSaver) and takes_part(self.save_on_rank):
+            warn_of_unknown_files(self.save_handler.dirname, self._naming, name_for(pending.to_save))
 
     def _plan(self, item: SavedItem) -> Plan | None:
         return plan(self._saved.items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
@@ -255,7 +267,7 @@ class Checkpoint:
 
     def reset(self) -> None:
         """Forget what was saved; the files stay."""
-        self._saved = SavedList()
+        self._saved, self._knows_files = SavedList(), True
 
     def state_dict(self) -> SavedState:
         """Return the list of kept checkpoints: ``{"_saved": [(priority, filename), ...]}``."""
@@ -279,7 +291,7 @@ class Checkpoint:
         # The latest has the highest step; which of several scores was the last to be saved is not told.
         if saved.items and self._naming.score_function is None:
             saved = replace(saved, newest=saved.items[-1].filename)
-        self._saved = saved
+        self._saved, self._knows_files = saved, True
 
     @property
     def _name(self) -> str | None:
@@ -340,6 +352,8 @@ class Checkpoint:
     ) -> LoadReport | None:
         """Load this handler's newest sound checkpoint, and rebuild its list of kept ones from the files.
 
+        The newest is the one that was written last, also where the best are kept; `last_checkpoint` is the best.
+
         Args:
             to_load: Names and objects; None for those that are saved.
             trusted, strict, map_location: As for `restore_latest`, the function.
@@ -367,6 +381,7 @@ class Checkpoint:
             items = without_later_steps(items, report.path.name)
         newest = items[-1].filename if items else None
         self._saved = SavedList.of(items, newest, greater_or_equal=self.greater_or_equal)
+        self._knows_files = True
         return report
 
     def _directory(self) -> Path:

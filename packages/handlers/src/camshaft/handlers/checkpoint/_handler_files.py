@@ -71,6 +71,32 @@ def without_later_steps(items: list[Item], loaded: str) -> list[Item]:
     return [item for item in items if item.priority <= reached]
 
 
+def warn_of_unknown_files(directory: Path, naming: Naming, name: str) -> None:
+    """Warn if files of earlier saves by score are there, which a handler that was not restored cannot compare with.
+
+    Only where file names have the name of the score: without it a step and a score look alike.
+
+    Args:
+        directory: Where they are; one that cannot be looked into is not looked into.
+        naming: How the handler's files are named.
+        name: Name of their object, or ``"checkpoint"``.
+    """
+    if naming.score_name is None or "score_name" not in naming.pattern.fields:
+        return
+    try:
+        found = files_of_handler(directory, naming, name, missing_ok=True)
+    except NoCheckpointError:
+        return
+    if found:
+        warnings.warn(
+            f"{directory} holds {found[0].path.name}, which this Checkpoint has not saved: it will neither "
+            "compare with it nor remove it. To resume, put this Checkpoint into the `to_save` of the one that saves the "
+            "run, or call its restore_latest(); call reset() before a run that begins anew",
+            EngineWarning,
+            stacklevel=2,
+        )
+
+
 def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) -> Path:
     """Return the newest file of a handler with these components in its name.
 

@@ -85,7 +85,7 @@ class Naming:
             if function is not None and not callable(function):
                 raise ArgumentTypeError(f"`{argument}` must be callable, got {function!r}")
         if score_function is None and score_name is not None:
-            score_function = get_default_score_fn(score_name)
+            score_function = _metric_reader(score_name, 1.0, "score_name")
         if template is None:
             template = setup_filename_pattern(
                 with_prefix=bool(prefix),
@@ -165,11 +165,18 @@ def get_default_score_fn(metric_name: str, score_sign: float = 1.0) -> ScoreFunc
             f"`score_sign` must be 1.0 or -1.0, got {score_sign!r}; -1.0 is for what is better when smaller"
         )
 
+    return _metric_reader(metric_name, score_sign, "metric_name")
+
+
+def _metric_reader(metric_name: str, score_sign: float, argument: str) -> ScoreFunction:
+    """Return a function that reads a metric of an engine; `argument` is what its user called the name."""
+
     def score(engine: Engine[Any, Any]) -> Any:
         metrics = engine.state.metrics
         if metric_name not in metrics:
             raise ArgumentError(
-                f"`metric_name` must be a metric of the engine, got {metric_name!r}; it has {sorted(metrics)}"
+                f"`{argument}` must be a metric of the engine, got {metric_name!r}; it has {sorted(metrics)}. "
+                "Is the handler attached to the trainer, and the metric one of the evaluator?"
             )
         return score_sign * metrics[metric_name]
 

@@ -1,0 +1,86 @@
+"""The best checkpoints of a run that is resumed: they are compared with, or a warning says that they are not."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from camshaft.engine import Engine, EngineWarning
+from camshaft.handlers import Checkpoint
+
+torch = pytest.importorskip("torch")
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Job:
+    """A process that keeps the best and the latest."""
+
+    def __init__(self, directory: Path, *, saves_best: bool = True) -> None:
+        model = torch.nn.Linear(1, 1)
+        self.evaluator: Engine[Any, Any] = Engine(lambda engine, batch: None)
+        self.best = Checkpoint({"model": model}, directory, "best", score_name="accuracy")
+        to_save = {"model": model, "evaluator": self.evaluator, **({"best": self.best} if saves_best else {})}
+        self.latest = Checkpoint(to_save, directory, "latest")
+
+    def score(self, accuracy: float) -> None:
+        self.evaluator.state.metrics["accuracy"] = accuracy
+        self.evaluator.state.iteration += 1
+        self.best(self.evaluator)
+        self.latest(self.evaluator)
+
+
+def names_of_best(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.glob("best*"))
+
+
+def test_a_best_that_is_saved_with_the_run_keeps_out_what_is_worse_after_resuming(tmp_path: Path) -> None:
+    Job(tmp_path).score(0.9)
+    resumed = Job(tmp_path)
+    resumed.latest.restore_latest()
+    resumed.score(0.5)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.9000.pt"]
+
+
+def test_a_best_that_was_not_restored_warns_at_its_first_save_and_only_there(tmp_path: Path) -> None:
+    Job(tmp_path, saves_best=False).score(0.9)
+    resumed = Job(tmp_path, saves_best=False)
+    resumed.latest.restore_latest()
+    with pytest.warns(EngineWarning, match=r"holds best_model_accuracy=0\.9000\.pt.* put this Checkpoint into"):
+        resumed.score(0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resumed.score(0.6)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.6000.pt", "best_model_accuracy=0.9000.pt"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_best_that_was_restored_from_its_own_files_or_reset_does_not_warn(tmp_path: Path) -> None:
+    Job(tmp_path, saves_best=False).score(0.9)
+    restored, begun = Job(tmp_path), Job(tmp_path)
+    restored.best.restore_latest()
+    restored.score(0.95)
+    begun.best.reset()
+    begun.score(0.5)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.5000.pt", "best_model_accuracy=0.9500.pt"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_of_other_handlers_do_not_make_a_best_warn(tmp_path: Path) -> None:
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    engine.state.metrics.update(accuracy=0.9, loss=0.1)
+    objects = {"model": torch.nn.Linear(1, 1)}
+    for handler in (
+        Checkpoint(objects, tmp_path),
+        Checkpoint(objects, tmp_path, score_name="loss"),
+        Checkpoint(objects, tmp_path, "best", score_name="accuracy"),
+        Checkpoint(objects, tmp_path, score_name="accuracy"),
+        Checkpoint(objects, tmp_path, score_function=lambda engine: 0.3),
+    ):
+        handler(engine)
