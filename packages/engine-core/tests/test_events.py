@@ -181,3 +181,7 @@ def test_without_auto_register_attaching_to_an_unknown_event_is_refused() -> Non
 
     with pytest.raises(ArgumentError, match="HALFWAY"):
         engine.add_event_handler(Ours.HALFWAY, print)
+
+
+def test_an_event_is_shown_as_it_is_written() -> None:
+    assert "Events.STARTED" == repr(Events.STARTED) == str(Events.STARTED)

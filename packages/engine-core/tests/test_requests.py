@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
+from camshaft.engine import Engine, Events
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 
 
@@ -49,3 +52,25 @@ def test_nothing_is_asked_of_a_copy() -> None:
     twin = copy.deepcopy(requests)
 
     assert (twin.terminate, twin.holds) == (None, [bool])
+
+
+@pytest.mark.parametrize(
+    ("flag", "iterations"), [("should_terminate", 2), ("should_terminate_single_epoch", 5), ("should_interrupt", 2)]
+)
+def test_setting_a_flag_asks_for_what_its_method_asks_for(flag: str, iterations: int) -> None:
+    engine = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda engine: setattr(engine, flag, True))
+    assert iterations == engine.run(range(3), max_epochs=2).iteration
+
+
+@pytest.mark.parametrize("flag", ["should_terminate", "should_terminate_single_epoch", "should_interrupt"])
+def test_a_flag_that_is_set_to_false_takes_the_request_back(flag: str) -> None:
+    engine = Engine(lambda engine, batch: None)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=2))
+    def change_ones_mind() -> None:
+        setattr(engine, flag, True)
+        setattr(engine, flag, False)
+        assert not getattr(engine, flag)
+
+    assert 6 == engine.run(range(3), max_epochs=2).iteration

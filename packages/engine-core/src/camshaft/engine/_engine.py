@@ -23,13 +23,14 @@ from camshaft.engine._runs import Runs
 from camshaft.engine._signature import require_step
 from camshaft.engine._state import Batch, Output, State, equip
 from camshaft.engine._state_dict import load_all, read, write
+from camshaft.engine._stop_flags import StopFlags
 from camshaft.engine._value import Stateful
 
 if TYPE_CHECKING:
     from logging import Logger
 
 
-class Engine(EventSource, Generic[Batch, Output]):
+class Engine(StopFlags, EventSource, Generic[Batch, Output]):
     """Calls `process_function(engine, batch)` for each batch and fires events around it.
 
     Attributes:
@@ -290,21 +291,6 @@ class Engine(EventSource, Generic[Batch, Output]):
         if run is None:
             raise RunningError(f"{method}() must be called inside a run; no run is going on")
         return run
-
-    @property
-    def should_terminate(self) -> bool:
-        """Whether the run is asked to end; true after a terminated run until the next one begins."""
-        return self._requests.terminate is not None or (not self.is_running and self._runs.last().was_terminated)
-
-    @property
-    def should_terminate_single_epoch(self) -> bool:
-        """Whether the epoch is asked to end."""
-        return self._requests.terminate_epoch is not None
-
-    @property
-    def should_interrupt(self) -> bool:
-        """Whether the run is asked to suspend itself, or was suspended."""
-        return self._requests.interrupt or (not self.is_running and self._runs.last().suspended is not None)
 
     def at_safe_point(self, callback: Callable[[], object]) -> None:
         """Call `callback` once all handlers of the current event of the outermost engine have run.

@@ -172,6 +172,8 @@ class EventEnum(CallableEventWithFilter, Enum, metaclass=_EventEnumType):
     def __str__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
 
+    __repr__ = __str__
+
 
 class Events(EventEnum):
     """The events that a run fires; `Engine.run` shows their order."""

@@ -1,0 +1,68 @@
+"""What an engine is asked to do, as attributes that may be read and set."""
+
+from __future__ import annotations
+
+from camshaft.engine._requests import Requests
+from camshaft.engine._runs import Runs
+
+
+class StopFlags:
+    """The attributes `should_terminate`, `should_terminate_single_epoch` and `should_interrupt` of an engine.
+
+    Setting one to True is the same as calling the method; setting it to False takes the request back.
+    """
+
+    _requests: Requests
+    _runs: Runs
+
+    def terminate(self) -> None:
+        """End the run."""
+        raise NotImplementedError
+
+    def terminate_epoch(self) -> None:
+        """End the epoch."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Suspend the run."""
+        raise NotImplementedError
+
+    @property
+    def should_terminate(self) -> bool:
+        """Whether the run is asked to end; true after a terminated run until the next one begins."""
+        if self._requests.terminate is not None:
+            return True
+        return self._runs.going() is None and self._runs.last().was_terminated
+
+    @should_terminate.setter
+    def should_terminate(self, value: bool) -> None:
+        if value:
+            self.terminate()
+        else:
+            self._requests.terminate = None
+
+    @property
+    def should_terminate_single_epoch(self) -> bool:
+        """Whether the epoch is asked to end."""
+        return self._requests.terminate_epoch is not None
+
+    @should_terminate_single_epoch.setter
+    def should_terminate_single_epoch(self, value: bool) -> None:
+        if value:
+            self.terminate_epoch()
+        else:
+            self._requests.terminate_epoch = None
+
+    @property
+    def should_interrupt(self) -> bool:
+        """Whether the run is asked to suspend itself, or was suspended."""
+        if self._requests.interrupt:
+            return True
+        return self._runs.going() is None and self._runs.last().suspended is not None
+
+    @should_interrupt.setter
+    def should_interrupt(self, value: bool) -> None:
+        if value:
+            self.interrupt()
+        else:
+            self._requests.interrupt = False
