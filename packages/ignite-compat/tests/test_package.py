@@ -125,3 +125,24 @@ def test_long_sequences_are_trained_in_chunks():
     # What pytorch-ignite 0.5.5 computes for the same program.
     expected = [0.97378, 0.83191, 1.30118, 0.97744, 0.7605, 1.31001]
     assert pytest.approx(expected, abs=1e-5) == outputs
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ignite.engine.engine import Engine, Events, State, EventEnum",
+        "from ignite._utils import convert_tensor, to_onehot",
+        "from ignite.contrib.engines.common import get_default_score_fn",
+        "import ignite.metrics; ignite.metrics.regression.R2Score",
+        "import ignite; ignite.engine.events.Events, ignite.engine.engine.State",
+    ],
+)
+def test_names_are_where_older_scripts_import_them(line):
+    subprocess.run([sys.executable, "-c", line], check=True)
+
+
+@pytest.mark.parametrize("module", ["clustering", "fairness", "vision"])
+def test_a_module_of_metrics_that_is_not_here_says_what_to_use(module):
+    absent = importlib.import_module(f"ignite.metrics.{module}")
+    with pytest.raises(ImportError, match=rf"`ignite.metrics.{module}.Score`; use torchmetrics\."):
+        _ = absent.Score

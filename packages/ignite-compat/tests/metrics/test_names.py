@@ -6,7 +6,7 @@ import pytest
 from ignite import metrics
 
 
-@pytest.mark.parametrize("name", ["MeanAveragePrecision", "ObjectDetectionAvgPrecisionRecall", "clustering"])
+@pytest.mark.parametrize("name", ["MeanAveragePrecision", "ObjectDetectionAvgPrecisionRecall"])
 def test_what_is_not_here_is_refused_with_what_to_use(name):
     with pytest.raises(ImportError, match=f"{name}`; use torchmetrics"):
         getattr(metrics, name)

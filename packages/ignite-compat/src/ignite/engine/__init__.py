@@ -1,6 +1,6 @@
 """Engines, events, steps and factories of supervised training."""
 
-from camshaft.engine import CallableEventWithFilter, EventEnum, Events, EventsList, RemovableEventHandle, State
+from ignite.engine import utils as utils
 from ignite.engine._steps import (
     _prepare_batch,
     create_supervised_evaluator,
@@ -14,6 +14,7 @@ from ignite.engine._steps import (
 )
 from ignite.engine.deterministic import DeterministicEngine
 from ignite.engine.engine import Engine
+from ignite.engine.events import CallableEventWithFilter, EventEnum, Events, EventsList, RemovableEventHandle, State
 from ignite.utils import convert_tensor
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 from typing import NoReturn
 
+from ignite.metrics import regression as regression
+from ignite.metrics._elsewhere import ELSEWHERE, refuse
 from ignite.metrics.accumulation import Average, GeometricAverage, VariableAccumulation
 from ignite.metrics.accuracy import Accuracy
 from ignite.metrics.average_precision import AveragePrecision
@@ -112,18 +114,8 @@ __all__ = [
     "mIoU",
 ]
 
-_ELSEWHERE = {
-    "CommonObjectDetectionMetrics": "torchmetrics.detection.MeanAveragePrecision",
-    "MeanAveragePrecision": "torchmetrics.classification.AveragePrecision",
-    "ObjectDetectionAvgPrecisionRecall": "torchmetrics.detection.MeanAveragePrecision",
-    "clustering": "torchmetrics.clustering",
-    "coco_tensor_list_to_dict_list": "torchmetrics.detection.MeanAveragePrecision",
-    "fairness": "torchmetrics.classification.BinaryFairness",
-    "vision": "torchmetrics.detection",
-}
-
 
 def __getattr__(name: str) -> NoReturn:
-    if name in _ELSEWHERE:
-        raise ImportError(f"camshaft-ignite-compat does not have `ignite.metrics.{name}`; use {_ELSEWHERE[name]}")
+    if name in ELSEWHERE:
+        refuse(name, name)
     raise AttributeError(f"module 'ignite.metrics' has no attribute {name!r}")

@@ -18,7 +18,7 @@ class MetricUsage:
     Examples:
         >>> usage = MetricUsage(Events.STARTED, Events.COMPLETED, Events.ITERATION_COMPLETED(every=10))
         >>> usage.COMPLETED
-        <Events.COMPLETED: 'completed'>
+        Events.COMPLETED
     """
 
     usage_name: str

@@ -31,6 +31,7 @@ __all__ = [
     "add_early_stopping_by_val_score",
     "empty_cuda_cache",
     "gen_save_best_models_by_val_score",
+    "get_default_score_fn",
     "save_best_model_by_val_score",
     "setup_any_logging",
     "setup_clearml_logging",
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 AnyEngine = Engine[Any, Any]
+
+get_default_score_fn = Checkpoint.get_default_score_fn
 
 
 def setup_common_training_handlers(  # noqa: PLR0913, PLR0917  # the documented arguments

@@ -1,0 +1,32 @@
+"""Metrics that are not here, and what to use instead."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+ELSEWHERE = {
+    "CommonObjectDetectionMetrics": "torchmetrics.detection.MeanAveragePrecision",
+    "MeanAveragePrecision": "torchmetrics.classification.AveragePrecision",
+    "ObjectDetectionAvgPrecisionRecall": "torchmetrics.detection.MeanAveragePrecision",
+    "clustering": "torchmetrics.clustering",
+    "coco_tensor_list_to_dict_list": "torchmetrics.detection.MeanAveragePrecision",
+    "fairness": "torchmetrics.classification.BinaryFairness",
+    "vision": "torchmetrics.detection",
+}
+
+
+def refuse(place: str, name: str) -> NoReturn:
+    """Raise the error of a name that `ignite.metrics` or a module of it does not have.
+
+    Args:
+        place: the module inside `ignite.metrics`, or the name itself.
+        name: what is asked for.
+
+    Raises:
+        AttributeError: `name` is special, such as `__path__`.
+        ImportError: otherwise.
+    """
+    if name.startswith("__"):
+        raise AttributeError(f"module 'ignite.metrics.{place}' has no attribute {name!r}")
+    full = place if name == place else f"{place}.{name}"
+    raise ImportError(f"camshaft-ignite-compat does not have `ignite.metrics.{full}`; use {ELSEWHERE[place]}")
