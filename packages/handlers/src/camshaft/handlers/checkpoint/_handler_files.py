@@ -89,8 +89,8 @@ def warn_of_unknown_files(directory: Path, naming: Naming, name: str) -> None:
         return
     if found:
         warnings.warn(
-            f"{directory} holds {found[0].path.name}, which this Checkpoint has not saved: it will neither "
-            "compare with it nor remove it. To resume, put this Checkpoint into the `to_save` of the one that saves the "
+            f"{directory} holds {found[0].path.name}, which this Checkpoint has not saved: it will not "
+            "compare with it or remove it. To resume, put this Checkpoint into the `to_save` of the one that saves the "
             "run, or call its restore_latest(); call reset() before a run that begins anew",
             EngineWarning,
             stacklevel=2,
