@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from camshaft.deterministic import DeterministicEngine
 from camshaft.deterministic._kinds import kind_of, require_known
+from camshaft.engine import ArgumentTypeError
 
 
 class Stream(IterableDataset):
@@ -137,3 +140,18 @@ def test_a_loader_with_an_iterator_of_its_own_is_refused_unless_its_own_class_is
         require_known(Forever())
     for data, _ in KINDS:
         require_known(data)
+
+
+@pytest.mark.filterwarnings("ignore:the data has raised ArgumentTypeError")  # once more, when asked for its state
+@pytest.mark.parametrize("missing", ["open", "state", "close"])
+def test_a_source_that_lacks_a_method_is_refused_by_the_name_of_the_method(missing):
+    class Incomplete(OpensItself):
+        def __iter__(self):
+            raise AssertionError("iterated")
+
+        def make_source(self, seed):
+            return SimpleNamespace(**{name: print for name in ("open", "state", "close") if name != missing})
+
+    engine = DeterministicEngine(lambda engine, batch: None)
+    with pytest.raises(ArgumentTypeError, match=rf"make_source.*Incomplete.* has no '{missing}'"):
+        engine.run(Incomplete(), epoch_length=2)

@@ -132,7 +132,18 @@ class DeterministicEngine(Engine[Batch, Output]):
     # ------------------------------------------------------------------ hooks of the core
 
     def prepare(self, plan: RunPlan) -> RunPlan:
-        """Settle the base seed, and refuse a run that would not continue the saved one."""
+        """Settle the base seed, and refuse a run that would not continue the saved one.
+
+        Args:
+            plan: what is known about the run.
+
+        Returns:
+            The plan with its seed.
+
+        Raises:
+            ArgumentError: there is no data, or the seed is out of range.
+            ResumeMismatch: the run would not continue the saved one.
+        """
         plan = super().prepare(plan)
         if plan.data is None:
             raise ArgumentError("`data` must be given to a DeterministicEngine, got None; use Engine for runs without")
@@ -159,7 +170,11 @@ class DeterministicEngine(Engine[Batch, Output]):
         return self._source
 
     def resumed(self, position: Position) -> None:
-        """Put the generators back to where the saved run left them."""
+        """Put the generators back to where the saved run left them.
+
+        Args:
+            position: where the run goes on.
+        """
         rng, self._rng = self._rng, None
         data = self.state.dataloader
         if rng is not None:

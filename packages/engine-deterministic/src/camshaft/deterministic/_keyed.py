@@ -156,7 +156,11 @@ class KeyedSampler(Sampler[int]):
         return self.data_source if isinstance(self.data_source, int) else len(self.data_source)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next iteration, for a sampler with a seed."""
+        """Choose the order of the next iteration, for a sampler with a seed.
+
+        Args:
+            epoch: number of the epoch; each has an order of its own.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:

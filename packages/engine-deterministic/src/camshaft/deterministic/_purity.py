@@ -123,7 +123,13 @@ def _compare(index: Any, first: Any, second: Any) -> Impurity | None:
 
 
 def find_difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | None:
-    """Return the first part in which two samples differ: its place and both values, as text."""
+    """Return the first part in which two samples differ: its place and both values, as text; None if there is none.
+
+    Args:
+        first: a sample.
+        second: what it is compared with.
+        where: how the two are reached, as text that the place begins with; "" at the top.
+    """
     if type(first) is not type(second):
         return where, _short(first), _short(second)
     parts = _parts(first), _parts(second)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import random
 import warnings
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ import torch
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._purity import find_difference
 from camshaft.engine import EngineWarning, Events
+
+__all__ = ["check_data"]
 
 _EVENTS = [event for event in Events if event not in (Events.STARTED, Events.EXCEPTION_RAISED, Events.INTERRUPT)]
 _SAVED_AT = [event for event in Events if event not in (Events.EXCEPTION_RAISED, Events.INTERRUPT, Events.TERMINATE)]
@@ -52,7 +54,7 @@ class _Trial:
 
     def _step(self, engine: Any, batch: Any) -> None:
         drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
-        self.log.append(("batch", engine.state.iteration, deepcopy(batch), drawn))
+        self.log.append(("batch", engine.state.iteration, copy.deepcopy(batch), drawn))
 
     def _note(self, name: str) -> None:
         self.log.append((name, self.engine.state.epoch, self.engine.state.iteration))

@@ -11,6 +11,11 @@ class ExtraMissingError(EngineError, ModuleNotFoundError, RuntimeError):
     Attributes:
         extra: the extra to install.
 
+    Args:
+        extra: the extra to install.
+        what: the handler that needs it, for the text.
+        package: the package that is missing.
+
     Examples:
         >>> print(ExtraMissingError("progress", "ProgressBar", "tqdm"))
         ProgressBar needs tqdm, which is not installed; pip install "camshaft-handlers[progress]"

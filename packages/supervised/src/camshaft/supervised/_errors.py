@@ -11,6 +11,10 @@ class BackendMissingError(EngineError, ModuleNotFoundError, RuntimeError):
     Attributes:
         extra: the extra of the distribution that brings it, or documents how to get it.
 
+    Args:
+        extra: as the attribute.
+        text: what was asked for, and what is missing.
+
     Examples:
         >>> error = BackendMissingError("xla", "`device` 'xla' needs torch_xla, which is not installed")
         >>> print(error)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._pass import Pass
-from camshaft.engine import Position
+from camshaft.engine import ArgumentTypeError, DataSource, Position
 
 
 class DeclaredData:
@@ -17,12 +17,15 @@ class DeclaredData:
     Args:
         data: the user's data.
         setting: what the passes depend on beside it.
+
+    Raises:
+        ArgumentTypeError: what its `make_source` returns lacks a method of a `DataSource`.
     """
 
     name: ClassVar[str] = "declared"
 
     def __init__(self, data: Any, setting: Setting) -> None:
-        self._source = data.make_source(setting.seed)
+        self._source = _require_source(data.make_source(setting.seed), data)
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
@@ -47,3 +50,14 @@ class DeclaredData:
 def declares_source(data: Any) -> bool:
     """Return whether `data` has a method `make_source` of its own."""
     return not isinstance(data, type) and callable(getattr(data, "make_source", None))
+
+
+def _require_source(source: Any, data: Any) -> DataSource:
+    for method in ("open", "state", "close"):
+        if not callable(getattr(source, method, None)):
+            raise ArgumentTypeError(
+                f"`data.make_source(seed)` must return an object with the methods open, state and close, got "
+                f"{source!r} from {type(data)}, which has no {method!r}"
+            )
+    opened: DataSource = source
+    return opened
