@@ -45,4 +45,5 @@ def test_what_was_recorded_trained_something():
     digits, walk = EXPECTED["classify_digits"], EXPECTED["reinforce"]
     assert digits["second"]["history"][-1][3] > 0.6
     assert [5, 5.0] == walk["episodes"][-1][1:]
-    assert EXPECTED["cifar_like"]["history"][-1][1] > 0.9
+    history = EXPECTED["cifar_like"]["history"]
+    assert history[-1][2] < 0.8 * history[0][2]  # the loss
