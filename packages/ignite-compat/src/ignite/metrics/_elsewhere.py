@@ -23,10 +23,10 @@ def refuse(place: str, name: str) -> NoReturn:
         name: what is asked for.
 
     Raises:
-        AttributeError: `name` is special, such as `__path__`.
+        AttributeError: no metric has such a name: one that tools look for, such as `__path__` or `pytest_plugins`.
         ImportError: otherwise.
     """
-    if name.startswith("__"):
+    if name not in ELSEWHERE and not name[:1].isupper():
         raise AttributeError(f"module 'ignite.metrics.{place}' has no attribute {name!r}")
     full = place if name == place else f"{place}.{name}"
     raise ImportError(f"camshaft-ignite-compat does not have `ignite.metrics.{full}`; use {ELSEWHERE[place]}")
