@@ -67,7 +67,7 @@ def _refusals(case: Case, whole: Job) -> Iterator[Outcome]:
     """Resume what cannot go on exactly: it has to say so, by name, before anything has happened."""
     for number, saved in enumerate(_chosen(whole.saved, case)):
         setting = case.resumed_as[number % len(case.resumed_as)]
-        difference = f"it went on, and is to be refused for {case.refused}"
+        difference: str | None = f"it went on, and is to be refused for {case.refused}"
         try:
             _resume(setting, saved, 1, None)
         except ResumeMismatch as mismatch:

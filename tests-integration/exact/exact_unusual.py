@@ -151,7 +151,7 @@ class Helped(Sampler[int]):
         self.helper = SimpleNamespace(rng=np.random.default_rng(), by_name={"python": random.Random()})
         generator = torch.Generator()
         generator.seed()
-        self.draw = lambda: torch.randperm(SIZE, generator=generator).tolist()
+        self.draw: Callable[[], list[int]] = lambda: torch.randperm(SIZE, generator=generator).tolist()
 
     def __iter__(self) -> Iterator[int]:
         order = self.helper.rng.permutation(SIZE)
@@ -195,7 +195,7 @@ UNUSUAL: dict[str, Kind] = {
     "cycle of a loader": Kind(around(itertools.cycle), workers="none", has_end=False),
     "chain of loaders": Kind(around(lambda inner: itertools.chain(*[inner] * 9)), workers="same", has_end=False),
     "generator over a loader": Kind(around(repeated), workers="same", has_end=False),
-    "reshuffling list": Kind(lambda workers: Reshuffling(torch.eye(5).split(1) * 2), workers="none"),
+    "reshuffling list": Kind(lambda workers: Reshuffling([row[None] for row in torch.eye(5)] * 2), workers="none"),
     "data set told the epoch": Kind(loader(Told, shuffle=True)),
     "data told the epoch": Kind(lambda workers: ToldData(), workers="none"),
     "sampler that counts epochs": Kind(loader(sampler=CountingEpochs)),
