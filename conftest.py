@@ -28,12 +28,7 @@ settings.load_profile("same")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the blocks of a page in one process: each goes on where the one before it ended.
-
-    Refuse a test named after an address: processes that share the tests know them by their names.
-    """
-    if item.path.suffix == ".md":
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """Refuse a test named after an address: processes that share the tests know them by their names."""
     if " at 0x" in item.nodeid:
         raise pytest.UsageError(f"{item.nodeid} has another name in every process; name its parameters with `ids`")
 
