@@ -151,3 +151,5 @@ def test_a_state_that_holds_itself_is_looked_through_once() -> None:
     state: dict[str, Any] = {"weights": [1.0]}
     state["itself"] = state
     require_whole_tensors(state)
+
+    assert state["itself"] is state  # looked through, and left as it was

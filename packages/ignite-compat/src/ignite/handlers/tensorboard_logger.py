@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -148,11 +149,9 @@ def _as_array(tensor: torch.Tensor) -> Any:
 
 
 def _writer_class() -> Callable[..., Any]:
-    try:
+    with suppress(ModuleNotFoundError):  # torch's own writer serves as well
         from tensorboardX import SummaryWriter  # type: ignore[import-not-found]  # no dependency
-    except ModuleNotFoundError:
-        pass
-    else:
+
         return SummaryWriter  # type: ignore[no-any-return]  # as above
     try:
         from torch.utils.tensorboard import SummaryWriter as TorchWriter
