@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +33,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Refuse a test named after an address: processes that share the tests know them by their names."""
     if " at 0x" in item.nodeid:
         raise pytest.UsageError(f"{item.nodeid} has another name in every process; name its parameters with `ids`")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Seed the global generators of what is imported, so that no test passes or fails by luck."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)  # the global one is what is meant
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

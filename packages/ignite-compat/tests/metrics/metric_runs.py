@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from ignite.engine import Engine
 ROUNDED = {"halves": 5e-3, "HSIC": 2e-3, "MaximumMean": 1e-3, "PearsonCorrelation": 1e-4, "R2Score": 1e-4}
 # What the reference makes of a single sample there is noise of single precision, or an error of another library.
 MORE_THAN_ONE = ("R2Score", "KendallRankCorrelation")
+# Of the runs' own: an engine's default logger is shared by all engines of the process.
+quiet = logging.getLogger(__name__)
+quiet.disabled = True
+
 SIZES = ([5, 8, 3], [1], [4, 1, 7, 2], [16])
 
 
@@ -54,7 +59,7 @@ def run(case: Case, seed: int) -> list[Any]:
 def run_epoch(metric: Any, outputs: list[Any]) -> Any:
     """Return the result in the engine's state after an epoch."""
     engine = Engine(lambda engine, output: output)
-    engine.logger.disabled = True
+    engine.logger = quiet
     metric.attach(engine, "result")
     found = engine.run(outputs).metrics["result"]
     metric.detach(engine, *(["running_batch_wise"] if type(metric).__name__ == "RunningAverage" else []))
