@@ -95,6 +95,12 @@ def test_only_one_family_of_filters_is_taken(arguments: dict[str, Any]) -> None:
         Events.ITERATION_STARTED(**arguments)
 
 
+def test_a_misspelt_filter_is_named_beside_those_that_there_are() -> None:
+    known = "`event_filter`, `every`, `once`, `before`, `after`"
+    with pytest.raises(ArgumentTypeError, match=f"`evrey` must be one of {known}, got {{'evrey': 2}}"):
+        Events.ITERATION_STARTED(evrey=2)  # type: ignore[arg-type]  # refused by type checkers, too
+
+
 @pytest.mark.parametrize(
     "event_filter", [lambda: True, lambda engine: True, lambda a, b, c: True, 3, "f"], ids=range(5)
 )

@@ -1064,3 +1064,24 @@ def test_data_that_cannot_give_its_state_does_not_hide_what_has_failed() -> None
 
     with pytest.warns(EngineWarning, match="no state.*not saved"), pytest.raises(ZeroDivisionError):
         engine.run(Broken())
+
+
+@pytest.mark.parametrize("value", ["three", 2.5, [3], True, -1])
+@pytest.mark.parametrize("limit", ["max_epochs", "epoch_length"])
+def test_a_limit_that_a_handler_makes_nonsense_of_is_named(limit: str, value: Any) -> None:
+    engine = make()
+    engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: setattr(engine.state, limit, value))
+    with pytest.raises(ArgumentError, match=rf"`state\.{limit}` must be an integer of at least \d, got "):
+        engine.run([1, 2, 3], max_epochs=3)
+
+    setattr(engine.state, limit, 3)
+    assert engine.run().iteration == 9
+
+
+def test_a_limit_that_is_nonsense_between_two_runs_is_named() -> None:
+    engine = make()
+    engine.run([1, 2, 3])
+    engine.state.max_epochs = "three"  # type: ignore[assignment]  # as in a script without types
+    for call in (engine.run, engine.state_dict):
+        with pytest.raises(ArgumentError, match=r"`state\.max_epochs` must be an integer of at least 0, got 'three'"):
+            call()

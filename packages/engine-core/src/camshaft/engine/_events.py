@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, EnumType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, NotCallableError
 from camshaft.engine._schedule import make_schedule
@@ -60,6 +60,7 @@ class CallableEventWithFilter:
         once: int | list[int] | None = None,
         before: int | None = None,
         after: int | None = None,
+        **unknown: Never,
     ) -> CallableEventWithFilter:
         """Return this event with a filter: one of the three families below, never a mix.
 
@@ -69,8 +70,10 @@ class CallableEventWithFilter:
             once: due when the counter equals it, or is one of several; each at least 1.
             before: due while the counter is below it; combines with `after` and `every`.
             after: due while the counter is above it; with `every`, the first one due is `after + 1`.
+            unknown: a misspelt name, which is refused.
 
         Raises:
+            ArgumentTypeError: there is no filter of that name.
             ArgumentError: no family or more than one is given, a value is out of range, or
                 `event_filter` cannot be called with two arguments.
 
@@ -79,6 +82,10 @@ class CallableEventWithFilter:
             >>> [value for value in range(20) if event.filter(None, value)]
             [1, 4, 7]
         """
+        if unknown:
+            raise ArgumentTypeError(
+                f"`{next(iter(unknown))}` must be one of `event_filter`, `every`, `once`, `before`, `after`, got {unknown}"
+            )
         scheduled = any(argument is not None for argument in (every, once, before, after))
         if scheduled == (event_filter is not None):
             raise ArgumentError(

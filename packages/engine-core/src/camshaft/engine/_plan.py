@@ -9,7 +9,7 @@ from camshaft.engine._data import pass_length, require_data
 from camshaft.engine._errors import ArgumentError
 from camshaft.engine._last_run import LastRun
 from camshaft.engine._position import Position, implied_position
-from camshaft.engine._state import State
+from camshaft.engine._state import State, checked_epoch_length, checked_limits
 from camshaft.engine._value import as_integer, length_of
 
 RESTART_HINT = "set `engine.state.max_epochs = None` (or `max_iters`) to start a new run"
@@ -82,9 +82,11 @@ def make_plan(arguments: RunArguments, state: State[Any, Any], last: LastRun) ->
     """Decide between a new run and the continuation of the last one, and settle its limits.
 
     Raises:
-        ArgumentError: an argument contradicts the run that is continued, or there is no way to
-            know how long an epoch is.
+        ArgumentError: an argument contradicts the run that is continued, there is no way to know how long an epoch
+            is, or a limit in the state is no integer.
     """
+    checked_limits(state)
+    checked_epoch_length(state)
     position = last.position
     if _is_moved(state, position or Position()):
         return _moved_run(arguments, state, last)

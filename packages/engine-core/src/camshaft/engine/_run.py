@@ -26,7 +26,7 @@ from camshaft.engine._plan import RunPlan, moved_position
 from camshaft.engine._position import Cursor, Position
 from camshaft.engine._registry import Registry
 from camshaft.engine._requests import Requests
-from camshaft.engine._state import State, reset
+from camshaft.engine._state import State, checked_epoch_length, checked_limits, reset
 from camshaft.engine._stops import fail, heed, terminate
 from camshaft.engine._stopwatch import Stopwatch
 
@@ -285,7 +285,7 @@ class Run:
 
     def _ends(self) -> tuple[int, int]:
         """Return the iteration counts at which the epoch ends, and at which iterating stops."""
-        length, max_iters = self.engine.state.epoch_length, self.limits()[1]
+        length, max_iters = checked_epoch_length(self.engine.state), self.limits()[1]
         epoch_end = NEVER if length is None else self.cursor.epoch_start + length
         return epoch_end, epoch_end if max_iters is None else min(epoch_end, max_iters)
 
@@ -333,7 +333,7 @@ class Run:
         state, plan = self.engine.state, self._plan
         if state.max_epochs is None and state.max_iters is None:
             return plan.max_epochs, plan.max_iters
-        return state.max_epochs, state.max_iters
+        return checked_limits(state)
 
     def is_finished(self) -> bool:
         """Return whether nothing but COMPLETED is left."""

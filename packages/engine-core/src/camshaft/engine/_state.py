@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from camshaft.engine._errors import ArgumentError, CounterError
 from camshaft.engine._events import COUNTERS, CallableEventWithFilter
+from camshaft.engine._value import as_integer
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
@@ -101,6 +102,28 @@ class State(Generic[Batch, Output]):
             if name != "event_counters":
                 lines.append(f"    {name}: {shown}")
         return "\n".join(["State:", *lines])
+
+
+def checked_limits(state: State[Any, Any]) -> tuple[int | None, int | None]:
+    """Return `max_epochs` and `max_iters` of a state, where users may have put anything.
+
+    Raises:
+        ArgumentError: one is neither an integer nor None.
+    """
+    return _count("state.max_epochs", state.max_epochs, least=0), _count("state.max_iters", state.max_iters, least=0)
+
+
+def checked_epoch_length(state: State[Any, Any]) -> int | None:
+    """Return `epoch_length` of a state, where users may have put anything.
+
+    Raises:
+        ArgumentError: it is neither an integer of at least 1 nor None.
+    """
+    return _count("state.epoch_length", state.epoch_length, least=1)
+
+
+def _count(name: str, value: object, least: int) -> int | None:
+    return None if value is None else as_integer(name, value, least)
 
 
 def equip(state: State[Any, Any], counters: Mapping[Any, str], running: State[Any, Any] | None) -> None:

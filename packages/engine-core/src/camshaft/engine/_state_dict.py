@@ -12,7 +12,7 @@ from camshaft.engine._data import pass_length
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, StateDictError
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position, implied_position
-from camshaft.engine._state import State
+from camshaft.engine._state import State, checked_epoch_length, checked_limits
 from camshaft.engine._value import Stateful, is_integer
 
 STAGES = (
@@ -72,9 +72,10 @@ def write(
         is_implied: whether the counters stand for the position; None to find out from the data.
     """
     # A handler may have lowered a limit below what is done already.
-    max_epochs = None if state.max_epochs is None else max(state.max_epochs, position.epoch)
-    max_iters = None if state.max_iters is None else max(state.max_iters, position.iteration)
-    entries: OrderedDict[str, Any] = OrderedDict(epoch_length=state.epoch_length)
+    max_epochs, max_iters = checked_limits(state)
+    max_epochs = None if max_epochs is None else max(max_epochs, position.epoch)
+    max_iters = None if max_iters is None else max(max_iters, position.iteration)
+    entries: OrderedDict[str, Any] = OrderedDict(epoch_length=checked_epoch_length(state))
     if max_iters is None:
         entries["max_epochs"] = max_epochs
     else:
