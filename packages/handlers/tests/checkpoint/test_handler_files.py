@@ -6,7 +6,13 @@ import pytest
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.handlers import DiskSaver, NoCheckpointError
-from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, read_saved, verified_items
+from camshaft.handlers.checkpoint._handler_files import (
+    files_of_handler,
+    find_file,
+    read_saved,
+    verified_items,
+    without_missing,
+)
 from camshaft.handlers.checkpoint._naming import Naming
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
@@ -112,9 +118,17 @@ def test_what_is_gone_is_dropped_with_a_warning(directory: Path) -> None:
     (directory / "model_7.pt").symlink_to("model_10.pt")
     state = {"_saved": [(5, "model_5.pt"), (10, "model_10.pt")]}
     with pytest.warns(UserWarning, match=r"model_5\.pt.*gone"):
-        assert read_saved(state, LATEST, None, directory) == [Item(10, "model_10.pt")]
+        assert without_missing(read_saved(state, LATEST, None, directory), directory, expected=False) == [
+            Item(10, "model_10.pt")
+        ]
     with pytest.warns(UserWarning, match=r"model_7\.pt.*gone"):
-        assert read_saved({"_saved": [(7, "model_7.pt")]}, LATEST, None, directory) == []
+        assert without_missing([Item(7, "model_7.pt")], directory, expected=False) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_later_saves_have_removed_is_dropped_without_one(directory: Path) -> None:
+    items = [Item(5, "model_5.pt"), Item(10, "model_10.pt")]
+    assert without_missing(items, directory, expected=True) == [Item(10, "model_10.pt")]
 
 
 @pytest.mark.parametrize(

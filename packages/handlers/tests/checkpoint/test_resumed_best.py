@@ -46,6 +46,46 @@ def test_a_best_that_is_saved_with_the_run_keeps_out_what_is_worse_after_resumin
     assert names_of_best(tmp_path) == ["best_model_accuracy=0.9000.pt"]
 
 
+def test_a_best_that_was_saved_after_the_run_was_is_compared_with_after_resuming(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.score(0.7)
+    job.evaluator.state.metrics["accuracy"] = 0.9
+    job.best(job.evaluator)  # 0.7 is removed; then the process is killed
+    resumed = Job(tmp_path)
+    resumed.latest.restore_latest()
+    resumed.score(0.8)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.9000.pt"]
+    assert resumed.best.last_checkpoint == tmp_path / "best_model_accuracy=0.9000.pt"
+
+
+def test_the_first_best_that_was_saved_after_the_run_was_is_taken_up_with_a_warning(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.latest(job.evaluator)
+    job.evaluator.state.metrics["accuracy"] = 0.9
+    job.best(job.evaluator)
+    resumed = Job(tmp_path)
+    with pytest.warns(EngineWarning, match=r"0\.9000\.pt is there, and the saved list .* is empty.* call reset\(\)"):
+        resumed.latest.restore_latest()
+    resumed.score(0.8)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.9000.pt"]
+
+
+def test_the_best_of_an_earlier_run_in_the_directory_stays_out_of_a_resumed_list(tmp_path: Path) -> None:
+    Job(tmp_path, saves_best=False).score(0.95)
+    job = Job(tmp_path)
+    job.best.reset()
+    job.score(0.5)
+    job.evaluator.state.metrics["accuracy"] = 0.6
+    job.best(job.evaluator)
+    resumed = Job(tmp_path)
+    resumed.latest.restore_latest()
+    resumed.score(0.7)
+
+    assert names_of_best(tmp_path) == ["best_model_accuracy=0.7000.pt", "best_model_accuracy=0.9500.pt"]
+
+
 def test_a_best_that_was_not_restored_warns_at_its_first_save_and_only_there(tmp_path: Path) -> None:
     Job(tmp_path, saves_best=False).score(0.9)
     resumed = Job(tmp_path, saves_best=False)

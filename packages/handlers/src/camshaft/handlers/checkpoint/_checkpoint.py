@@ -13,10 +13,12 @@ from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_depre
 from camshaft.handlers.checkpoint._handler_files import (
     files_of_handler,
     find_file,
+    later_items,
     read_saved,
     verified_items,
     warn_of_unknown_files,
     without_later_steps,
+    without_missing,
 )
 from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
 from camshaft.handlers.checkpoint._naming import (
@@ -40,7 +42,7 @@ from camshaft.handlers.checkpoint._objects import (
 from camshaft.handlers.checkpoint._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
-from camshaft.handlers.checkpoint._retention import Plan, best, plan, surplus
+from camshaft.handlers.checkpoint._retention import Plan, best, plan, ranked, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
 from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
 from camshaft.handlers.checkpoint._signals import deferred_signals
@@ -274,7 +276,10 @@ class Checkpoint:
         return self._saved.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a list of kept checkpoints; with `DiskSaver` those that are gone are dropped with a warning.
+        """Take over a list of kept checkpoints.
+
+        With `DiskSaver` it is brought up to date from the files. Of the best, those that were saved after the list was
+        are added. Files that are gone are dropped, with a warning if no later save has removed them.
 
         Args:
             state_dict: What `state_dict` returned.
@@ -288,6 +293,10 @@ class Checkpoint:
         items = read_saved(state_dict, self._naming, self._name, directory)
         # The order is that of the list: of equal priorities the last one stays the last.
         saved = SavedList.of(items, None, greater_or_equal=True)
+        if directory is not None:
+            later = later_items(directory, self._naming, self._name, saved.items, self.n_saved)
+            kept = without_missing(saved.items, directory, expected=bool(later))
+            saved = SavedList(tuple(ranked(later, greater_or_equal=self.greater_or_equal, saved=kept)))
         # The latest has the highest step; which of several scores was the last to be saved is not told.
         if saved.items and self._naming.score_function is None:
             saved = replace(saved, newest=saved.items[-1].filename)

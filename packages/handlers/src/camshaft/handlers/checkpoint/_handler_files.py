@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ def files_of_handler(
     return [item for item in readable_list(directory, missing_ok=missing_ok) if _is_own(item, naming, name)]
 
 
-def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path, check: bool) -> list[Item]:
+def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path | None, check: bool) -> list[Item]:
     """Return what a retention list says of files, in the order of their saving.
 
     Args:
         files: The files, newest first.
         naming: How they are named.
-        skip: A file that is known to be sound.
+        skip: A file that is known to be sound, None for none.
         check: Whether to leave out files whose content is damaged, which takes reading them all.
     """
     items = []
@@ -97,6 +98,40 @@ def warn_of_unknown_files(directory: Path, naming: Naming, name: str) -> None:
         )
 
 
+def later_items(
+    directory: Path, naming: Naming, name: str | None, listed: Sequence[Item], most: int | None
+) -> list[Item]:
+    """Return what a handler has saved since its list was saved, in the order of the saves.
+
+    Those are its sound files that are newer than every one in the list. If none of the list is left, they have taken
+    its place, and are as many as the handler keeps: what is older may be of another run.
+
+    Args:
+        directory: Where they are; one that cannot be looked into is taken for empty.
+        naming: How the handler's files are named.
+        name: Name of their object, or ``"checkpoint"``; None if it is not known which files are the handler's.
+        listed: The list as it was saved.
+        most: How many the handler keeps, None for all.
+    """
+    if name is None or naming.score_function is None:
+        return []  # a later save by step is none of the run that goes on from here: it will get there again
+    try:
+        files = files_of_handler(directory, naming, name, missing_ok=True)
+    except NoCheckpointError:
+        return []
+    names = {item.filename for item in listed}
+    later = list(takewhile(lambda item: item.path.name not in names, files))
+    if later and not names:
+        warnings.warn(
+            f"{later[0].path.name} is there, and the saved list of checkpoints is empty: it is taken for a save of "
+            "this run that came later, and is kept and compared with; call reset() if it is of another run",
+            EngineWarning,
+            stacklevel=3,
+        )
+    later = later if len(later) < len(files) else later[:most]
+    return verified_items(later, naming, skip=None, check=most is not None)
+
+
 def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) -> Path:
     """Return the newest file of a handler with these components in its name.
 
@@ -149,7 +184,18 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
                 f"`state_dict` must name files such as {naming.pattern.template!r} with the prefix "
                 f"{naming.prefix!r} and the name {name!r}, got {item.filename!r}; it is not this handler's to remove"
             )
-    return [item for item in items if _is_there(directory / item.filename)]
+    return items
+
+
+def without_missing(items: Iterable[Item], directory: Path, *, expected: bool) -> list[Item]:
+    """Return the items whose files are there.
+
+    Args:
+        items: From a saved list.
+        directory: Where the files are.
+        expected: Whether some were removed by later saves, as a matter of course; else there is a warning for each.
+    """
+    return [item for item in items if _is_there(directory / item.filename, warn=not expected)]
 
 
 def _read_entry(entry: Any) -> Item:
@@ -160,10 +206,13 @@ def _read_entry(entry: Any) -> Item:
     return Item(as_score(priority), filename)
 
 
-def _is_there(path: Path) -> bool:
+def _is_there(path: Path, *, warn: bool) -> bool:
     if path.is_file() and not path.is_symlink():
         return True
-    warnings.warn(f"{path} is in a saved list of checkpoints and is gone; it was dropped", EngineWarning, stacklevel=4)
+    if warn:
+        warnings.warn(
+            f"{path} is in a saved list of checkpoints and is gone; it was dropped", EngineWarning, stacklevel=4
+        )
     return False
 
 

@@ -63,9 +63,15 @@ def surplus(saved: Sequence[Item], written: Item) -> Plan:
     return Plan(tuple(saved), () if is_listed else (written,))
 
 
-def ranked(items: Iterable[Item], *, greater_or_equal: bool = False) -> list[Item]:
-    """Return items, given in the order of their saving, from the lowest priority to the highest."""
-    result: list[Item] = []
+def ranked(items: Iterable[Item], *, greater_or_equal: bool = False, saved: Sequence[Item] = ()) -> list[Item]:
+    """Return items from the lowest priority to the highest.
+
+    Args:
+        items: In the order of their saving.
+        greater_or_equal: Whether of equal ones the later is the higher.
+        saved: A list that is ranked already, which they are added to.
+    """
+    result = list(saved)
     for item in items:
         result = _inserted(result, item, after_ties=greater_or_equal)
     return result
