@@ -42,7 +42,7 @@ def prepare_batch(batch: Any, device: Device = None, non_blocking: bool = False)
 
 
 def require_pair(batch: Any) -> Any:
-    """Return `batch` if it is a list or tuple of two; see :func:`prepare_batch`."""
+    """Return `batch` if it is a list or tuple of two; see `prepare_batch`."""
     if isinstance(batch, PAIRS) and len(batch) == 2:
         return batch
     raise ArgumentError(f"`batch` must be a pair (x, y), got {_describe(batch)}; pass a `prepare_batch` of your own")

@@ -1,4 +1,4 @@
-"""The error of this package; all others are those of :mod:`camshaft.engine`."""
+"""The error of this package; all others are those of `camshaft.engine`."""
 
 from __future__ import annotations
 

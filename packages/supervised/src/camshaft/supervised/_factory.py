@@ -131,7 +131,7 @@ def build_training_step(
     accumulation_steps: int,
     output_transform: Callable[[Any, Any, Any, Any], Any],
 ) -> tuple[Step, GradientAccumulation | None]:
-    """Put the training step together, from the parts that :func:`make_training_step` describes.
+    """Put the training step together, from the parts that `make_training_step` describes.
 
     Args:
         model, loss_fn, precision, split, predict, optimizer_step, output_transform: the parts.
@@ -159,7 +159,7 @@ def select_precision(
         model: decides the device when none is named.
         device: where the batch goes; None names no device.
         amp: whether to use `torch.amp`.
-        dtype: as :func:`autocast` takes it.
+        dtype: as `autocast` takes it.
         scaler: scales the gradients; None scales nothing.
     """
     return autocast(compute_device(device, model), dtype, scaled=is_scaling(scaler)) if amp else full_precision
@@ -186,7 +186,7 @@ def create_supervised_evaluator(
 
     Args:
         model: stays on its device.
-        metrics: names to metrics; after a run the results are in `engine.state.metrics`. :func:`attach_metrics` says
+        metrics: names to metrics; after a run the results are in `engine.state.metrics`. `attach_metrics` says
             what is a metric, and attaches metrics of something else than the output.
         device: where the batch and the metrics go; None leaves them where they are.
         non_blocking: copy batches from pinned memory without waiting.
@@ -243,7 +243,7 @@ def build_evaluation_step(
     backend: BackendName,
     output_transform: Callable[[Any, Any, Any], Any],
 ) -> tuple[Step, EvalMode]:
-    """Put the evaluation step together, from the parts that :func:`make_evaluation_step` describes.
+    """Put the evaluation step together, from the parts that `make_evaluation_step` describes.
 
     Args:
         model, precision, split, predict, output_transform: the parts.

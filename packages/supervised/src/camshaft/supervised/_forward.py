@@ -52,7 +52,7 @@ def make_predict(
         model: the model.
         model_fn: `f(model, x)` runs the forward pass.
         model_transform: makes `y_pred` from what the model returns.
-        compile: as :func:`compile_model` takes it.
+        compile: as `compile_model` takes it.
     """
     network = compile_model(model, compile)
     run = network if model_fn is call_model else partial(model_fn, network)

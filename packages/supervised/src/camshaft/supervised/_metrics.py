@@ -112,7 +112,7 @@ def attach_mean_loss(
     """Compute the mean loss over the samples of each epoch: each batch counts with its size.
 
     The mean of the batches' losses alone would be wrong when the last batch is smaller than the others. The mean is
-    `torchmetrics.MeanMetric`, attached as :func:`attach_metrics` does.
+    `torchmetrics.MeanMetric`, attached as `attach_metrics` does.
 
     Args:
         engine: the engine that is measured. A trainer's output is the loss; an evaluator's is `(y_pred, y)`.

@@ -52,10 +52,7 @@ def supervised_training_step(
     One call zeroes the gradients, puts the model into training mode, moves the batch to the device, and does the
     forward pass, the loss, the backward pass and the optimizer step, in this order.
 
-    Args:
-        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
-        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
-            :func:`create_supervised_trainer` takes them.
+    The arguments are those of `create_supervised_trainer`.
 
     Returns:
         `step(engine, batch)`, the process function of an engine.
@@ -101,10 +98,9 @@ def supervised_training_step_amp(  # noqa: PLR0913  # the contract's arguments
 ) -> Step:
     """Make a step that trains in mixed precision with `torch.amp`.
 
+    The arguments are those of `create_supervised_trainer`.
+
     Args:
-        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
-        gradient_accumulation_steps, model_fn, amp_dtype, clip_grad_norm, clip_grad_value: as
-            :func:`create_supervised_trainer` takes them.
         scaler: scales the loss for float16; the caller saves it. None computes in bfloat16.
 
     Returns:
@@ -146,10 +142,7 @@ def supervised_training_step_apex(
 
     Pass model and optimizer through `apex.amp.initialize` before.
 
-    Args:
-        model, optimizer, loss_fn, device, non_blocking, prepare_batch, model_transform, output_transform,
-        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
-            :func:`create_supervised_trainer` takes them.
+    The arguments are those of `create_supervised_trainer`.
 
     Returns:
         `step(engine, batch)`, the process function of an engine.
@@ -186,10 +179,9 @@ def supervised_training_step_xla(
 ) -> Step:
     """Make a step that trains on an XLA device through `torch_xla`.
 
+    The arguments are those of `create_supervised_trainer`.
+
     Args:
-        model, optimizer, loss_fn, non_blocking, prepare_batch, model_transform, output_transform,
-        gradient_accumulation_steps, model_fn, clip_grad_norm, clip_grad_value: as
-            :func:`create_supervised_trainer` takes them.
         device: where the batch goes; None means "xla".
 
     Returns:
@@ -227,9 +219,7 @@ def supervised_evaluation_step(
 
     The first step of a run records the mode of every submodule, and the end of the run restores it.
 
-    Args:
-        model, device, non_blocking, prepare_batch, model_transform, output_transform, model_fn: as
-            :func:`create_supervised_evaluator` takes them.
+    The arguments are those of `create_supervised_evaluator`.
 
     Returns:
         `step(engine, batch)`, the process function of an engine.
@@ -263,9 +253,7 @@ def supervised_evaluation_step_amp(
 ) -> Step:
     """Make a step that evaluates in mixed precision with `torch.amp`.
 
-    Args:
-        model, device, non_blocking, prepare_batch, model_transform, output_transform, model_fn, amp_dtype: as
-            :func:`create_supervised_evaluator` takes them.
+    The arguments are those of `create_supervised_evaluator`.
 
     Returns:
         `step(engine, batch)`, the process function of an engine.
