@@ -59,24 +59,26 @@ def workers_of(iterator: object) -> list[Any]:
     return list(getattr(iterator, "_workers", None) or ())  # torch has no public name for them
 
 
-def raise_if_lost(error: BaseException, iterator: object) -> None:
-    """Raise torch's error about a lost worker where `error` is only the broken answer of one that was killed.
+def find_lost(error: BaseException, iterator: object) -> RuntimeError | None:
+    """Return the error that torch has for a lost worker, where `error` is only the broken answer of one; else None.
 
     Args:
         error: what the fetch raised.
         iterator: the loader's iterator.
 
     Raises:
-        RuntimeError: a worker has died; from torch's signal handler, if that comes first.
+        RuntimeError: the same, from torch's signal handler, if that comes first.
     """
     workers = workers_of(iterator)
     if not workers or not isinstance(error, EOFError | OSError) or str(error).startswith(_SENT):
-        return
-    connection.wait([worker.sentinel for worker in workers], DYING_S)
+        return None
+    dying = connection.wait([worker.sentinel for worker in workers], DYING_S)
     for worker in workers:
+        if worker.sentinel in dying:
+            worker.join(DYING_S)  # its pipes are closed a moment before it can be asked for
         if not worker.is_alive():  # asked for, it is gone for torch's signal handler too: there is one error only
-            lost = RuntimeError(f"DataLoader worker (pid {worker.pid}) was lost in the middle of its answer")
-            raise lost from error
+            return RuntimeError(f"DataLoader worker (pid {worker.pid}) was lost in the middle of its answer")
+    return None
 
 
 def pids_in(error: BaseException) -> list[int]:

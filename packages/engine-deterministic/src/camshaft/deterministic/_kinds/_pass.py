@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from camshaft.deterministic._fingerprint import Fingerprint
-from camshaft.deterministic._workers import end_workers, pids_in, raise_if_lost, watch_workers, workers_of
+from camshaft.deterministic._workers import end_workers, pids_in, find_lost, watch_workers, workers_of
 from camshaft.engine import Position
 
 
@@ -82,8 +82,10 @@ class Pass(Iterator[Any]):
     def _explain(self, error: Exception) -> None:
         """Name the place in the error of a fetch; where it only means that a worker was lost, raise that."""
         error.add_note(f"while the run waited for {self._place()}")
-        raise_if_lost(error, self._loader_iterator)
-        self.note_lost_workers(error)
+        lost = find_lost(error, self._loader_iterator)
+        self.note_lost_workers(lost or error)
+        if lost is not None:
+            raise lost from error
 
     def _place(self) -> str:
         return f"batch {self.given} of pass {self._data_pass}"
