@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from camshaft.deterministic._fingerprint import Fingerprint
-from camshaft.deterministic._workers import end_workers, pids_in, find_lost, watch_workers, workers_of
+from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.engine import Position
 
 
