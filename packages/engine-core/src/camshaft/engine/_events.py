@@ -84,7 +84,8 @@ class CallableEventWithFilter:
         """
         if unknown:
             raise ArgumentTypeError(
-                f"`{next(iter(unknown))}` must be one of `event_filter`, `every`, `once`, `before`, `after`, got {unknown}"
+                f"`{next(iter(unknown))}` must be one of `event_filter`, `every`, `once`, `before`, `after`, "
+                f"got {unknown}"
             )
         scheduled = any(argument is not None for argument in (every, once, before, after))
         if scheduled == (event_filter is not None):

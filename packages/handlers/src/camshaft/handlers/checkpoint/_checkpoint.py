@@ -290,9 +290,8 @@ class Checkpoint:
                 handler is unchanged.
         """
         directory = self.save_handler.dirname if isinstance(self.save_handler, DiskSaver) else None
-        items = read_saved(state_dict, self._naming, self._name, directory)
         # The order is that of the list: of equal priorities the last one stays the last.
-        saved = SavedList.of(items, None, greater_or_equal=True)
+        saved = SavedList.of(read_saved(state_dict, self._naming, self._name, directory), None, greater_or_equal=True)
         if directory is not None:
             later = later_items(directory, self._naming, self._name, saved.items, self.n_saved)
             kept = without_missing(saved.items, directory, expected=bool(later))
