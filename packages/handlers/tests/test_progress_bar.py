@@ -457,6 +457,21 @@ def test_an_unknown_option_is_refused_by_its_name_here(option, text):
         ProgressBar(**{option: "x"})
 
 
-@pytest.mark.parametrize("option", ["ncols", "mininterval", "colour", "disable", "unit", "smoothing", "ascii"])
-def test_an_option_of_tqdm_is_accepted(option):
-    ProgressBar(**{option: None})
+@pytest.mark.parametrize(
+    ("options", "drawn"),
+    [
+        ({"ascii": " x"}, "xxxx"),
+        ({"colour": "green"}, "\x1b[32m"),
+        ({"unit": "image"}, "image/s"),
+        ({"bar_format": "{n} of {total}"}, "2 of 2"),
+        ({"ncols": 0}, "100% 2/2 ["),
+        ({"disable": True}, ""),
+    ],
+    ids=str,
+)
+def test_an_option_of_tqdm_shows_in_what_is_drawn(options, drawn):
+    file, engine = Terminal(), make_engine()
+    ProgressBar(persist=True, file=file, **options).attach(engine)
+    engine.run([1, 2])
+    assert drawn in file.getvalue()
+    assert bool(drawn) == bool(file.getvalue())

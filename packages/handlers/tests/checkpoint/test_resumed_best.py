@@ -124,3 +124,11 @@ def test_files_of_other_handlers_do_not_make_a_best_warn(tmp_path: Path) -> None
         Checkpoint(objects, tmp_path, score_function=lambda engine: 0.3),
     ):
         handler(engine)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best_model_accuracy=0.9000.pt",
+        "model_0.3000.pt",
+        "model_0.pt",
+        "model_accuracy=0.9000.pt",
+        "model_loss=0.1000.pt",
+    ]

@@ -5,40 +5,18 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoint_parts import Counter, engine_at, names
 
 from camshaft.engine import ArgumentTypeError, Engine, EngineWarning, Events
 from camshaft.handlers import BaseSaveHandler, Checkpoint, DiskSaver, restore_latest
 from camshaft.handlers.checkpoint.storage import _durable
 
 pytest.importorskip("torch")
-
-
-class Counter:
-    """The smallest thing with a state."""
-
-    def __init__(self, count: int = 0) -> None:
-        self.count = count
-
-    def state_dict(self) -> dict[str, int]:
-        return {"count": self.count}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        self.count = state["count"]
-
-
-def engine_at(iteration: int) -> Engine[Any, Any]:
-    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
-    engine.state.iteration = iteration
-    return engine
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
 
 
 def test_threads_that_share_a_handler_keep_its_limit(tmp_path: Path) -> None:
