@@ -1,6 +1,7 @@
 """Loops: an engine runs a function over batches and fires events around it."""
 
 from camshaft.engine.__about__ import __version__
+from camshaft.engine._agreement import Vote
 from camshaft.engine._data import DataSource
 from camshaft.engine._engine import Engine
 from camshaft.engine._errors import (
@@ -17,6 +18,7 @@ from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, 
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Position
+from camshaft.engine._ranks import OneRank, Ranks, ranks, use_ranks
 from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
 from camshaft.engine._value import Stateful, as_integer, has_state, is_integer, is_sequence, length_of
@@ -34,13 +36,16 @@ __all__ = [
     "Events",
     "EventsList",
     "NotCallableError",
+    "OneRank",
     "Position",
+    "Ranks",
     "RemovableEventHandle",
     "RunPlan",
     "RunningError",
     "State",
     "StateDictError",
     "Stateful",
+    "Vote",
     "__version__",
     "accepts",
     "as_integer",
@@ -48,4 +53,6 @@ __all__ = [
     "is_integer",
     "is_sequence",
     "length_of",
+    "ranks",
+    "use_ranks",
 ]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 from camshaft.engine._data import DataSource, make_source, require_data
 from camshaft.engine._describe import describe
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, RunningError
-from camshaft.engine._event_source import EventSource
 from camshaft.engine._events import Events
 from camshaft.engine._last_run import LastRun
 from camshaft.engine._nesting import outermost_run
@@ -20,6 +19,7 @@ from camshaft.engine._position import Position
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._runs import Runs
+from camshaft.engine._shared_requests import SharedRequests
 from camshaft.engine._signature import require_step
 from camshaft.engine._state import Batch, Output, State, equip
 from camshaft.engine._state_dict import load_all, read, write
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
 
-class Engine(StopFlags, EventSource, Generic[Batch, Output]):
+class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     """Calls `process_function(engine, batch)` for each batch and fires events around it.
 
     Attributes:

@@ -6,7 +6,9 @@ Each request is a value or None, kept here until `Run` heeds it, which it does i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from camshaft.engine._position import Position
 
 
 class Terminate(NamedTuple):
@@ -27,6 +29,22 @@ class NewData(NamedTuple):
     data: Any
 
 
+class Wishes(Protocol):
+    """Requests of this process that the others have not agreed to yet; see `_agreement`."""
+
+    wishes: set[str]
+    is_due: bool
+
+    def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
+        """Take what is asked for as wishes; at a vote, ask for what was agreed on."""
+
+    def call(self, requests: Requests, callback: Callable[[], object]) -> None:
+        """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it."""
+
+    def drop(self) -> None:
+        """Forget all wishes."""
+
+
 class Requests:
     """What is asked of an engine's run, and what waits for its next safe point.
 
@@ -38,12 +56,30 @@ class Requests:
         interrupt: asked for with `Engine.interrupt`.
         new_data: given with `Engine.set_data`; before a run it is for the next one.
         callbacks: what to call at the next safe point.
+        named: what `Engine.add_request` has given a name.
+        asked: names of those that are asked for; only with an agreement, else they are called at the next safe point.
+        agreement: lets several processes carry out requests together; None where each does so by itself.
         holds: safe points wait while one of these returns True.
     """
 
-    __slots__ = ("callbacks", "holds", "interrupt", "new_data", "signal", "terminate", "terminate_epoch")
+    __slots__ = (
+        "__weakref__",
+        "agreement",
+        "asked",
+        "callbacks",
+        "holds",
+        "interrupt",
+        "named",
+        "new_data",
+        "signal",
+        "terminate",
+        "terminate_epoch",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.agreement: Wishes | None = None
+        self.named: dict[str, Callable[[], object]] = {}
+        self.asked: set[str] = set()
         self.holds: list[Callable[[], bool]] = []
         self.callbacks: list[Callable[[], object]] = []
         self.signal = False
@@ -56,6 +92,9 @@ class Requests:
         self.interrupt = False
         self.new_data: NewData | None = None
         self.callbacks.clear()
+        self.asked.clear()
+        if self.agreement is not None:
+            self.agreement.drop()
 
     def notice(self) -> None:
         """Make the loop look."""
@@ -66,6 +105,23 @@ class Requests:
         self.callbacks.append(callback)
         self.signal = True
 
+    def ask(self, name: str) -> None:
+        """Ask for what has a name: at the next safe point, or, with an agreement, once all processes do."""
+        if self.agreement is None:
+            self.callbacks.append(self.named[name])
+        else:
+            self.asked.add(name)
+        self.signal = True
+
+    def call_vote(self) -> None:
+        """Let the processes vote when all handlers of the present event have been called."""
+        if self.agreement is not None:
+            self.agreement.is_due = self.signal = True
+
+    def wished(self) -> set[str]:
+        """Return the names of what this process asks for and the others have not agreed to yet."""
+        return set() if self.agreement is None else self.agreement.wishes
+
     def is_held(self) -> bool:
         """Return whether something holds safe points back."""
         return any(hold() for hold in self.holds)
@@ -73,12 +129,16 @@ class Requests:
     def call_back(self) -> None:
         """Call what waits for a safe point, in order; what it asks for in turn is called here too."""
         while self.callbacks:
-            self.callbacks.pop(0)()
+            callback = self.callbacks.pop(0)
+            if self.agreement is None:
+                callback()
+            else:
+                self.agreement.call(self, callback)
 
-    def __getstate__(self) -> list[Callable[[], bool]]:
-        """Return what a copy is made of: nothing is asked of it, but it holds safe points back as this one does."""
-        return self.holds
+    def __getstate__(self) -> tuple[list[Callable[[], bool]], dict[str, Callable[[], object]]]:
+        """Return what a copy is made of: nothing is asked of it, and it shares no requests; the rest is as here."""
+        return self.holds, self.named
 
-    def __setstate__(self, holds: list[Callable[[], bool]]) -> None:
+    def __setstate__(self, state: tuple[list[Callable[[], bool]], dict[str, Callable[[], object]]]) -> None:
         self.__init__()  # type: ignore[misc]  # a copy begins as a new one
-        self.holds = holds
+        self.holds, self.named = state

@@ -1,0 +1,123 @@
+"""How several processes carry out together what one of them is asked to do.
+
+Without an agreement a request takes effect in its own process right away. With one it is a wish first. The processes
+vote at places that all of them pass: each tells its wishes, and what any of them wishes is then asked of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from camshaft.engine._position import Position
+from camshaft.engine._requests import Requests, Terminate, TerminateEpoch
+
+OWN_WISHES = (
+    "terminate", "terminate, skip_completed", "terminate_epoch", "terminate_epoch, skip_epoch_completed", "interrupt",
+)  # fmt: skip
+
+
+class Vote(Protocol):
+    """How wishes are told to the other processes."""
+
+    def __call__(self, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
+        """Tell the wishes of this process, and return what any process wishes.
+
+        All processes call it at the same places, in the same order. It may answer one vote late: then it returns
+        what was wished at the vote before.
+
+        Args:
+            position: where the run stands.
+            wishes: everything that can be wished, in the same order in every process, and whether this one does.
+        """
+
+
+class Together:
+    """What all processes call at the same safe point: what it asks for is asked of all of them."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def __call__(self) -> None:
+        self._callback()
+
+
+class Agreement:
+    """The wishes of one process, between a request and the vote.
+
+    Attributes:
+        vote: tells them to the others.
+        wishes: names of what is asked of this process and was not told yet.
+        is_due: whether the handlers of the present event are followed by a vote.
+    """
+
+    __slots__ = ("is_due", "vote", "wishes")
+
+    def __init__(self, vote: Vote) -> None:
+        self.vote = vote
+        self.wishes: set[str] = set()
+        self.is_due = False
+
+    def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
+        """Take what is asked for as wishes; at a vote, ask for what was agreed on.
+
+        Args:
+            requests: of the run.
+            where: returns where the run stands.
+        """
+        self._take(requests)
+        if self.is_due:
+            self.is_due = False
+            told, self.wishes = self.wishes, set()
+            names = (*OWN_WISHES, *sorted(requests.named))
+            self._ask(requests, self.vote(where(), {name: name in told for name in names}))
+
+    def call(self, requests: Requests, callback: Callable[[], object]) -> None:
+        """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it.
+
+        Args:
+            requests: of the run.
+            callback: what to call.
+        """
+        if isinstance(callback, Together):
+            callback()
+            return
+        agreed = requests.terminate, requests.terminate_epoch, requests.interrupt
+        requests.terminate, requests.terminate_epoch, requests.interrupt = None, None, False
+        try:
+            callback()
+        finally:
+            self._take(requests)
+            requests.terminate, requests.terminate_epoch, requests.interrupt = agreed
+
+    def drop(self) -> None:
+        """Forget all wishes: the run that they were for has ended."""
+        self.wishes.clear()
+        self.is_due = False
+
+    def _take(self, requests: Requests) -> None:
+        # Each is noted before it is cleared, and cleared only if it was noted: a signal may ask at any moment.
+        if requests.terminate is not None:
+            self.wishes.add(OWN_WISHES[requests.terminate.skip_completed])
+            requests.terminate = None
+        if requests.terminate_epoch is not None:
+            self.wishes.add(OWN_WISHES[2 + requests.terminate_epoch.skip_epoch_completed])
+            requests.terminate_epoch = None
+        if requests.interrupt:
+            self.wishes.add(OWN_WISHES[4])
+            requests.interrupt = False
+        while requests.asked:
+            self.wishes.add(requests.asked.pop())
+
+    @staticmethod
+    def _ask(requests: Requests, agreed: Collection[str]) -> None:
+        end, end_quietly, end_epoch, end_epoch_quietly, interrupt = (name in agreed for name in OWN_WISHES)
+        if end or end_quietly:
+            requests.terminate = Terminate(skip_completed=not end)
+        if end_epoch or end_epoch_quietly:
+            requests.terminate_epoch = TerminateEpoch(skip_epoch_completed=not end_epoch)
+        requests.interrupt = interrupt
+        for name in sorted(requests.named.keys() & set(agreed)):
+            requests.callbacks.append(Together(requests.named[name]))

@@ -1,0 +1,95 @@
+"""The part of an engine that is asked for things by name, and shares requests with other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from camshaft.engine._agreement import OWN_WISHES, Agreement, Vote
+from camshaft.engine._errors import ArgumentError, ArgumentTypeError, RunningError
+from camshaft.engine._event_source import EventSource
+from camshaft.engine._events import Events
+from camshaft.engine._requests import Requests
+from camshaft.engine._runs import Runs
+from camshaft.engine._value import as_integer
+
+
+class SharedRequests(EventSource):
+    """What can be asked for by name, and how several processes do together what one of them is asked for."""
+
+    _requests: Requests
+    _runs: Runs
+
+    def add_request(self, name: str, callback: Callable[[], object]) -> None:
+        """Give `callback` a name, by which it can be asked for at any time.
+
+        Args:
+            name: what `request` takes. Where several processes share requests, each has to add the same ones.
+            callback: called without arguments, at a safe point.
+
+        Raises:
+            ArgumentError: the name is taken, or empty.
+            ArgumentTypeError: `name` is no string, or `callback` not callable.
+        """
+        if not isinstance(name, str) or not callable(callback):
+            raise ArgumentTypeError(f"`name` must be a string and `callback` callable, got {name!r} and {callback!r}")
+        if not name or name in OWN_WISHES or name in self._requests.named:
+            raise ArgumentError(f"`name` must be a name of its own, got {name!r}; it is taken or empty")
+        self._requests.named[name] = callback
+
+    def request(self, name: str) -> None:
+        """Ask for what was added under a name; a signal handler may do so, at any moment.
+
+        It is called at the next safe point of this engine's run, before a stop takes effect; if none is going on, in
+        the next run. Where several processes share requests, one of them asks, and all call it at the same safe point.
+
+        Args:
+            name: as given to `add_request`.
+
+        Raises:
+            ArgumentError: nothing has this name.
+
+        Examples:
+            >>> from camshaft.engine import Engine
+            >>> engine = Engine(lambda engine, batch: engine.request("save") if batch == 2 else None)
+            >>> engine.add_request("save", lambda: print("saved after iteration", engine.state.iteration))
+            >>> state = engine.run([1, 2, 3])
+            saved after iteration 2
+        """
+        if name not in self._requests.named:
+            raise ArgumentError(f"`name` must be one of {sorted(self._requests.named)}, got {name!r}; add it first")
+        self._requests.ask(name)
+
+    def share_requests(self, vote: Vote | None, every: int = 1) -> None:
+        """Let several processes carry out together what one of them asks for.
+
+        From then on `terminate`, `terminate_epoch`, `interrupt` and `request` are wishes. `vote` is called, in every
+        process, after all handlers of STARTED, EPOCH_STARTED, EPOCH_COMPLETED and of every n-th ITERATION_COMPLETED;
+        what it returns takes effect there. Everything else of a run stays with its own process.
+
+        Args:
+            vote: tells the others what this process wishes, and returns what any process wishes; None to end this.
+            every: vote after every n-th iteration, at least 1.
+
+        Raises:
+            RunningError: a run is going on.
+            ArgumentError: `every` is out of range.
+
+        Examples:
+            >>> from camshaft.engine import Engine
+            >>> engine = Engine(lambda engine, batch: None)
+            >>> def vote(position, wishes):  # another process wishes an end after iteration 2
+            ...     return ["terminate"] if position.iteration == 2 else []
+            >>> engine.share_requests(vote)
+            >>> engine.run([1, 2, 3]).iteration
+            2
+        """
+        if self._runs.going() is not None:
+            raise RunningError("share_requests() must not be called inside a run of the same engine")
+        every = as_integer("every", every, least=1)
+        call_vote, places = self._requests.call_vote, Events.STARTED | Events.EPOCH_STARTED | Events.EPOCH_COMPLETED
+        for event in (*places, Events.ITERATION_COMPLETED):
+            if self.has_event_handler(call_vote, event):
+                self.remove_event_handler(call_vote, event)
+        self._requests.agreement = None if vote is None else Agreement(vote)
+        if vote is not None:
+            self.add_event_handler(places | Events.ITERATION_COMPLETED(every=every), call_vote)
