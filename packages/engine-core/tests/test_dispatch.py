@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from camshaft.engine import Events
 from camshaft.engine._dispatch import NEVER, DispatchTable, Listener
-from camshaft.engine._schedule import Once, Periodic, Schedule
+from camshaft.engine._event_schedule import Once, Periodic, Schedule
 
 schedules: st.SearchStrategy[Schedule | None] = st.one_of(
     st.none(),

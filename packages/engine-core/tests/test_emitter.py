@@ -58,7 +58,7 @@ def test_the_time_of_a_suspended_run_goes_on_where_it_stopped() -> None:
     seen: list[float] = []
     engine.run([1, 2])
     assert engine.state.times["COMPLETED"] is None
-    suspended = engine._runs.last().suspended
+    suspended = engine._status.last().suspended
     assert suspended is not None
     watch = suspended.run_watch
     before = watch._elapsed

@@ -16,9 +16,9 @@ from camshaft.engine._errors import (
 )
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
-from camshaft.engine._plan import RunPlan
 from camshaft.engine._position import Position
 from camshaft.engine._ranks import OneRank, Ranks, ranks, use_ranks
+from camshaft.engine._run_plan import RunPlan
 from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
 from camshaft.engine._value import Stateful, as_integer, has_state, is_integer, is_sequence, length_of

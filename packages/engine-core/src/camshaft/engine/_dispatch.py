@@ -9,8 +9,8 @@ from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine._errors import NotCallableError
+from camshaft.engine._event_schedule import Once, Periodic, Schedule
 from camshaft.engine._events import EVENT_ARGS, EventEnum
-from camshaft.engine._schedule import Once, Periodic, Schedule
 from camshaft.engine._signature import Call, make_call
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from camshaft.engine._errors import ArgumentTypeError, EngineWarning, RunningErr
 from camshaft.engine._events import Events
 from camshaft.engine._last_run import LastRun
 from camshaft.engine._nesting import outermost_run
-from camshaft.engine._plan import RunArguments, RunPlan, make_plan
 from camshaft.engine._position import Position
 from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
-from camshaft.engine._runs import Runs
+from camshaft.engine._run_plan import RunArguments, RunPlan, make_plan
+from camshaft.engine._run_status import RunStatus
 from camshaft.engine._shared_requests import SharedRequests
 from camshaft.engine._signature import require_step
 from camshaft.engine._state import Batch, Output, State, equip
@@ -64,7 +64,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         self._logger: Logger | None = None
         self.state_dict_user_keys: list[str] = []
         self.stateful: dict[str, Stateful] = {}
-        self._runs = Runs()
+        self._status = RunStatus()
         self.state = State()
 
     if TYPE_CHECKING:
@@ -160,20 +160,20 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """
         if self.is_running:
             raise RunningError("run() must not be called inside a run of the same engine; use another engine")
-        last, given = self._runs.last(), self._requests.new_data
+        last, given = self._status.last(), self._requests.new_data
         if data is None and given is not None:
             data = given.data
         arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
         plan = self.prepare(make_plan(arguments, self.state, last))
         if plan.resumed and plan.position.over:
             warnings.warn("the run is finished, nothing is left; raise its limit to go on", EngineWarning, stacklevel=2)
-            self._runs.replace_last(last._replace(is_loaded=False))
+            self._status.replace_last(last._replace(is_loaded=False))
             return self.state
         if (early := self._requests.terminate) is not None:
             self._requests.terminate = None  # honoured once, also where the warning is an error
             warnings.warn("terminate() was called before this run: it ends after STARTED", EngineWarning, stacklevel=2)
             self._requests.terminate = early
-        self._runs.carry_out(Run(self, plan, last, self._registry, self._requests))
+        self._status.carry_out(Run(self, plan, last, self._registry, self._requests))
         self.logger.info("run ends: epoch %d, iteration %d", self.state.epoch, self.state.iteration)
         return self.state
 
@@ -210,7 +210,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     @property
     def is_running(self) -> bool:
         """Whether a run of this engine is going on."""
-        return self._runs.going() is not None
+        return self._status.going() is not None
 
     @property
     def is_exact(self) -> bool:
@@ -218,8 +218,10 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
         False from an exception to the next run, and where a run has ended while safe points were held back.
         """
-        run = self._runs.going()
-        return run.emitter.is_exact if run is not None else self._runs.last().is_exact and not self._requests.is_held()
+        run = self._status.going()
+        if run is not None:
+            return run.emitter.is_exact
+        return self._status.last().is_exact and not self._requests.is_held()
 
     def set_data(self, data: Any) -> None:
         """Let the next batch come from other data; `epoch_length` stays.
@@ -234,9 +236,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
             ArgumentError: `data` has no batch.
         """
         require_data(data)
-        if self._runs.going() is None:
-            self._runs.last()  # drops what was asked of it
-        else:
+        self._status.settle()
+        if self.is_running:
             self.state.dataloader = data
         self._requests.new_data = NewData(data)
         self._requests.notice()
@@ -250,8 +251,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         Args:
             skip_completed: leave COMPLETED out.
         """
-        if self._runs.going() is None:
-            self._runs.last()  # drops what was asked of it
+        self._status.settle()
         self._requests.terminate = Terminate(skip_completed)
         self._requests.notice()
 
@@ -287,7 +287,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         self._requests.notice()
 
     def _require_run(self, method: str) -> Run:
-        run = self._runs.going()
+        run = self._status.going()
         if run is None:
             raise RunningError(f"{method}() must be called inside a run; no run is going on")
         return run
@@ -328,7 +328,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     @property
     def position(self) -> Position:
         """Where the run stands: after a loaded plain dict, as far as it is known before `run`."""
-        return self._runs.position(self.state)
+        return self._status.position(self.state)
 
     # ------------------------------------------------------------------ saving
 
@@ -344,7 +344,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
             >>> dict(engine.state_dict())
             {'epoch_length': 3, 'max_epochs': 2, 'iteration': 6}
         """
-        position, is_implied = self._runs.saved_position(self.state), self._runs.is_implied()
+        position, is_implied = self._status.saved_position(self.state), self._status.is_implied()
         return write(self.state, position, self.state_dict_user_keys, self.stateful, is_implied)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -372,7 +372,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         saved = read(state_dict, self.state_dict_user_keys, self.stateful)
         load_all(self.stateful, saved.stateful)
         saved.put_into(self.state)
-        self._runs.replace_last(LastRun(saved.position, is_implied=saved.is_implied, is_loaded=True))
+        self._status.replace_last(LastRun(saved.position, is_implied=saved.is_implied, is_loaded=True))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return a copy that stands where this engine stands, and is not running."""

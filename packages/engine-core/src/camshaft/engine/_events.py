@@ -7,7 +7,7 @@ from enum import Enum, EnumType
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, NotCallableError
-from camshaft.engine._schedule import make_schedule
+from camshaft.engine._event_schedule import make_schedule
 from camshaft.engine._signature import accepts
 
 if TYPE_CHECKING:

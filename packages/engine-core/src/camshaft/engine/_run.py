@@ -22,10 +22,10 @@ from camshaft.engine._iterate import (
 )
 from camshaft.engine._last_run import FoundLength, LastRun, Suspended
 from camshaft.engine._nesting import NestedRun, come_back, go_inside
-from camshaft.engine._plan import RunPlan, moved_position
 from camshaft.engine._position import Cursor, Position
 from camshaft.engine._registry import Registry
 from camshaft.engine._requests import Requests
+from camshaft.engine._run_plan import RunPlan, moved_position
 from camshaft.engine._state import State, checked_epoch_length, checked_limits, reset
 from camshaft.engine._stops import fail, heed, terminate
 from camshaft.engine._stopwatch import Stopwatch

@@ -9,7 +9,7 @@ from camshaft.engine._errors import ArgumentError, ArgumentTypeError, RunningErr
 from camshaft.engine._event_source import EventSource
 from camshaft.engine._events import Events
 from camshaft.engine._requests import Requests
-from camshaft.engine._runs import Runs
+from camshaft.engine._run_status import RunStatus
 from camshaft.engine._value import as_integer
 
 
@@ -17,7 +17,7 @@ class SharedRequests(EventSource):
     """What can be asked for by name, and how several processes do together what one of them is asked for."""
 
     _requests: Requests
-    _runs: Runs
+    _status: RunStatus
 
     def add_request(self, name: str, callback: Callable[[], object]) -> None:
         """Give `callback` a name, by which it can be asked for at any time.
@@ -83,7 +83,7 @@ class SharedRequests(EventSource):
             >>> engine.run([1, 2, 3]).iteration
             2
         """
-        if self._runs.going() is not None:
+        if self._status.going() is not None:
             raise RunningError("share_requests() must not be called inside a run of the same engine")
         every = as_integer("every", every, least=1)
         call_vote, places = self._requests.call_vote, Events.STARTED | Events.EPOCH_STARTED | Events.EPOCH_COMPLETED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from camshaft.engine._requests import Requests
-from camshaft.engine._runs import Runs
+from camshaft.engine._run_status import RunStatus
 
 
 class StopFlags:
@@ -14,7 +14,7 @@ class StopFlags:
     """
 
     _requests: Requests
-    _runs: Runs
+    _status: RunStatus
 
     def terminate(self) -> None:
         """End the run."""
@@ -33,7 +33,7 @@ class StopFlags:
         """Whether the run is asked to end; true after a terminated run until the next one begins."""
         if self._requests.terminate is not None or self._is_wished("terminate"):
             return True
-        return self._runs.going() is None and self._runs.last().was_terminated
+        return self._status.going() is None and self._status.last().was_terminated
 
     @should_terminate.setter
     def should_terminate(self, value: bool) -> None:
@@ -61,7 +61,7 @@ class StopFlags:
         """Whether the run is asked to suspend itself, or was suspended."""
         if self._requests.interrupt or self._is_wished("interrupt"):
             return True
-        return self._runs.going() is None and self._runs.last().suspended is not None
+        return self._status.going() is None and self._status.last().suspended is not None
 
     @should_interrupt.setter
     def should_interrupt(self, value: bool) -> None:

@@ -3,8 +3,8 @@
 from camshaft.deterministic.__about__ import __version__
 from camshaft.deterministic._copy import ReproducibleBatchSampler, update_dataloader
 from camshaft.deterministic._engine import DeterministicEngine
-from camshaft.deterministic._keep import keep_random_state
-from camshaft.deterministic._keyed import KeyedSampler
+from camshaft.deterministic._kept_random_state import keep_random_state
+from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._purity import Impurity, PurityReport, check_purity
 from camshaft.deterministic._rng import manual_seed

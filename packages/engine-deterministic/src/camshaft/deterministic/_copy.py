@@ -20,7 +20,7 @@ from torch.utils.data import (
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
-from camshaft.deterministic._keyed import KeyedSampler
+from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer
 
 L = TypeVar("L", bound="DataLoader[Any]")

@@ -12,7 +12,7 @@ from torch.utils.data.distributed import DistributedSampler
 from camshaft.deterministic._accelerator import accelerator_name
 from camshaft.deterministic._fetch import Seeding, choose_seeding
 from camshaft.deterministic._inside import find_loaders
-from camshaft.deterministic._keyed import KeyedSampler
+from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import is_integer, length_of
 

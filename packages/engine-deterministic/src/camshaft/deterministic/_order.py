@@ -20,7 +20,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic._inside import find_generators
-from camshaft.deterministic._keyed import KeyedSampler
+from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic import KeyedSampler
-from camshaft.deterministic._keyed import TABLE_SIZE, KeyedPermutation
+from camshaft.deterministic._keyed_sampler import TABLE_SIZE, KeyedPermutation
 from camshaft.deterministic._seeds import derive_seed
 
 # Sizes with a table, just above it, powers of two and just beside them.

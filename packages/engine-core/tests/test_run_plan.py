@@ -8,7 +8,7 @@ from camshaft.engine import ArgumentError, Position, State
 from camshaft.engine._data import make_source
 from camshaft.engine._fetcher import END, Fetcher
 from camshaft.engine._last_run import FoundLength, LastRun, Suspended
-from camshaft.engine._plan import RunArguments, RunPlan, make_plan, moved_position
+from camshaft.engine._run_plan import RunArguments, RunPlan, make_plan, moved_position
 from camshaft.engine._stopwatch import Stopwatch
 
 INSIDE = Position(

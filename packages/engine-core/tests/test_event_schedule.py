@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camshaft.engine import ArgumentError
-from camshaft.engine._schedule import Once, Periodic, make_schedule
+from camshaft.engine._event_schedule import Once, Periodic, make_schedule
 
 small = st.integers(0, 12)
 

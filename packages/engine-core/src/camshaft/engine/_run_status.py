@@ -11,7 +11,7 @@ from camshaft.engine._run import Run
 from camshaft.engine._state import State
 
 
-class Runs:
+class RunStatus:
     """Knows whether an engine is running, and where it stands."""
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Runs:
         try:
             run.go()
         finally:
-            self.last()
+            self.settle()
 
-    def last(self) -> LastRun:
-        """Return what the last run has left, after it has let go of what it does not leave.
+    def settle(self) -> None:
+        """Let a run that has ended let go of what it does not leave, and drop what was asked of it.
 
         This follows each run. Where a signal has cut that short, it is done when somebody asks for the next time.
         """
@@ -40,6 +40,10 @@ class Runs:
         if run is not None and not run.is_going:
             run.leave()  # may raise what the data raises, once, or be cut short: then it is called again
             self._last, self._run = run.last_run(), None
+
+    def last(self) -> LastRun:
+        """Return what the last run has left."""
+        self.settle()
         return self._last
 
     def replace_last(self, last: LastRun) -> None:
