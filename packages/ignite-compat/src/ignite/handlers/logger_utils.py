@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from camshaft.engine import ArgumentTypeError
 from ignite.engine import Engine, Events
@@ -26,6 +26,7 @@ __all__ = [
     "setup_wandb_logging",
 ]
 
+Logger = TypeVar("Logger", bound=BaseLogger)
 Optimizers = Any
 Evaluators = AnyEngine | Mapping[str, AnyEngine] | None
 Names = str | list[str]
@@ -61,10 +62,9 @@ def setup_tb_logging(
         TypeError: optimizers or evaluators are neither one nor a mapping.
     """
     logger = TensorboardLogger(log_dir=output_path, **kwargs)
-    attach_logger(
+    return attached(
         logger, trainer, optimizers, evaluators, log_every_iters, trainer_metric_names, evaluator_metric_names
     )
-    return logger
 
 
 def setup_mlflow_logging(
@@ -79,10 +79,9 @@ def setup_mlflow_logging(
 ) -> MLflowLogger:
     """Log a training in MLflow; arguments as for :func:`setup_tb_logging`."""
     logger = MLflowLogger(**kwargs)
-    attach_logger(
+    return attached(
         logger, trainer, optimizers, evaluators, log_every_iters, trainer_metric_names, evaluator_metric_names
     )
-    return logger
 
 
 def setup_wandb_logging(
@@ -97,10 +96,9 @@ def setup_wandb_logging(
 ) -> WandBLogger:
     """Log a training in Weights & Biases; arguments as for :func:`setup_tb_logging`."""
     logger = WandBLogger(**kwargs)
-    attach_logger(
+    return attached(
         logger, trainer, optimizers, evaluators, log_every_iters, trainer_metric_names, evaluator_metric_names
     )
-    return logger
 
 
 def setup_visdom_logging(*_: Any, **__: Any) -> BaseLogger:
@@ -142,16 +140,16 @@ def setup_clearml_logging(*_: Any, **__: Any) -> BaseLogger:
 setup_trains_logging = setup_clearml_logging
 
 
-def attach_logger(
-    logger: BaseLogger,
+def attached(
+    logger: Logger,
     trainer: AnyEngine,
     optimizers: Optimizers,
     evaluators: Evaluators,
     log_every_iters: int | None,
     trainer_metric_names: Names = "all",
     evaluator_metric_names: Names = "all",
-) -> None:
-    """Attach a logger to a trainer, its optimizers and its evaluators.
+) -> Logger:
+    """Return a logger, attached to a trainer, its optimizers and its evaluators.
 
     Args:
         logger: the logger.
@@ -161,6 +159,9 @@ def attach_logger(
         log_every_iters: iterations from one entry to the next; None for 1.
         trainer_metric_names: keys of the trainer's metrics, or "all".
         evaluator_metric_names: keys of the evaluators' metrics, or "all".
+
+    Returns:
+        The logger.
 
     Raises:
         TypeError: optimizers or evaluators are neither one nor a mapping.
@@ -183,6 +184,7 @@ def attach_logger(
             metric_names=evaluator_metric_names,
             global_step_transform=global_step_from_engine(trainer),
         )
+    return logger
 
 
 def _named(given: Any, argument: str, is_one: Callable[[Any], bool], name: str | None) -> dict[Any, Any]:

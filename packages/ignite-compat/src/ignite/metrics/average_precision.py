@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
-
+from ignite.metrics._epoch_function import EpochFunction
 from ignite.metrics._ranking import average_precision
-from ignite.metrics._transform import whole
-from ignite.metrics.epoch_metric import EpochMetric
 
 __all__ = ["AveragePrecision"]
 
 
-class AveragePrecision(EpochMetric):
+class AveragePrecision(EpochFunction):
     """Average precision: mean of the precisions at each threshold, weighted by the increase in recall.
 
     `update` takes `(y_pred, y)`: scores and 0 or 1, both of shape (N,); or both of shape (N, C), or
@@ -25,23 +19,11 @@ class AveragePrecision(EpochMetric):
         check_compute_fn: whether the function is tried with the first batch; if it fails, a warning says so.
 
     Examples:
+        >>> import torch
         >>> metric = AveragePrecision()
         >>> metric.update((torch.tensor([0.1, 0.9, 0.4, 0.7]), torch.tensor([0, 1, 1, 0])))
         >>> round(metric.compute(), 4)
         0.8333
     """
 
-    def __init__(
-        self,
-        output_transform: Callable[[Any], Any] = whole,
-        check_compute_fn: bool = False,
-        device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
-        skip_unrolling: bool = False,
-    ) -> None:
-        super().__init__(
-            average_precision,
-            output_transform=output_transform,
-            check_compute_fn=check_compute_fn,
-            device=device,
-            skip_unrolling=skip_unrolling,
-        )
+    _function = staticmethod(average_precision)

@@ -145,6 +145,10 @@ def _counts(cm: ConfusionMatrix) -> MetricsLambda:
     return cm.to(torch.float64)
 
 
+def _ratio(part: MetricsLambda, whole: MetricsLambda) -> MetricsLambda:
+    return part / (whole + 1e-15)  # 0 where there is nothing
+
+
 def _require_matrix(cm: object, averages: tuple[str | None, ...] = AVERAGES) -> None:
     if not isinstance(cm, ConfusionMatrix):
         raise TypeError(f"`cm` must be a ConfusionMatrix, got {cm!r}")
@@ -184,7 +188,7 @@ def IoU(cm: ConfusionMatrix, ignore_index: int | None = None) -> MetricsLambda: 
     _require_matrix(cm, (None, "samples"))
     counts = _counts(cm)
     union = counts.sum(dim=1) + counts.sum(dim=0) - counts.diagonal()
-    return _without(counts.diagonal() / (union + 1e-15), ignore_index, cm.num_classes)
+    return _without(_ratio(counts.diagonal(), union), ignore_index, cm.num_classes)
 
 
 def JaccardIndex(cm: ConfusionMatrix, ignore_index: int | None = None) -> MetricsLambda:  # noqa: N802  # Ignite's name
@@ -239,7 +243,7 @@ def DiceCoefficient(cm: ConfusionMatrix, ignore_index: int | None = None) -> Met
     _require_matrix(cm)
     counts = _counts(cm)
     sizes = counts.sum(dim=1) + counts.sum(dim=0)
-    return _without(2.0 * counts.diagonal() / (sizes + 1e-15), ignore_index, cm.num_classes)
+    return _without(_ratio(2.0 * counts.diagonal(), sizes), ignore_index, cm.num_classes)
 
 
 def cmAccuracy(cm: ConfusionMatrix) -> MetricsLambda:  # noqa: N802  # Ignite's name
@@ -252,7 +256,7 @@ def cmAccuracy(cm: ConfusionMatrix) -> MetricsLambda:  # noqa: N802  # Ignite's 
         The metric; its result is a tensor of no dimension.
     """
     counts = _counts(cm)
-    return counts.diagonal().sum() / (counts.sum() + 1e-15)
+    return _ratio(counts.diagonal().sum(), counts.sum())
 
 
 def cmPrecision(cm: ConfusionMatrix, average: bool = True) -> MetricsLambda:  # noqa: N802  # Ignite's name
@@ -266,7 +270,7 @@ def cmPrecision(cm: ConfusionMatrix, average: bool = True) -> MetricsLambda:  # 
         The metric; its result is a tensor.
     """
     counts = _counts(cm)
-    precision = counts.diagonal() / (counts.sum(dim=0) + 1e-15)
+    precision = _ratio(counts.diagonal(), counts.sum(dim=0))
     return precision.mean() if average else precision
 
 
@@ -281,5 +285,5 @@ def cmRecall(cm: ConfusionMatrix, average: bool = True) -> MetricsLambda:  # noq
         The metric; its result is a tensor.
     """
     counts = _counts(cm)
-    recall = counts.diagonal() / (counts.sum(dim=1) + 1e-15)
+    recall = _ratio(counts.diagonal(), counts.sum(dim=1))
     return recall.mean() if average else recall

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from ignite.metrics._contingency import contingency
-from ignite.metrics._transform import whole
-from ignite.metrics.epoch_metric import EpochMetric
+from ignite.metrics._epoch_function import EpochFunction
 
 __all__ = ["MatthewsCorrCoef"]
 
 
-class MatthewsCorrCoef(EpochMetric):
+def _correlation(predictions: torch.Tensor, targets: torch.Tensor) -> float:
+    counts = contingency(predictions, targets).double()
+    total, true, predicted = counts.sum(), counts.sum(dim=1), counts.sum(dim=0)
+    covariance = counts.trace() * total - true @ predicted
+    variances = (total**2 - predicted @ predicted) * (total**2 - true @ true)
+    return float((covariance / variances.sqrt()).item()) if variances > 0 else 0.0
+
+
+class MatthewsCorrCoef(EpochFunction):
     """Matthews correlation coefficient of predicted and true classes.
 
     `update` takes `(y_pred, y)`: classes of shape (N,), or scores or one-hot vectors of shape (N, C).
@@ -30,25 +34,4 @@ class MatthewsCorrCoef(EpochMetric):
         0.5774
     """
 
-    def __init__(
-        self,
-        output_transform: Callable[[Any], Any] = whole,
-        check_compute_fn: bool = False,
-        device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
-        skip_unrolling: bool = False,
-    ) -> None:
-        super().__init__(
-            _correlation,
-            output_transform=output_transform,
-            check_compute_fn=check_compute_fn,
-            device=device,
-            skip_unrolling=skip_unrolling,
-        )
-
-
-def _correlation(predictions: torch.Tensor, targets: torch.Tensor) -> float:
-    counts = contingency(predictions, targets).double()
-    total, true, predicted = counts.sum(), counts.sum(dim=1), counts.sum(dim=0)
-    covariance = counts.trace() * total - true @ predicted
-    variances = (total**2 - predicted @ predicted) * (total**2 - true @ true)
-    return float((covariance / variances.sqrt()).item()) if variances > 0 else 0.0
+    _function = staticmethod(_correlation)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from ignite.exceptions import NotComputableError
-from ignite.metrics._transform import whole
-from ignite.metrics.gan.utils import FeatureMetric, InceptionModel
+from ignite.metrics.gan.utils import FeatureMetric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
 __all__ = ["InceptionScore"]
@@ -40,17 +37,6 @@ class InceptionScore(FeatureMetric):
     """
 
     _state_dict_all_req_keys = ("_num_examples", "_prob_total", "_total_kl_d")
-
-    def __init__(
-        self,
-        num_features: int | None = None,
-        feature_extractor: nn.Module | None = None,
-        output_transform: Callable[[Any], Any] = whole,
-        device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
-    ) -> None:
-        if num_features is None and feature_extractor is None:
-            num_features, feature_extractor = 1000, InceptionModel(return_features=False, device=device)
-        super().__init__(num_features, feature_extractor, output_transform, device)
 
     @reinit__is_reduced
     def reset(self) -> None:

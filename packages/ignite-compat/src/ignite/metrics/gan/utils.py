@@ -59,17 +59,25 @@ class FeatureMetric(Metric):
 
     Args:
         num_features: how many features the model gives.
-        feature_extractor: the model; None for the images as they are.
+        feature_extractor: the model; None for the images as they are, and without `num_features` too for
+            :class:`InceptionModel` with its 1000 probabilities.
         output_transform, device: as :class:`Metric` takes them.
+
+    Raises:
+        ModuleNotFoundError: the default model is asked for, and torchvision is not installed.
+        ValueError: `num_features` is not positive, or missing.
+        TypeError: `feature_extractor` is not a module.
     """
 
     def __init__(
         self,
-        num_features: int | None,
-        feature_extractor: nn.Module | None,
+        num_features: int | None = None,
+        feature_extractor: nn.Module | None = None,
         output_transform: Callable[[Any], Any] = whole,
         device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
     ) -> None:
+        if num_features is None and feature_extractor is None:
+            num_features, feature_extractor = 1000, InceptionModel(return_features=False, device=device)
         if num_features is None:
             raise ValueError("`num_features` must be given together with `feature_extractor`")
         if num_features <= 0:

@@ -9,14 +9,12 @@ from typing import Any, Literal
 import torch
 
 from ignite.metrics._transform import whole
-from ignite.metrics.epoch_metric import EpochMetric
-from ignite.metrics.metric import reinit__is_reduced
-from ignite.metrics.regression._checked import checked
+from ignite.metrics.regression._epoch_error import CheckedEpoch
 
 __all__ = ["KendallRankCorrelation"]
 
 
-class KendallRankCorrelation(EpochMetric):
+class KendallRankCorrelation(CheckedEpoch):
     """Kendall's rank correlation of predictions and targets. All predictions are kept in memory.
 
     `update` takes `(y_pred, y)`, both of shape (N,) or both of shape (N, 1).
@@ -51,19 +49,6 @@ class KendallRankCorrelation(EpochMetric):
             device=device,
             skip_unrolling=skip_unrolling,
         )
-
-    @reinit__is_reduced
-    def update(self, output: Any) -> None:
-        """Keep the predictions and targets of a batch.
-
-        Args:
-            output: predictions and targets, of shape (N,) or (N, 1).
-
-        Raises:
-            ValueError: the shapes do not fit.
-            TypeError: a type is not a floating-point one.
-        """
-        super().update(checked(output))
 
 
 def _tau_b(predictions: torch.Tensor, targets: torch.Tensor) -> float:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from ignite.metrics._sample_mean import median
-from ignite.metrics._transform import whole
-from ignite.metrics.epoch_metric import EpochMetric
+from ignite.metrics.regression._epoch_error import EpochError
 
 __all__ = ["MedianAbsoluteError"]
 
 
-class MedianAbsoluteError(EpochMetric):
+def _median(predictions: torch.Tensor, targets: torch.Tensor) -> float:
+    return median((targets - predictions.view_as(targets)).abs().double())
+
+
+class MedianAbsoluteError(EpochError):
     """Median over samples of the absolute error. All predictions are kept in memory.
 
     `update` takes `(y_pred, y)`, both of shape (N,) or both of shape (N, 1).
 
     Args:
         output_transform, device, skip_unrolling: as :class:`Metric` takes them.
-
 
     Examples:
         >>> metric = MedianAbsoluteError()
@@ -30,20 +29,4 @@ class MedianAbsoluteError(EpochMetric):
         1.0
     """
 
-    def __init__(
-        self,
-        output_transform: Callable[[Any], Any] = whole,
-        device: str | torch.device = torch.device("cpu"),  # noqa: B008  # an immutable value
-        skip_unrolling: bool = False,
-    ) -> None:
-        super().__init__(
-            _median,
-            output_transform=output_transform,
-            check_compute_fn=False,
-            device=device,
-            skip_unrolling=skip_unrolling,
-        )
-
-
-def _median(predictions: torch.Tensor, targets: torch.Tensor) -> float:
-    return median((targets - predictions.view_as(targets)).abs().double())
+    _function = staticmethod(_median)
