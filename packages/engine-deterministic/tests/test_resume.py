@@ -15,27 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noisy_data import Keeping, Noisy, Stream, noise
 from torch.utils.data import (
     DataLoader,
-    Dataset,
     IterableDataset,
     RandomSampler,
     Sampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
     default_collate,
-    get_worker_info,
 )
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import DeterministicEngine, KeyedSampler
 from camshaft.engine import Engine, EngineWarning, Events
 
-SIZE = 23
-
-
-def noise(index):
-    return torch.cat([torch.tensor([float(index), random.random(), np.random.rand()]), torch.rand(2)])
+SIZE = Noisy.size
 
 
 def mix(samples):
@@ -44,31 +39,9 @@ def mix(samples):
     return share * batch + (1 - share) * batch[torch.randperm(len(batch))] + random.random()
 
 
-class Noisy(Dataset):
-    def __len__(self):
-        return SIZE
-
-    def __getitem__(self, index):
-        return noise(index)
-
-
 class AtOnce(Noisy):
     def __getitems__(self, indices):
         return [noise(index) for index in indices]
-
-
-class Stream(IterableDataset):
-    """Shuffles through a small buffer: it remembers what it has drawn."""
-
-    def __iter__(self):
-        info = get_worker_info()
-        first, step = (0, 1) if info is None else (info.id, info.num_workers)
-        buffer = []
-        for index in range(first, SIZE, step):
-            buffer.append(noise(index))
-            if len(buffer) > 3:
-                yield buffer.pop(random.randrange(len(buffer)))
-        yield from buffer
 
 
 class SizedStream(Stream):
@@ -76,25 +49,8 @@ class SizedStream(Stream):
         return SIZE
 
 
-class SavingStream(IterableDataset):
-    """Knows where it stands; begins again by itself at its end."""
-
-    keeps_place = True
-
-    def __init__(self):
-        self.index = 0
-
-    def __iter__(self):
-        while self.index < SIZE:
-            self.index += 1
-            yield noise(self.index)
-        self.index = 0
-
-    def state_dict(self):
-        return {"index": self.index}
-
-    def load_state_dict(self, state):
-        self.index = state["index"]
+class SavingStream(Keeping, IterableDataset):
+    pass
 
 
 class SavingData(SavingStream):

@@ -6,17 +6,17 @@ import itertools
 import os
 import random
 
+import noisy_data
 import numpy as np
 import pytest
 import torch
+from noisy_data import noise
 from torch.utils.data import (
     DataLoader,
-    Dataset,
     IterableDataset,
     RandomSampler,
     Sampler,
     default_collate,
-    get_worker_info,
 )
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch
@@ -26,16 +26,8 @@ from camshaft.engine import EngineWarning, Events, Position
 SIZE = 11
 
 
-def noise(index):
-    return torch.tensor([index, random.random(), np.random.rand(), torch.rand(1).item()], dtype=torch.float64)
-
-
-class Noisy(Dataset):
-    def __len__(self):
-        return SIZE
-
-    def __getitem__(self, index):
-        return noise(index)
+class Noisy(noisy_data.Noisy):
+    size = SIZE
 
 
 class Told(Noisy):
@@ -193,18 +185,8 @@ class Mixing:
         return default_collate(samples) + self.rng.random()
 
 
-class Stream(IterableDataset):
-    """Shuffles through a small buffer; workers share the rows."""
-
-    def __iter__(self):
-        info = get_worker_info()
-        first, step = (0, 1) if info is None else (info.id, info.num_workers)
-        buffer = []
-        for index in range(first, SIZE, step):
-            buffer.append(noise(index))
-            if len(buffer) > 3:
-                yield buffer.pop(random.randrange(len(buffer)))
-        yield from buffer
+class Stream(noisy_data.Stream):
+    size = SIZE
 
 
 class CountingStream(Stream):
@@ -217,25 +199,8 @@ class CountingStream(Stream):
             yield sample * self.epoch
 
 
-class Keeping:
-    """Goes on where it is, however often it is iterated; begins again at its end."""
-
-    keeps_place = True
-
-    def __init__(self):
-        self.place = 0
-
-    def __iter__(self):
-        while self.place < 5:
-            self.place += 1
-            yield noise(self.place)
-        self.place = 0
-
-    def state_dict(self):
-        return {"place": self.place}
-
-    def load_state_dict(self, state):
-        self.place = state["place"]
+class Keeping(noisy_data.Keeping):
+    size = 5
 
 
 class Restarting:
