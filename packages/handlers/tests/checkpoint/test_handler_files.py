@@ -16,6 +16,7 @@ from camshaft.handlers.checkpoint._handler_files import (
 from camshaft.handlers.checkpoint._naming import Naming
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata
 
 torch = pytest.importorskip("torch")
@@ -23,6 +24,7 @@ torch = pytest.importorskip("torch")
 if TYPE_CHECKING:
     from pathlib import Path
 
+at = DirectoryStore
 LATEST = Naming.checked(None, "", None, None, None)
 BEST = Naming.checked(None, "best", None, "acc", lambda engine, event: 0)
 
@@ -48,7 +50,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def found(directory: Path, naming: Naming, name: str | None) -> list[str]:
-    return [item.path.name for item in files_of_handler(directory, naming, name)]
+    return [item.path.name for item in files_of_handler(at(directory), naming, name)]
 
 
 def test_own_files_are_those_of_the_pattern_prefix_score_and_name(directory: Path) -> None:
@@ -67,13 +69,19 @@ def test_a_file_that_says_it_is_anothers_is_not_ones_own(directory: Path) -> Non
 
 
 def test_items_have_the_priority_saved_or_that_in_the_name_oldest_first(directory: Path) -> None:
-    files = files_of_handler(directory, BEST, "model")
-    items = verified_items(files, BEST, skip=directory, check=True)
+    files = files_of_handler(at(directory), BEST, "model")
+    items = verified_items(at(directory), files, BEST, skip=directory, check=True)
 
     assert [item.filename for item in items] == [item.path.name for item in reversed(files)]
     assert items[0] == Item(0.75, "best_model_3_acc=0.7500.pt")
     assert items[1] == Item(0.50001, "best_model_1_acc=0.5000.pt")
-    assert verified_items(files_of_handler(directory, LATEST, "model"), LATEST, skip=directory, check=True) == [
+    assert verified_items(
+        at(directory),
+        files_of_handler(at(directory), LATEST, "model"),
+        LATEST,
+        skip=directory,
+        check=True,
+    ) == [
         Item(10, "model_10.pt"),
         Item(20, "model_20.pt"),
     ]
@@ -83,16 +91,16 @@ def test_damaged_files_are_no_items(directory: Path) -> None:
     data = bytearray((directory / "model_10.pt").read_bytes())
     data[500] ^= 1
     (directory / "model_10.pt").write_bytes(data)
-    files = files_of_handler(directory, LATEST, "model")
+    files = files_of_handler(at(directory), LATEST, "model")
 
     with pytest.warns(UserWarning, match=r"model_10\.pt.*left out"):
-        assert verified_items(files, LATEST, skip=directory, check=True) == [Item(20, "model_20.pt")]
-    assert len(verified_items(files, LATEST, skip=directory, check=False)) == 2
+        assert verified_items(at(directory), files, LATEST, skip=directory, check=True) == [Item(20, "model_20.pt")]
+    assert len(verified_items(at(directory), files, LATEST, skip=directory, check=False)) == 2
 
 
 def test_files_are_found_by_the_parts_of_their_names(directory: Path) -> None:
     def find(naming: Naming, **components: Any) -> str:
-        return find_file(directory, naming, components).name
+        return find_file(at(directory), naming, components).name
 
     assert find(LATEST, name="model") == "model_20.pt"
     assert find(LATEST, name="model", global_step=10) == "model_10.pt"
@@ -104,31 +112,34 @@ def test_files_are_found_by_the_parts_of_their_names(directory: Path) -> None:
     with pytest.raises(ArgumentError, match="score"):
         find(LATEST, score=0.5)
     with pytest.raises(NoCheckpointError):
-        find_file(directory / "none", LATEST, {})
+        find_file(at(directory / "none"), LATEST, {})
 
 
 @pytest.mark.parametrize("key", ["_saved", "saved"])
 def test_saved_lists_are_read(directory: Path, key: str) -> None:
     state = {key: [(10, "model_10.pt"), [20, "model_20.pt"]]}
 
-    assert read_saved(state, LATEST, None, directory) == [Item(10, "model_10.pt"), Item(20, "model_20.pt")]
+    assert read_saved(state, LATEST, None, at(directory)) == [
+        Item(10, "model_10.pt"),
+        Item(20, "model_20.pt"),
+    ]
 
 
 def test_what_is_gone_is_dropped_with_a_warning(directory: Path) -> None:
     (directory / "model_7.pt").symlink_to("model_10.pt")
     state = {"_saved": [(5, "model_5.pt"), (10, "model_10.pt")]}
     with pytest.warns(UserWarning, match=r"model_5\.pt.*gone"):
-        assert without_missing(read_saved(state, LATEST, None, directory), directory, expected=False) == [
+        assert without_missing(read_saved(state, LATEST, None, at(directory)), at(directory), expected=False) == [
             Item(10, "model_10.pt")
         ]
     with pytest.warns(UserWarning, match=r"model_7\.pt.*gone"):
-        assert without_missing([Item(7, "model_7.pt")], directory, expected=False) == []
+        assert without_missing([Item(7, "model_7.pt")], at(directory), expected=False) == []
 
 
 @pytest.mark.filterwarnings("error")
 def test_what_later_saves_have_removed_is_dropped_without_one(directory: Path) -> None:
     items = [Item(5, "model_5.pt"), Item(10, "model_10.pt")]
-    assert without_missing(items, directory, expected=True) == [Item(10, "model_10.pt")]
+    assert without_missing(items, at(directory), expected=True) == [Item(10, "model_10.pt")]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +148,7 @@ def test_what_later_saves_have_removed_is_dropped_without_one(directory: Path) -
 )
 def test_files_of_others_in_a_list_are_refused(directory: Path, filename: str) -> None:
     with pytest.raises(ValueError, match="must"):
-        read_saved({"_saved": [(1, filename)]}, LATEST, None, directory)
+        read_saved({"_saved": [(1, filename)]}, LATEST, None, at(directory))
 
 
 @pytest.mark.parametrize(
@@ -147,12 +158,12 @@ def test_files_of_others_in_a_list_are_refused(directory: Path, filename: str) -
 )  # fmt: skip
 def test_lists_that_are_none_are_refused(directory: Path, state: Any) -> None:
     with pytest.raises(ArgumentError, match="state_dict"):
-        read_saved(state, LATEST, None, directory)
+        read_saved(state, LATEST, None, at(directory))
 
 
 def test_a_state_must_be_a_mapping(directory: Path) -> None:
     with pytest.raises(ArgumentTypeError):
-        read_saved([(1, "model_1.pt")], LATEST, None, directory)
+        read_saved([(1, "model_1.pt")], LATEST, None, at(directory))
 
 
 def test_without_a_directory_names_are_taken_as_they_are() -> None:
@@ -162,4 +173,4 @@ def test_without_a_directory_names_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize("filename", ["other_1.pt", "best_model_1.pt"])
 def test_a_list_that_names_files_of_another_object_is_refused(tmp_path: Path, filename: str) -> None:
     with pytest.raises(ArgumentError, match="not this handler's to remove"):
-        read_saved({"_saved": [(1, filename)]}, LATEST, "model", tmp_path)
+        read_saved({"_saved": [(1, filename)]}, LATEST, "model", at(tmp_path))

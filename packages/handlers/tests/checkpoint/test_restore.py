@@ -17,7 +17,7 @@ from camshaft.handlers import (
     NoCheckpointError,
     restore_latest,
 )
-from camshaft.handlers.checkpoint.storage import _listing
+from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 
 torch = pytest.importorskip("torch")
 
@@ -367,14 +367,14 @@ def test_files_that_a_running_save_has_replaced_since_they_were_listed_are_looke
             return super().__iter__()
 
     listed: list[object] = []
-    list_files = _listing.list_checkpoints
+    list_files = DirectoryStore.checkpoints
 
-    def noted(directory: Any) -> Any:
-        listed.append(directory)
-        return list_files(directory)
+    def noted(store: DirectoryStore) -> Any:
+        listed.append(store)
+        return list_files(store)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_listing, "list_checkpoints", noted)
+        patch.setattr(DirectoryStore, "checkpoints", noted)
         to_load = SavesMeanwhile(m=restored)
         report = saving.restore_latest(to_load) if by_handler else restore_latest(tmp_path, to_load)
 

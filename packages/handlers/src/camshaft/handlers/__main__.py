@@ -67,7 +67,7 @@ def describe(files: Sequence[CheckpointFile], *, verify: bool) -> list[Row]:
     """
     rows: list[Row] = [
         {
-            "file": file.path.name,
+            "file": file.name,
             "step": file.step,
             "score_name": file.record.score_name if file.record else None,
             "score": _score(file.record),

@@ -8,7 +8,9 @@ import pytest
 from camshaft.handlers import DiskSaver, NoCheckpointError, list_checkpoints
 from camshaft.handlers.checkpoint.format._payload import write_payload
 from camshaft.handlers.checkpoint.format._record import LARGEST_SAVE_NUMBER, CheckpointRecord
-from camshaft.handlers.checkpoint.storage._listing import largest_save_number, readable_list
+from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
+from camshaft.handlers.checkpoint.storage._listing import largest_save_number
+from camshaft.handlers.checkpoint.storage._store import readable_list
 
 torch = pytest.importorskip("torch")
 
@@ -28,7 +30,7 @@ def test_newest_first_by_save_number_whatever_clock_and_name_say(tmp_path: Path)
     os.utime(tmp_path / "c_70.pt", (0, 0))
 
     assert listed(tmp_path) == ["c_70.pt", "a_5.pt", "b_900.pt"]
-    assert largest_save_number(tmp_path) == 3
+    assert largest_save_number(list_checkpoints(tmp_path)) == 3
 
 
 def test_files_of_plain_torch_save_come_after_by_step_then_by_time(tmp_path: Path) -> None:
@@ -110,4 +112,4 @@ def test_a_missing_directory_has_no_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list_checkpoints(tmp_path / "none")
     with pytest.raises(NoCheckpointError, match="none"):
-        readable_list(tmp_path / "none")
+        readable_list(DirectoryStore(tmp_path / "none"))

@@ -18,10 +18,11 @@ from camshaft.handlers.checkpoint._errors import (
 from camshaft.handlers.checkpoint._model_checkpoint import ModelCheckpoint
 from camshaft.handlers.checkpoint._restore import LoadReport, restore_latest
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._verify import verify_checkpoint
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
-from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, list_checkpoints
-from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointUrl, sorted_by_age
+from camshaft.handlers.checkpoint.storage._place import list_checkpoints, verify_checkpoint
+from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata
+from camshaft.handlers.checkpoint.storage._store import CheckpointStore, StoredPayload
 
 __all__ = [
     "BaseSaveHandler",
@@ -34,14 +35,19 @@ __all__ = [
     "CheckpointInUseError",
     "CheckpointMismatchError",
     "CheckpointRecord",
+    "CheckpointStore",
     "CheckpointUnsafeError",
+    "CheckpointUrl",
     "CheckpointWriteError",
     "DiskSaver",
     "LoadReport",
     "ModelCheckpoint",
     "NoCheckpointError",
     "NoDirectoryError",
+    "SaveMetadata",
+    "StoredPayload",
     "list_checkpoints",
     "restore_latest",
+    "sorted_by_age",
     "verify_checkpoint",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, overload
 
 from camshaft.engine import Engine, EventEnum, as_integer
@@ -40,7 +39,7 @@ from camshaft.handlers.checkpoint._objects import (
     with_entry,
 )
 from camshaft.handlers.checkpoint._rank import is_distributed, takes_part
-from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects
+from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
 from camshaft.handlers.checkpoint._retention import Plan, best, plan, ranked, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
@@ -48,8 +47,10 @@ from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_sa
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import EXTENSION, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
+from camshaft.handlers.checkpoint.storage._listing import CheckpointPath
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
+from camshaft.handlers.checkpoint.storage._saver import Saver
+from camshaft.handlers.checkpoint.storage._store import CheckpointStore
 
 SELF_KEY = "checkpointer"
 
@@ -170,11 +171,11 @@ class Checkpoint:
         self._saved = SavedList()
         self._turn = Turn()
         self._knows_files = False  # whether the list was restored, or begun by a save
-        if isinstance(save_handler, DiskSaver) or not callable(save_handler):
+        if isinstance(save_handler, CheckpointStore) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
         self.save_handler: Any = require_save_handler(save_handler, save_on_rank)
         as_save_handler(self.save_handler)
-        if isinstance(self.save_handler, DiskSaver):
+        if isinstance(self.save_handler, Saver):
             self.save_on_rank = self.save_handler.save_on_rank
 
     # ------------------------------------------------------------------ saving
@@ -199,7 +200,7 @@ class Checkpoint:
     def _save_soon(self, engine: Engine[Any, Any], to_save: Objects) -> None:
         engine.register_events(*CheckpointEvents)
         save = self._naming.pending_save(engine, to_save)
-        if isinstance(self.save_handler, DiskSaver):
+        if isinstance(self.save_handler, CheckpointStore):
             require_bare_name(save.item.filename)
         was_exact = save.is_exact()
         engine.at_safe_point(lambda: self._save(save, was_exact))
@@ -237,8 +238,8 @@ class Checkpoint:
         pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
     def _warn_of_unknown_files(self, pending: PendingSave) -> None:
-        if isinstance(self.save_handler, DiskSaver) and takes_part(self.save_on_rank):
-            warn_of_unknown_files(self.save_handler.dirname, self._naming, name_for(pending.to_save))
+        if isinstance(self.save_handler, CheckpointStore) and takes_part(self.save_on_rank):
+            warn_of_unknown_files(self.save_handler, self._naming, name_for(pending.to_save))
 
     def _plan(self, item: SavedItem) -> Plan | None:
         return plan(self._saved.items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
@@ -254,18 +255,18 @@ class Checkpoint:
     # ------------------------------------------------------------------ the list of kept checkpoints
 
     @property
-    def last_checkpoint(self) -> Path | str | None:
-        """The kept checkpoint with the highest priority, None if there is none; a full path with `DiskSaver`."""
+    def last_checkpoint(self) -> CheckpointPath | str | None:
+        """The kept checkpoint with the highest priority, None if there is none; a full path or URL with a store."""
         item = best(self._saved.items)
         return None if item is None else self._located(item.filename)
 
     @property
-    def newest_checkpoint(self) -> Path | str | None:
-        """The checkpoint that was written last, None before the first; a full path with `DiskSaver`."""
+    def newest_checkpoint(self) -> CheckpointPath | str | None:
+        """The checkpoint that was written last, None before the first; a full path or URL with a store."""
         return None if self._saved.newest is None else self._located(self._saved.newest)
 
-    def _located(self, filename: str) -> Path | str:
-        return self.save_handler.dirname / filename if isinstance(self.save_handler, DiskSaver) else filename
+    def _located(self, filename: str) -> CheckpointPath | str:
+        return self.save_handler.path_of(filename) if isinstance(self.save_handler, CheckpointStore) else filename
 
     def reset(self) -> None:
         """Forget what was saved; the files stay."""
@@ -278,7 +279,7 @@ class Checkpoint:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a list of kept checkpoints.
 
-        With `DiskSaver` it is brought up to date from the files. Of the best, those that were saved after the list was
+        With a store it is brought up to date from the files. Of the best, those that were saved after the list was
         are added. Files that are gone are dropped, with a warning if no later save has removed them.
 
         Args:
@@ -289,12 +290,12 @@ class Checkpoint:
             ArgumentError: it holds no such list, or names files that are not this handler's. The
                 handler is unchanged.
         """
-        directory = self.save_handler.dirname if isinstance(self.save_handler, DiskSaver) else None
+        store = self.save_handler if isinstance(self.save_handler, CheckpointStore) else None
         # The order is that of the list: of equal priorities the last one stays the last.
-        saved = SavedList.of(read_saved(state_dict, self._naming, self._name, directory), None, greater_or_equal=True)
-        if directory is not None:
-            later = later_items(directory, self._naming, self._name, saved.items, self.n_saved)
-            kept = without_missing(saved.items, directory, expected=bool(later))
+        saved = SavedList.of(read_saved(state_dict, self._naming, self._name, store), None, greater_or_equal=True)
+        if store is not None:
+            later = later_items(store, self._naming, self._name, saved.items, self.n_saved)
+            kept = without_missing(saved.items, store, expected=bool(later))
             saved = SavedList(tuple(ranked(later, greater_or_equal=self.greater_or_equal, saved=kept)))
         # The latest has the highest step; which of several scores was the last to be saved is not told.
         if saved.items and self._naming.score_function is None:
@@ -319,13 +320,14 @@ class Checkpoint:
             **filename_components: ``global_step=9``, ``score=0.77``, ``name="model"``, ...
 
         Raises:
-            NoDirectoryError: the save handler is no `DiskSaver`.
+            NoDirectoryError: the save handler is no `CheckpointStore`, as `DiskSaver` is.
             NoCheckpointError: there is no such file.
             ArgumentError: names of this handler have no such part.
         """
         own = {"name": self._name} if self._name and "name" in self._naming.pattern.fields else {}
-        path = find_file(self._directory(), self._naming, {**own, **filename_components})
-        load_objects(to_load, path, **(load_kwargs or {}))
+        store = self._store()
+        found = find_file(store, self._naming, {**own, **filename_components})
+        load_stored(to_load, store, found.name, **(load_kwargs or {}))
 
     @overload
     def restore_latest(
@@ -372,19 +374,19 @@ class Checkpoint:
             What was loaded, and what was passed over for which reason; None if nothing was there.
 
         Raises:
-            NoDirectoryError: the save handler is no `DiskSaver`.
+            NoDirectoryError: the save handler is no `CheckpointStore`, as `DiskSaver` is.
             NoCheckpointError: no file can be loaded; the text says why.
         """
-        directory = self._directory()
+        store = self._store()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
-        find = partial(files_of_handler, directory, self._naming, self._name, missing_ok=missing_ok)
+        find = partial(files_of_handler, store, self._naming, self._name, missing_ok=missing_ok)
         found, options = find(), {"strict": strict}
         if missing_ok and not found:
             return None
         report, files = load_newest(
-            directory, found, find, to_load, trusted=trusted, map_location=map_location, module_options=options
+            store, found, find, to_load, trusted=trusted, map_location=map_location, module_options=options
         )
-        items = verified_items(files, self._naming, skip=report.path, check=self.n_saved is not None)
+        items = verified_items(store, files, self._naming, skip=report.path, check=self.n_saved is not None)
         if self._naming.score_function is None:
             items = without_later_steps(items, report.path.name)
         newest = items[-1].filename if items else None
@@ -392,9 +394,10 @@ class Checkpoint:
         self._knows_files = True
         return report
 
-    def _directory(self) -> Path:
-        if not isinstance(self.save_handler, DiskSaver):
+    def _store(self) -> CheckpointStore:
+        if not isinstance(self.save_handler, CheckpointStore):
             raise NoDirectoryError(
-                f"`save_handler` must be a DiskSaver to look for files, got {self.save_handler!r}; use load_objects"
+                "`save_handler` must be a CheckpointStore, as DiskSaver is, to look for files, got "
+                f"{self.save_handler!r}; use load_objects"
             )
-        return self.save_handler.dirname
+        return self.save_handler

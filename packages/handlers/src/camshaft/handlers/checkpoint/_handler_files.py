@@ -1,4 +1,4 @@
-"""Finding the files of one handler in a directory."""
+"""Finding the files of one handler in a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, is_integer
@@ -16,31 +15,34 @@ from camshaft.handlers.checkpoint._naming import Naming
 from camshaft.handlers.checkpoint._number import as_score
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
-from camshaft.handlers.checkpoint.format._verify import verify
-from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, readable_list
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
+from camshaft.handlers.checkpoint.storage._store import CheckpointStore, readable_list
 
 
 def files_of_handler(
-    directory: Path, naming: Naming, name: str | None, *, missing_ok: bool = False
+    store: CheckpointStore, naming: Naming, name: str | None, *, missing_ok: bool = False
 ) -> list[CheckpointFile]:
     """Return the files of a handler, the newest first.
 
     Args:
-        directory: Where they are.
+        store: Where they are.
         naming: How they are named.
         name: Name of their object, or ``"checkpoint"``; None for any.
-        missing_ok: Whether a directory that is not there has no files; else it is an error.
+        missing_ok: Whether a place that is not there has no files; else it is an error.
 
     Raises:
-        NoCheckpointError: the directory cannot be looked into.
+        NoCheckpointError: the place cannot be looked into.
     """
-    return [item for item in readable_list(directory, missing_ok=missing_ok) if _is_own(item, naming, name)]
+    return [item for item in readable_list(store, missing_ok=missing_ok) if _is_own(item, naming, name)]
 
 
-def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Path | None, check: bool) -> list[Item]:
+def verified_items(
+    store: CheckpointStore, files: Iterable[CheckpointFile], naming: Naming, *, skip: CheckpointPath | None, check: bool
+) -> list[Item]:
     """Return what a retention list says of files, in the order of their saving.
 
     Args:
+        store: Where they are.
         files: The files, newest first.
         naming: How they are named.
         skip: A file that is known to be sound, None for none.
@@ -49,8 +51,8 @@ def verified_items(files: Iterable[CheckpointFile], naming: Naming, *, skip: Pat
     items = []
     for item in reversed(list(files)):
         priority = _priority_of(item, naming)
-        if priority is not None and (not check or item.path == skip or _is_sound(item.path)):
-            items.append(Item(priority, item.path.name))
+        if priority is not None and (not check or item.path == skip or _is_sound(store, item.name)):
+            items.append(Item(priority, item.name))
     return items
 
 
@@ -72,25 +74,25 @@ def without_later_steps(items: list[Item], loaded: str) -> list[Item]:
     return [item for item in items if item.priority <= reached]
 
 
-def warn_of_unknown_files(directory: Path, naming: Naming, name: str) -> None:
+def warn_of_unknown_files(store: CheckpointStore, naming: Naming, name: str) -> None:
     """Warn if files of earlier saves by score are there, which a handler that was not restored cannot compare with.
 
     Only where file names have the name of the score: without it a step and a score look alike.
 
     Args:
-        directory: Where they are; one that cannot be looked into is not looked into.
+        store: Where they are; one that cannot be looked into is not looked into.
         naming: How the handler's files are named.
         name: Name of their object, or ``"checkpoint"``.
     """
     if naming.score_name is None or "score_name" not in naming.pattern.fields:
         return
     try:
-        found = files_of_handler(directory, naming, name, missing_ok=True)
+        found = files_of_handler(store, naming, name, missing_ok=True)
     except NoCheckpointError:
         return
     if found:
         warnings.warn(
-            f"{directory} holds {found[0].path.name}, which this Checkpoint has not saved: it will not "
+            f"{store.location} holds {found[0].name}, which this Checkpoint has not saved: it will not "
             "compare with it or remove it. To resume, put this Checkpoint into the `to_save` of the one that saves the "
             "run, or call its restore_latest(); call reset() before a run that begins anew",
             EngineWarning,
@@ -99,7 +101,7 @@ def warn_of_unknown_files(directory: Path, naming: Naming, name: str) -> None:
 
 
 def later_items(
-    directory: Path, naming: Naming, name: str | None, listed: Sequence[Item], most: int | None
+    store: CheckpointStore, naming: Naming, name: str | None, listed: Sequence[Item], most: int | None
 ) -> list[Item]:
     """Return what a handler has saved since its list was saved, in the order of the saves.
 
@@ -107,7 +109,7 @@ def later_items(
     its place, and are as many as the handler keeps: what is older may be of another run.
 
     Args:
-        directory: Where they are; one that cannot be looked into is taken for empty.
+        store: Where they are; one that cannot be looked into is taken for empty.
         naming: How the handler's files are named.
         name: Name of their object, or ``"checkpoint"``; None if it is not known which files are the handler's.
         listed: The list as it was saved.
@@ -116,23 +118,23 @@ def later_items(
     if name is None or naming.score_function is None:
         return []  # a later save by step is none of the run that goes on from here: it will get there again
     try:
-        files = files_of_handler(directory, naming, name, missing_ok=True)
+        files = files_of_handler(store, naming, name, missing_ok=True)
     except NoCheckpointError:
         return []
     names = {item.filename for item in listed}
-    later = list(takewhile(lambda item: item.path.name not in names, files))
+    later = list(takewhile(lambda item: item.name not in names, files))
     if later and not names:
         warnings.warn(
-            f"{later[0].path.name} is there, and the saved list of checkpoints is empty: it is taken for a save of "
+            f"{later[0].name} is there, and the saved list of checkpoints is empty: it is taken for a save of "
             "this run that came later, and is kept and compared with; call reset() if it is of another run",
             EngineWarning,
             stacklevel=3,
         )
     later = later if len(later) < len(files) else later[:most]
-    return verified_items(later, naming, skip=None, check=most is not None)
+    return verified_items(store, later, naming, skip=None, check=most is not None)
 
 
-def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) -> Path:
+def find_file(store: CheckpointStore, naming: Naming, components: Mapping[str, Any]) -> CheckpointFile:
     """Return the newest file of a handler with these components in its name.
 
     Raises:
@@ -147,22 +149,22 @@ def find_file(directory: Path, naming: Naming, components: Mapping[str, Any]) ->
                 f"{naming.pattern.template!r}"
             )
     known_text = {key: _component_text(value) for key, value in components.items()}
-    for item in readable_list(directory):
-        if naming.parse(item.path.name, **known_text) is not None:
-            return item.path
+    for item in readable_list(store):
+        if naming.parse(item.name, **known_text) is not None:
+            return item
     raise NoCheckpointError(
-        f"{directory} has no checkpoint named like {naming.pattern.template!r} with {dict(components)}"
+        f"{store.location} has no checkpoint named like {naming.pattern.template!r} with {dict(components)}"
     )
 
 
-def read_saved(state: object, naming: Naming, name: str | None, directory: Path | None) -> list[Item]:
+def read_saved(state: object, naming: Naming, name: str | None, store: CheckpointStore | None) -> list[Item]:
     """Return the retention list that a handler's saved state holds.
 
     Args:
         state: What `Checkpoint.state_dict` gave out.
         naming: How the handler's files are named.
         name: Name of their object, or ``"checkpoint"``; None for any.
-        directory: Where they are; None when it is not a directory that they are kept in.
+        store: Where they are; None when the save handler is no store.
 
     Raises:
         ArgumentTypeError: it is no mapping.
@@ -175,7 +177,7 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise ArgumentError(f"`state_dict` must have the key '_saved' with a list, got {dict(state)!r}")
     items = [_read_entry(entry) for entry in entries]
-    if directory is None:
+    if store is None:
         return items
     for item in items:
         require_bare_name(item.filename)
@@ -187,15 +189,15 @@ def read_saved(state: object, naming: Naming, name: str | None, directory: Path 
     return items
 
 
-def without_missing(items: Iterable[Item], directory: Path, *, expected: bool) -> list[Item]:
+def without_missing(items: Iterable[Item], store: CheckpointStore, *, expected: bool) -> list[Item]:
     """Return the items whose files are there.
 
     Args:
         items: From a saved list.
-        directory: Where the files are.
+        store: Where the files are.
         expected: Whether some were removed by later saves, as a matter of course; else there is a warning for each.
     """
-    return [item for item in items if _is_there(directory / item.filename, warn=not expected)]
+    return [item for item in items if _is_there(store, item.filename, warn=not expected)]
 
 
 def _read_entry(entry: Any) -> Item:
@@ -206,18 +208,20 @@ def _read_entry(entry: Any) -> Item:
     return Item(as_score(priority), filename)
 
 
-def _is_there(path: Path, *, warn: bool) -> bool:
-    if path.is_file() and not path.is_symlink():
+def _is_there(store: CheckpointStore, filename: str, *, warn: bool) -> bool:
+    if store.has(filename):
         return True
     if warn:
         warnings.warn(
-            f"{path} is in a saved list of checkpoints and is gone; it was dropped", EngineWarning, stacklevel=4
+            f"{store.path_of(filename)} is in a saved list of checkpoints and is gone; it was dropped",
+            EngineWarning,
+            stacklevel=4,
         )
     return False
 
 
 def _is_own(item: CheckpointFile, naming: Naming, name: str | None) -> bool:
-    if naming.parse(item.path.name, name=name) is None:
+    if naming.parse(item.name, name=name) is None:
         return False
     record = item.record
     # A record that names nothing comes from a save without a handler: then the file's name decides.
@@ -227,7 +231,7 @@ def _is_own(item: CheckpointFile, naming: Naming, name: str | None) -> bool:
 def _priority_of(item: CheckpointFile, naming: Naming) -> float | None:
     if item.record is not None and item.record.priority is not None:
         return item.record.priority
-    parts = naming.parse(item.path.name) or {}
+    parts = naming.parse(item.name) or {}
     text = parts.get("score", parts.get("global_step", ""))
     try:
         return float(text) if "." in text or not text.lstrip("-").isdigit() else int(text)
@@ -235,9 +239,9 @@ def _priority_of(item: CheckpointFile, naming: Naming) -> float | None:
         return None
 
 
-def _is_sound(path: Path) -> bool:
+def _is_sound(store: CheckpointStore, filename: str) -> bool:
     try:
-        verify(path)
+        store.verify(filename)
     except (CheckpointError, OSError) as error:
         warnings.warn(f"{error}; it was left out of the list of checkpoints", EngineWarning, stacklevel=5)
         return False

@@ -7,14 +7,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, overload
 
 from camshaft.engine import EngineWarning
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
 from camshaft.handlers.checkpoint._objects import Objects, load, require_objects, states_for
-from camshaft.handlers.checkpoint.format._payload import read_payload
-from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, readable_list
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
+from camshaft.handlers.checkpoint.storage._place import Place, open_checkpoint, open_store
+from camshaft.handlers.checkpoint.storage._store import CheckpointStore, readable_list
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LoadReport:
     """What was restored from where.
 
     Attributes:
-        path: The file that was loaded.
+        path: The file that was loaded; its URL where it is not a file of this machine.
         step: The step it is of, None if unknown.
         save_number: Counts the saves into the directory; None for a file that plain `torch.save` wrote.
         inexact: Whether the save was taken where a run cannot be continued exactly, for example inside a
@@ -33,13 +33,13 @@ class LoadReport:
         nan_scores: How many of the checkpoints that were looked at have NaN for a score.
     """
 
-    path: Path
+    path: CheckpointPath
     step: float | None
     save_number: int | None = None
     inexact: bool = False
     score_name: str | None = None
     priority: float | None = None
-    skipped: tuple[tuple[Path, str], ...] = ()
+    skipped: tuple[tuple[CheckpointPath, str], ...] = ()
     nan_scores: int = 0
 
 
@@ -81,16 +81,30 @@ def load_objects(
     """
     require_objects(to_load, "to_load")
     if isinstance(checkpoint, str | os.PathLike):
-        payload, contents = read_payload(checkpoint, trusted=trusted, map_location=map_location)
-        states = states_for(to_load, payload, contents.record)
+        store, filename = open_checkpoint(checkpoint)
+        load_stored(to_load, store, filename, trusted=trusted, map_location=map_location, **kwargs)
     else:
-        states = states_for(to_load, checkpoint)
-    load(to_load, states, **kwargs)
+        load(to_load, states_for(to_load, checkpoint), **kwargs)
+
+
+def load_stored(
+    to_load: Objects,
+    store: CheckpointStore,
+    filename: str,
+    *,
+    trusted: bool = False,
+    map_location: Any = "cpu",
+    **kwargs: Any,
+) -> None:
+    """Do what `load_objects` does, from a checkpoint of a store."""
+    require_objects(to_load, "to_load")
+    stored = store.read(filename, to_load, trusted=trusted, map_location=map_location)
+    load(to_load, states_for(to_load, stored.payload, stored.record), **kwargs)
 
 
 @overload
 def restore_latest(
-    dirname: str | os.PathLike[str],
+    dirname: Place,
     to_load: Objects,
     *,
     filename_prefix: str | None = None,
@@ -103,7 +117,7 @@ def restore_latest(
 
 @overload
 def restore_latest(
-    dirname: str | os.PathLike[str],
+    dirname: Place,
     to_load: Objects,
     *,
     filename_prefix: str | None = None,
@@ -115,7 +129,7 @@ def restore_latest(
 
 
 def restore_latest(
-    dirname: str | os.PathLike[str],
+    dirname: Place,
     to_load: Objects,
     *,
     filename_prefix: str | None = None,
@@ -132,7 +146,7 @@ def restore_latest(
     object or do not fit are passed over. All objects are loaded, or none is changed.
 
     Args:
-        dirname: The directory.
+        dirname: The directory, or a store.
         to_load: Names and the objects to load.
         filename_prefix: Only look at files with this prefix, ``""`` for those without one; None looks at all.
         trusted: Whether to run what is in the files, follow links and read what cannot be verified.
@@ -163,10 +177,10 @@ def restore_latest(
         ('checkpoint_6.pt', 6, ())
     """
     require_objects(to_load, "to_load")
-    directory = Path(dirname).expanduser()
+    store = open_store(dirname)
 
     def find() -> list[CheckpointFile]:
-        files = readable_list(directory, missing_ok=missing_ok)
+        files = readable_list(store, missing_ok=missing_ok)
         return [item for item in files if _has_prefix(item, filename_prefix)]
 
     candidates = find()
@@ -174,13 +188,13 @@ def restore_latest(
         return None
     options = {"strict": strict}
     report, _ = load_newest(
-        directory, candidates, find, to_load, trusted=trusted, map_location=map_location, module_options=options
+        store, candidates, find, to_load, trusted=trusted, map_location=map_location, module_options=options
     )
     return report
 
 
 def load_newest(
-    directory: Path,
+    store: CheckpointStore,
     candidates: Sequence[CheckpointFile],
     find_again: Callable[[], Sequence[CheckpointFile]],
     to_load: Objects,
@@ -191,19 +205,27 @@ def load_newest(
 ) -> tuple[LoadReport, Sequence[CheckpointFile]]:
     """Load the first of the candidates that can be loaded, and return it with the candidates that it is one of.
 
-    A candidate that is gone was replaced by a newer one meanwhile: then all is looked for again.
+    A candidate that is gone was replaced by a newer one meanwhile: then all is looked for again. One that is gone and
+    listed all the same is passed over: some stores list late.
 
     Raises:
         NoCheckpointError: none can.
     """
+    gone: set[str] = set()
 
-    def load_from(path: Path) -> None:
-        payload, contents = read_payload(path, trusted=trusted, map_location=map_location)
-        load(to_load, states_for(to_load, payload, contents.record), **module_options)
+    def load_from(filename: str) -> None:
+        try:
+            stored = store.read(filename, to_load, trusted=trusted, map_location=map_location)
+        except FileNotFoundError as error:
+            if filename in gone or store.has(filename):
+                raise
+            gone.add(filename)
+            raise _GoneError from error
+        load(to_load, states_for(to_load, stored.payload, stored.record), **module_options)
 
     while True:
         try:
-            return _load_first(directory, candidates, to_load, load_from), candidates
+            return _load_first(store, candidates, to_load, load_from), candidates
         except _GoneError:
             candidates = find_again()
 
@@ -213,21 +235,21 @@ class _GoneError(Exception):
 
 
 def _load_first(
-    directory: Path, candidates: Iterable[CheckpointFile], to_load: Objects, load_from: Callable[[Path], None]
+    store: CheckpointStore, candidates: Iterable[CheckpointFile], to_load: Objects, load_from: Callable[[str], None]
 ) -> LoadReport:
-    skipped: list[tuple[Path, str]] = []
+    skipped: list[tuple[CheckpointPath, str]] = []
     nan_scores = 0
     for item in candidates:
         nan_scores += _is_nan(item)
         reason = _lacking(item, to_load)
         if reason is None:
             try:
-                load_from(item.path)
+                load_from(item.name)
             except MemoryError:
                 raise  # an older file would need as much
             except Exception as error:  # whatever is wrong with one file, an older one may be sound
-                if isinstance(error, FileNotFoundError) and not os.path.lexists(item.path):
-                    raise _GoneError from error
+                if isinstance(error, _GoneError):
+                    raise
                 reason = _reason(error, item.path)
                 warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=4)
             else:
@@ -235,10 +257,10 @@ def _load_first(
         skipped.append((item.path, reason))
     told = "".join(f"\n  {path.name}: {reason}" for path, reason in skipped)
     wanted = ", ".join(map(repr, to_load))
-    raise NoCheckpointError(f"{directory} has no checkpoint of {wanted} that can be loaded{told}")
+    raise NoCheckpointError(f"{store.location} has no checkpoint of {wanted} that can be loaded{told}")
 
 
-def _report(item: CheckpointFile, skipped: tuple[tuple[Path, str], ...], nan_scores: int) -> LoadReport:
+def _report(item: CheckpointFile, skipped: tuple[tuple[CheckpointPath, str], ...], nan_scores: int) -> LoadReport:
     record = item.record
     if record is None:
         return LoadReport(item.path, item.step, skipped=skipped, nan_scores=nan_scores)
@@ -259,7 +281,7 @@ def _has_prefix(item: CheckpointFile, prefix: str | None) -> bool:
         return True
     if item.record is not None and item.record.name:
         return item.record.prefix == prefix
-    return item.path.name.startswith(f"{prefix}_") if prefix else True
+    return item.name.startswith(f"{prefix}_") if prefix else True
 
 
 def _lacking(item: CheckpointFile, to_load: Objects) -> str | None:
@@ -274,7 +296,7 @@ def _is_nan(item: CheckpointFile) -> bool:
     return priority is not None and math.isnan(priority)
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, path: CheckpointPath) -> str:
     text = str(error).removeprefix(f"{path}: ")
     if isinstance(error, CheckpointMismatchError):
         return text

@@ -17,6 +17,7 @@ from camshaft.handlers.checkpoint.storage._save_handler import (
     as_save_handler,
     require_done,
 )
+from camshaft.handlers.checkpoint.storage._saver import Saver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def write(
             nothing: signals come up in it as ever.
     """
     call = as_save_handler(save_handler)
-    with nullcontext() if isinstance(save_handler, DiskSaver) else signals.let_through():
+    with nullcontext() if isinstance(save_handler, Saver) else signals.let_through():
         require_done(call(state, filename, metadata), save_handler)
 
 

@@ -127,42 +127,19 @@ def ends_like_torch_saved(path: str | os.PathLike[str]) -> bool:
 
 
 def verify(path: str | os.PathLike[str], *, trusted: bool = False) -> Contents:
-    """Do what `verify_checkpoint` does, and return all that is known of the file then."""
-    with opened(path, trusted=trusted) as descriptor:
-        return verify_open(descriptor, path, trusted=trusted)
-
-
-def verify_checkpoint(path: str | os.PathLike[str], *, trusted: bool = False) -> CheckpointRecord | None:
-    """Check a checkpoint file, without PyTorch and without running anything in it.
-
-    The content must match its checksum, and the structure must be that of files which `torch.save`
-    writes. Files of plain `torch.save` are checked by the checksums of their archive.
+    """Check a file, without PyTorch and without running anything in it, and return all that is known of it then.
 
     Args:
         path: The file.
         trusted: Whether to accept links, and files that carry no checksums.
 
-    Returns:
-        What the file says about itself; None for one that plain `torch.save` wrote.
-
     Raises:
         CheckpointDamagedError: it is not what was written; the text names the file and says what is wrong.
         CheckpointUnsafeError: it cannot be verified, or is a link, and is not trusted.
         OSError: it cannot be read.
-
-    Examples:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> with tempfile.TemporaryDirectory() as directory:
-        ...     path = Path(directory, "model.pt")
-        ...     written = path.write_bytes(b"PK and no more")
-        ...     try:
-        ...         verify_checkpoint(path)
-        ...     except CheckpointDamagedError as error:
-        ...         print(str(error).replace(directory, ""))
-        /model.pt: it is no checkpoint at all
     """
-    return verify(path, trusted=trusted).record
+    with opened(path, trusted=trusted) as descriptor:
+        return verify_open(descriptor, path, trusted=trusted)
 
 
 def verify_open(descriptor: int, path: str | os.PathLike[str], *, trusted: bool = False) -> Contents:

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
-from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointInUseError, CheckpointWriteError
-from camshaft.handlers.checkpoint._rank import current_rank, is_xla_in_use
-from camshaft.handlers.checkpoint._sharded import require_whole_tensors
+from camshaft.handlers.checkpoint._errors import CheckpointInUseError
+from camshaft.handlers.checkpoint._rank import is_xla_in_use
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
 from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, write_nothing, write_payload
-from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
+from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 from camshaft.handlers.checkpoint.storage._durable import (
     leave_memory,
     make_directory,
@@ -29,17 +27,19 @@ from camshaft.handlers.checkpoint.storage._durable import (
     sync_directory,
     writing_in_place,
 )
-from camshaft.handlers.checkpoint.storage._listing import largest_save_number, list_checkpoints
+from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
-from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata
+from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+
 _logger = logging.getLogger("camshaft.handlers.checkpoint")
 
 
-class DiskSaver(BaseSaveHandler):
+class DiskSaver(DirectoryStore, Saver):
     """Keeps checkpoints as files in a directory, so that none is lost and none is incomplete.
 
     A file is written under a temporary name, brought to the disk, and only then given its own name:
@@ -90,22 +90,16 @@ class DiskSaver(BaseSaveHandler):
             raise ArgumentTypeError(
                 f"`kwargs` must be arguments of torch.save, got {unknown}; it has {sorted(SAVE_OPTIONS)}"
             )
-        self.dirname = Path(os.path.abspath(Path(dirname).expanduser()))  # noqa: PTH100 - resolve() would follow links
+        Saver.__init__(self, save_on_rank)
+        DirectoryStore.__init__(self, os.path.abspath(Path(dirname).expanduser()))  # noqa: PTH100 - resolve() would follow links
         self.atomic = atomic
         self.durable = durable
-        self.save_on_rank = save_on_rank
         self.save_options = kwargs
-        self._checked: set[str] = set()
         self._last_path: Path | None = None
         self._lock = DirectoryLock(self.dirname)
         self._create_dir, self._is_prepared = create_dir, False
         if self.is_writer:
             self._prepare(require_empty=require_empty)
-
-    @property
-    def is_writer(self) -> bool:
-        """Whether this process is the one that writes."""
-        return current_rank() == self.save_on_rank
 
     def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint; when this returns it survives a kill and a loss of power.
@@ -127,16 +121,12 @@ class DiskSaver(BaseSaveHandler):
                 write_nothing(checkpoint)
             return
         path = self.dirname / filename
-        if isinstance(metadata, SaveMetadata):
-            record = metadata.record
-        else:
-            record = CheckpointRecord()
-            require_whole_tensors(checkpoint)
-        with deferred_signals(), _as_write_error("written", path), self._turn():
+        record = record_of(checkpoint, metadata)
+        with deferred_signals(), as_write_error("written", path), self._turn():
             number = (self._lock.last_number or 0) + 1
             self._write(checkpoint, path, replace(record, save_number=number))
             self._lock.last_number, self._last_path = number, path
-        self._warn_if_unsafe(checkpoint, path, metadata)
+        self._warn_if_unsafe(path, checkpoint, filename, metadata)
 
     def remove(self, filename: str) -> None:
         """Remove a file; a link is removed itself, not what it leads to. A missing file is a warning.
@@ -153,7 +143,7 @@ class DiskSaver(BaseSaveHandler):
         if not self.is_writer:
             return
         path = self.dirname / filename
-        with deferred_signals(), _as_write_error("removed", path), self._turn():
+        with deferred_signals(), as_write_error("removed", path), self._turn():
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -167,7 +157,7 @@ class DiskSaver(BaseSaveHandler):
         self._lock.release()
 
     def _prepare(self, *, require_empty: bool) -> None:
-        with deferred_signals(), _as_write_error("used", self.dirname):
+        with deferred_signals(), as_write_error("used", self.dirname):
             if not self.dirname.exists():
                 if not self._create_dir:
                     raise ArgumentError(
@@ -176,7 +166,7 @@ class DiskSaver(BaseSaveHandler):
                 make_directory(self.dirname)
             self._tidy_up()
             require_writable(self.dirname)
-            present = [item.path.name for item in list_checkpoints(self.dirname)] if require_empty else []
+            present = [item.name for item in self.checkpoints()] if require_empty else []
         if present:
             raise ArgumentError(
                 f"`dirname` must hold no checkpoints, got {str(self.dirname)!r} with {len(present)} of them "
@@ -212,7 +202,7 @@ class DiskSaver(BaseSaveHandler):
             if self._lock.last_number is None:
                 if self._lock.is_exclusive:
                     remove_leftovers(self.dirname)
-                self._lock.last_number = largest_save_number(self.dirname)
+                self._lock.last_number = largest_save_number(self.checkpoints())
             yield
 
     def _write(self, checkpoint: Any, path: Path, record: CheckpointRecord) -> None:
@@ -224,25 +214,3 @@ class DiskSaver(BaseSaveHandler):
             on_disk = os.fstat(descriptor).st_size
             if on_disk != size_bytes:
                 raise OSError(errno.EIO, f"{size_bytes} bytes were written and {on_disk} are there")
-
-    def _warn_if_unsafe(self, checkpoint: Any, path: Path, metadata: Mapping[str, Any] | None) -> None:
-        """Warn once per kind of checkpoint if what was written cannot be loaded safely."""
-        basename = str((metadata or {}).get("basename"))
-        if basename in self._checked or metadata is None:
-            return
-        self._checked.add(basename)
-        for key, reason in (unsafe_keys(path, checkpoint) or {}).items():
-            what = f"the state of {key!r}" if key else "what was saved"
-            warnings.warn(
-                f"{path.name}: {what} will not load without trusted=True: {reason}", EngineWarning, stacklevel=3
-            )
-
-
-@contextmanager
-def _as_write_error(done: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointWriteError(error.errno, f"could not be {done}: {error.strerror or error}", str(path)) from error
