@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch.utils.data import SequentialSampler, WeightedRandomSampler
 
 import ignite.distributed as idist
+from ignite.distributed._process import free_port
 
 VALUES = [5, 2.5, "abc", {"a": 1}, [1, 2]]
 
@@ -220,6 +221,7 @@ def test_a_function_for_one_rank_keeps_its_name_and_result():
 def test_slurm_says_rank_and_size():
     program = "import ignite.distributed as i; i.initialize('gloo'); print(i.get_local_rank(), i.get_world_size())"
     variables = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "7"}
+    variables["MASTER_PORT"] = str(free_port())  # the port of job 7 may be taken by anything on this machine
     clean = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
     done = subprocess.run(
         [sys.executable, "-c", program], env=clean | variables, capture_output=True, text=True, check=True
