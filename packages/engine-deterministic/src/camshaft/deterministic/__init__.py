@@ -7,6 +7,7 @@ from camshaft.deterministic._kept_random_state import keep_random_state
 from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._purity import Impurity, PurityReport, check_purity
+from camshaft.deterministic._resumable_loader import ResumableLoader
 from camshaft.deterministic._rng import manual_seed
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "KeyedSampler",
     "PurityReport",
     "ReproducibleBatchSampler",
+    "ResumableLoader",
     "ResumeMismatch",
     "__version__",
     "check_purity",

@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self, TypeVar, get_args
 
-import torch
-
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kernels import deterministic_kernels
 from camshaft.deterministic._kinds import describe, draws_from_process, make_source, require_known
 from camshaft.deterministic._mismatch import OnMismatch, compare_runs, report
 from camshaft.deterministic._ranks import ranks_of
-from camshaft.deterministic._rng import check_seed
+from camshaft.deterministic._rng import check_seed, draw_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
 from camshaft.deterministic._streams import seed_pass
 from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError
@@ -155,7 +153,7 @@ class DeterministicEngine(Engine[Batch, Output]):
             if plan.position.over:
                 return plan  # nothing will be run
         self._begin(plan)
-        return plan if plan.seed is not None else plan.replace(seed=_draw_seed())
+        return plan if plan.seed is not None else plan.replace(seed=draw_seed())
 
     def make_source(self, data: Any) -> DataSource:
         """Return what opens `data` at any position, by what kind of data it is.
@@ -272,8 +270,3 @@ class DeterministicEngine(Engine[Batch, Output]):
         if seed is None:
             raise ArgumentError("`state.seed` must stay what the run began with, got None")
         return seed
-
-
-def _draw_seed() -> int:
-    """Return a base seed from torch's default generator."""
-    return int(torch.randint(0, 2**63 - 1, ()).item())

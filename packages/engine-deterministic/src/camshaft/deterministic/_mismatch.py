@@ -31,7 +31,7 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
         listed = "; ".join(f"{name} was {saved!r} and is {present!r}" for name, (saved, present) in self.fields.items())
         super().__init__(
             f"the run cannot be resumed bit for bit: {listed}. Resume with what it was saved with, or allow the "
-            'difference with DeterministicEngine(..., on_mismatch="warn")'
+            'difference with on_mismatch="warn"'
         )
 
     def __reduce__(self) -> tuple[type[ResumeMismatch], tuple[dict[str, tuple[Any, Any]]]]:

@@ -160,6 +160,11 @@ def manual_seed(seed: int) -> None:
     seed_accelerators(seed)
 
 
+def draw_seed() -> int:
+    """Return a base seed from torch's default generator."""
+    return int(torch.randint(0, 2**63 - 1, ()).item())
+
+
 def check_seed(seed: int) -> None:
     """Refuse what torch does not take as a seed.
 

@@ -32,7 +32,8 @@ from camshaft.deterministic._kinds._stateful import StatefulData
 from camshaft.deterministic._kinds._stateful_loader import StatefulLoader
 from camshaft.deterministic._ranks import Ranks, ranks_of
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.engine import has_state
+from camshaft.deterministic._skip import Skip
+from camshaft.engine import ArgumentError, has_state
 
 VERSION = 2
 
@@ -100,6 +101,10 @@ def make_source(
     seed: int,
     seeding: Seeding | None,
     report: Callable[[Mapping[str, tuple[Any, Any]]], None],
+    *,
+    isolates: bool = False,
+    seeds_steps: bool | None = None,
+    skip: Skip = frozenset(),
 ) -> RankedSource:
     """Return what opens the passes over `data`.
 
@@ -108,12 +113,49 @@ def make_source(
         seed: base seed.
         seeding: as for `DeterministicEngine`.
         report: called with what differs from the saved run where it is found only by drawing again.
+        isolates: whether the data draws nothing from the generators of the process, which are not seeded for passes.
+        seeds_steps: whether the generators of the process are seeded for each batch; None: where ranks share the work.
+        skip: batches that are left out.
     """
     ranks, kind = ranks_of(data), kind_of(data)
+    is_alone = ranks.world_size == 1
     is_shared = kind is SequenceData or (kind in (MapStyleLoader, LoaderSubclass) and fetches_by_place(data))
-    own_seed = seed if is_shared or ranks.world_size == 1 else derive_seed(seed, "rank", ranks.rank)
-    source = kind(data, Setting(own_seed, ranks, seeding, report))
-    return RankedSource(source, seed, ranks, is_shared=is_shared)
+    own_seed = seed if is_shared or is_alone else derive_seed(seed, "rank", ranks.rank)
+    setting = Setting(own_seed, ranks, seeding, report, skip, isolates)
+    return RankedSource(
+        kind(data, setting),
+        setting,
+        seed,
+        is_shared=is_shared,
+        seeds_steps=not is_alone if seeds_steps is None else seeds_steps,
+        leaves_out=kind is MapStyleLoader,
+        draws=kind in (DeclaredData, StatefulData, SequenceData),
+    )
 
 
-__all__ = ["KINDS", "VERSION", "Ranks", "describe", "draws_from_process", "kind_of", "make_source", "require_known"]
+def require_single_batches(data: Any) -> None:
+    """Refuse data of which no batch can be fetched alone.
+
+    Raises:
+        ArgumentError: its batches have no place that is known without iterating.
+    """
+    kind = kind_of(data)
+    if not hasattr(kind, "batch_at"):
+        raise ArgumentError(
+            f"`batch_at` must have a loader of a map-style dataset that iterates as torch's own, or a sequence, got "
+            f"{type(data)}, {kind.name} data; iterate up to the batch instead"
+        )
+
+
+__all__ = [
+    "KINDS",
+    "VERSION",
+    "RankedSource",
+    "Ranks",
+    "describe",
+    "draws_from_process",
+    "kind_of",
+    "make_source",
+    "require_known",
+    "require_single_batches",
+]

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._ranks import Ranks
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 
 
@@ -19,12 +21,16 @@ class Setting(NamedTuple):
         ranks: which part of the work this process does.
         seeding: how fetches from map-style datasets are seeded, None to choose by the dataset.
         report: called with what differs from the saved run, by name: (saved, present).
+        skip: batches that are left out; a kind that opens by index need not fetch them.
+        isolates: whether all batches are drawn on streams of their own, none from the generators of the process.
     """
 
     seed: int
     ranks: Ranks
     seeding: Seeding | None
     report: Callable[[Mapping[str, tuple[Any, Any]]], None]
+    skip: Skip = frozenset()
+    isolates: bool = False
 
 
 class Kind(Protocol):
@@ -50,6 +56,11 @@ class Kind(Protocol):
 
     def close(self) -> None:
         """Let go of workers and iterators."""
+
+
+def stream_seed(setting: Setting, data_pass: int) -> int:
+    """Return the seed of the streams of a pass; each batch has one of its own under it, by its number."""
+    return derive_seed(setting.seed, data_pass, "stream")
 
 
 def entries_of(state: object) -> Mapping[str, Any]:

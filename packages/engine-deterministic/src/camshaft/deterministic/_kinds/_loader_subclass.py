@@ -13,8 +13,9 @@ from camshaft.deterministic._describe import describe_loader, describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, Seeding, choose_seeding
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._map_style import SeededLoader, requests
+from camshaft.deterministic._kinds._map_style import SeededLoader
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started
+from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._order import draw_order, tell_pass
 from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed

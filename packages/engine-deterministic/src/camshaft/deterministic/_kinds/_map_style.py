@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -14,8 +14,9 @@ from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Pass
-from camshaft.deterministic._order import Batch, Order, draw_order
-from camshaft.deterministic._ranks import Ranks
+from camshaft.deterministic._kinds._request import requests
+from camshaft.deterministic._kinds._single_batch import SingleBatches
+from camshaft.deterministic._order import Order, draw_order, tell_pass
 from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, length_of
@@ -39,6 +40,8 @@ class MapStyleLoader:
         self._setting = setting
         self._samplers = Samplers(data)
         self._fetcher: SeededLoader | None = None
+        self._single: SingleBatches | None = None
+        self._data_pass: int | None = None  # the pass that was opened last
         self._opened: Pass | None = None
         self._at_start: dict[str, Any] | None = None  # the samplers, as the pass began
         self._order: Order | None = None
@@ -57,7 +60,8 @@ class MapStyleLoader:
         self._size = saved.get("size", length_of(self._loader.dataset))
         self._order = draw_order(self._loader, self._setting.seed, position.data_pass)
         iterator = self._iterate(self._order, position, saved)
-        self._opened = Pass(iterator, position, loader_iterator=iterator)
+        self._data_pass = position.data_pass
+        self._opened = Pass(iterator, position, loader_iterator=iterator, skip=self._setting.skip)
         return self._opened
 
     def state(self, position: Position) -> Any:
@@ -79,6 +83,23 @@ class MapStyleLoader:
         if self._opened is not None:
             self._opened.close()
         self._fetcher = None
+
+    def batch_at(self, data_pass: int, number: int) -> Any:
+        """Return one batch of a pass, fetched alone and in this process.
+
+        The pass that is open goes on as if nothing had been asked; the generators are left as they are.
+
+        Raises:
+            ArgumentError: the order depends on what a sampler has drawn before.
+            IndexError: the pass has no such batch.
+        """
+        if self._single is None:
+            self._single = SingleBatches(self._loader, self._setting)
+        try:
+            return self._single.fetch(data_pass, number)
+        finally:
+            if self._data_pass is not None:
+                tell_pass(self._loader, self._data_pass)
 
     def _iterate(self, order: Order, position: Position, saved: Any) -> Iterator[Any]:
         first = position.batch if position.pass_open else 0
@@ -172,17 +193,3 @@ class RequestSampler:
 
     def __len__(self) -> int:
         return len(self._sampler)
-
-
-def requests(batches: Iterable[Batch], setting: Setting, data_pass: int, first: int) -> Iterator[BatchRequest]:
-    """Yield the requests for batches, the first of which has the number `first` in its pass.
-
-    A sample is seeded by its place in the order of all ranks together, which take turns: so the same index,
-    drawn twice, is augmented twice, and another number of ranks gives the same samples.
-    """
-    key = derive_seed(setting.seed, data_pass)
-    ranks: Ranks = setting.ranks
-    for number, batch in enumerate(batches, first):
-        batch_key = derive_seed(key, "batch", number, ranks.rank)
-        first_place = batch.start * ranks.world_size + ranks.rank
-        yield BatchRequest(batch.indices, data_pass, number, key, batch_key, first_place, ranks.world_size)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.engine import Position
 
@@ -14,7 +15,7 @@ class Pass(Iterator[Any]):
     """An iterator over the batches of a pass that knows how far it has come, and says so when it fails.
 
     Attributes:
-        given: how many batches the pass has given, those before it was opened included.
+        given: how many batches of the pass are done with, those before it was opened included.
         has_drawn: whether a batch was asked for since it was opened.
         has_ended: whether it was asked for more batches than there are.
 
@@ -24,6 +25,7 @@ class Pass(Iterator[Any]):
         has_ended: as the attribute, at the beginning.
         loader_iterator: torch's own iterator, if there is one that may have workers.
         keeps_last: whether the last batch is kept in mind for `last`.
+        skip: batches that `batches` leaves out.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Pass(Iterator[Any]):
         has_ended: bool = False,
         loader_iterator: Iterator[Any] | None = None,
         keeps_last: bool = False,
+        skip: Skip = frozenset(),
     ) -> None:
         self.given = position.batch if position.pass_open else 0
         self.has_drawn = False
@@ -42,6 +45,7 @@ class Pass(Iterator[Any]):
         self._data_pass = position.data_pass
         self._loader_iterator = loader_iterator
         self._keeps_last = keeps_last
+        self._skip = skip
         self._last: Fingerprint | None = None
         if workers_of(loader_iterator):
             watch_workers(self)
@@ -57,7 +61,7 @@ class Pass(Iterator[Any]):
         except Exception as error:
             self._explain(error)
             raise
-        self.given += 1
+        self.given = self._next_number() + 1
         if self._keeps_last:
             self._last = Fingerprint(batch)
         return batch
@@ -87,5 +91,8 @@ class Pass(Iterator[Any]):
         if lost is not None:
             raise lost from error
 
+    def _next_number(self) -> int:
+        return next_kept(self._skip, self._data_pass, self.given) if self._skip else self.given
+
     def _place(self) -> str:
-        return f"batch {self.given} of pass {self._data_pass}"
+        return f"batch {self._next_number()} of pass {self._data_pass}"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
-from camshaft.deterministic._kinds._kind import Kind, entries_of
-from camshaft.deterministic._ranks import Ranks
+from camshaft.deterministic._kinds._isolated import IsolatedIterator
+from camshaft.deterministic._kinds._kind import Kind, Setting, entries_of, stream_seed
+from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._skip import kept_numbers
 from camshaft.deterministic._streams import seed_pass, seed_step
 from camshaft.engine import Position
 
 # Marks a state that was saved by one of several ranks.
 _RANK, _DATA = "rank", "data"
+_END: Any = object()
 
 
 class RankedSource:
-    """Opens data for one rank: seeds the generators of the process at the start of each pass.
+    """Opens data for one rank, and seeds the generators of the process: at the start of each pass, or for each step.
 
     Where several ranks share the work, one of them writes the checkpoint. It has the generators of that one only, so
     they are seeded for each step; and of data without an order that the ranks share, it has the place of
@@ -23,36 +28,60 @@ class RankedSource:
 
     Args:
         kind: what opens the data.
-        seed: base seed.
-        ranks: which rank this is, of how many.
+        setting: what it was made with.
+        seed: base seed, the same on every rank.
         is_shared: whether the ranks share one order, so that the state of one serves all.
+        seeds_steps: whether the generators of the process are seeded for each batch.
+        leaves_out: whether the kind leaves out the skipped batches itself.
+        draws: whether the kind draws from the generators of the process.
     """
 
-    def __init__(self, kind: Kind, seed: int, ranks: Ranks, *, is_shared: bool) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        setting: Setting,
+        seed: int,
+        *,
+        is_shared: bool,
+        seeds_steps: bool,
+        leaves_out: bool,
+        draws: bool,
+    ) -> None:
         self._kind = kind
+        self._setting = setting
         self._seed = seed
-        self._ranks = ranks
         self._is_shared = is_shared
+        self._seeds_steps = seeds_steps
+        self._leaves_out = leaves_out
+        self._draws = draws
         self._is_own = True  # whether what was saved was saved by this rank
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; see `camshaft.engine.DataSource`."""
         position = self._unwrap(position)
-        # Inside a pass, too: data may draw its order again when it is opened. A continued run puts them back then.
-        seed_pass(self._seed, self._ranks, position.data_pass)
-        batches = self._kind.open(position)
-        if self._ranks.world_size == 1:
+        if self._setting.isolates:
+            batches = self._open_isolated(position)
+        else:
+            # Inside a pass, too: data may draw its order again when it is opened. A continued run puts them back then.
+            seed_pass(self._seed, self._setting.ranks, position.data_pass)
+            batches = self._kind.open(position)
+        if not self._seeds_steps and not self._setting.skip:
             return batches
         # The numbers of a batch in hand are those that were saved with it, or seeded for it already.
         keep = position.batch if position.pass_open and position.holds_batch and self._is_own else None
-        return self._seed_steps(batches, position, keep)
+        return self._follow(batches, position, keep)
 
     def state(self, position: Position) -> Any:
         """Return what the data needs beside the position, and whose it is."""
         state = self._kind.state(self._unwrap(position))
-        if self._ranks.world_size == 1 or state is None:
+        if self._setting.ranks.world_size == 1 or state is None:
             return state
-        return {_RANK: self._ranks.rank, _DATA: state}
+        return {_RANK: self._setting.ranks.rank, _DATA: state}
+
+    def batch_at(self, data_pass: int, number: int) -> Any:
+        """Return one batch, fetched alone; for kinds that have the method."""
+        kind: Any = self._kind
+        return kind.batch_at(data_pass, number)
 
     def close(self) -> None:
         """Let go of workers and iterators."""
@@ -62,14 +91,32 @@ class RankedSource:
         entries = entries_of(position.data_state)
         if set(entries) != {_RANK, _DATA}:
             return position
-        self._is_own = entries[_RANK] == self._ranks.rank
+        self._is_own = entries[_RANK] == self._setting.ranks.rank
         return position._replace(data_state=entries[_DATA] if self._is_own or self._is_shared else None)
 
-    def _seed_steps(self, batches: Iterator[Any], position: Position, keep: int | None) -> Iterator[Any]:
-        number = position.batch if position.pass_open else 0
-        for batch in batches:
-            if number != keep:
-                seed_step(self._seed, self._ranks, position.data_pass, number)
-            number += 1
-            yield batch
+    def _open_isolated(self, position: Position) -> Iterator[Any]:
+        with isolated(derive_seed(self._setting.seed, position.data_pass, "open")):
+            batches = self._kind.open(position)
+        if not self._draws:
+            return batches
+        return IsolatedIterator(batches, stream_seed(self._setting, position.data_pass), _first(position))
+
+    def _follow(self, batches: Iterator[Any], position: Position, keep: int | None) -> Iterator[Any]:
+        """Leave out what is skipped, and seed the steps; where all is isolated, what comes after the last one, too."""
+        skip, data_pass, first = self._setting.skip, position.data_pass, _first(position)
+        numbers = kept_numbers(skip, data_pass, first) if self._leaves_out else count(first)
+        for number in numbers:
+            batch = next(batches, _END)
+            is_end = batch is _END
+            is_kept = is_end or (data_pass, number) not in skip
+            if self._seeds_steps and is_kept and number != keep and not (is_end and not self._setting.isolates):
+                seed_step(self._seed, self._setting.ranks, data_pass, number)
+            if is_end:
+                return
+            if is_kept:
+                yield batch
             del batch  # let go of before the next one is drawn
+
+
+def _first(position: Position) -> int:
+    return position.batch if position.pass_open else 0

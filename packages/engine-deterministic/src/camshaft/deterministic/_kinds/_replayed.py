@@ -45,7 +45,7 @@ class ReplayedData:
         self._data = data
         self._setting = setting
         self._is_iterator = hasattr(type(data), "__next__")
-        self._is_isolated = setting.ranks.world_size > 1 or draws_by_itself(data)
+        self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._counts = Counts([] if self._is_iterator else [data])
         self._counts_at_start: dict[str, Any] = {}
         self._opened: ReplayedPass | None = None

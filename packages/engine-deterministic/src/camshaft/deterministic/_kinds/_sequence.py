@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._kinds._kind import Setting
+from camshaft.deterministic._kinds._kind import Setting, stream_seed
+from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, length_of
 
 # Their iteration gives what their indices give, in order.
@@ -21,14 +23,14 @@ class SequenceData:
 
     Args:
         data: the user's sequence.
-        setting: not used.
+        setting: seeds a batch that is asked for alone.
     """
 
     name: ClassVar[str] = "sequence"
 
     def __init__(self, data: Any, setting: Setting) -> None:
-        del setting
         self._data = data
+        self._setting = setting
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
@@ -46,6 +48,17 @@ class SequenceData:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def batch_at(self, data_pass: int, number: int) -> Any:
+        """Return one item under the random numbers that it has in a pass on streams of its own.
+
+        Raises:
+            IndexError: there is no such item.
+        """
+        if number >= len(self._data):
+            raise IndexError(f"`index` must be less than the {len(self._data)} batches, got {number}")
+        with isolated(derive_seed(stream_seed(self._setting, data_pass), number)):
+            return self._data[number]
 
     def _from(self, start: int) -> Iterator[Any]:
         """Yield from `start` on; like `iter`, this ends where the data does, whatever its len() says."""

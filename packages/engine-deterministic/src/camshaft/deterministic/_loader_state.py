@@ -1,0 +1,83 @@
+"""The saved form of a loader: where it stands, and what its batches depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from camshaft.deterministic._reader import BEGINNING
+from camshaft.deterministic._rng import check_seed
+from camshaft.deterministic._skip import Skip, as_skip
+from camshaft.engine import ArgumentError, ArgumentTypeError, Position, StateDictError, is_integer
+
+_KEYS = ("epoch", "index", "is_open", "seed", "skip", "data", "deterministic")
+_REQUIRED = ("epoch", "index")
+
+
+class LoaderState(NamedTuple):
+    """What a loader saves.
+
+    Attributes:
+        position: where the next batch comes from, with what the data saves there.
+        seed: base seed; None in a dict that was written by hand.
+        skip: batches that are left out.
+        description: what the batches depend on, to be compared.
+    """
+
+    position: Position
+    seed: int | None
+    skip: Skip
+    description: Mapping[str, Any]
+
+
+def write_state(state: LoaderState) -> dict[str, Any]:
+    """Return a state as plain values, which `torch.load(weights_only=True)` takes."""
+    position = state.position
+    return {
+        "epoch": position.data_pass,
+        "index": position.batch,
+        "is_open": position.pass_open,
+        "seed": state.seed,
+        "skip": [list(place) for place in sorted(state.skip)],
+        "data": position.data_state,
+        "deterministic": dict(state.description),
+    }
+
+
+def read_state(entries: Any) -> LoaderState:
+    """Return what `write_state` has written, or what a dict of `epoch` and `index` alone stands for.
+
+    Raises:
+        ArgumentTypeError: not a mapping.
+        StateDictError: an entry is missing, unknown or malformed.
+    """
+    if not isinstance(entries, Mapping):
+        raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r}; the loader is unchanged")
+    for key in entries:
+        if key not in _KEYS:
+            raise StateDictError(f"`state_dict` must have the keys {', '.join(_KEYS)}, got {key!r}; is it a loader's?")
+    epoch, index = (_count(entries, key) for key in _REQUIRED)
+    seed, description = entries.get("seed"), entries.get("deterministic")
+    if seed is not None and not is_integer(seed):
+        raise StateDictError(f"`seed` must be None or an integer, got {seed!r}; the loader is unchanged")
+    is_open = entries.get("is_open", index > 0)
+    if not isinstance(is_open, bool) or (index > 0 and not is_open):
+        raise StateDictError(f"`is_open` must be True after {index} batches of a pass, or a bool, got {is_open!r}")
+    if description is not None and not isinstance(description, Mapping):
+        raise StateDictError(f"`deterministic` must be None or a mapping, got {description!r}; the loader is unchanged")
+    position = BEGINNING._replace(data_pass=epoch, batch=index, pass_open=is_open, data_state=entries.get("data"))
+    try:
+        if seed is not None:
+            check_seed(int(seed))
+        return LoaderState(
+            position, None if seed is None else int(seed), as_skip(entries.get("skip", ())), description or {}
+        )
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise StateDictError(f"{error}; the loader is unchanged") from error
+
+
+def _count(entries: Mapping[str, Any], key: str) -> int:
+    value = entries.get(key)
+    if not is_integer(value) or int(value) < 0:  # type: ignore[arg-type]  # an integer, asked before
+        raise StateDictError(f"`{key}` must be an integer of at least 0, got {value!r}; the loader is unchanged")
+    return int(value)  # type: ignore[arg-type]  # as above
