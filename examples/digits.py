@@ -4,6 +4,8 @@
     python examples/digits.py --stop-after 100    stops inside an epoch, as abruptly as a crash
     python examples/digits.py --resume            resumes that run and ends with the same parameters
 
+Ctrl-C, SIGTERM or SIGUSR1 stop a run after the iteration, with a checkpoint and the exit status 130, 143 or 138.
+
 Each run has a numbered folder in --run-dir, with its checkpoints, its options, history.jsonl and learning-curve.png.
 """
 
@@ -103,12 +105,13 @@ def main() -> None:
         if options.stop_after is not None:
             last = Events.ITERATION_COMPLETED(once=job.trainer.position.iteration + options.stop_after)
             job.trainer.add_event_handler(last, os._exit, 137)
-        job.trainer.run(job.training_data, max_epochs=options.epochs, seed=options.seed)
+        job.run()
         job.history.plot(folder / "learning-curve.png")
     except (EngineError, OSError, ValueError) as error:
         sys.exit(f"digits.py: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
-        sys.exit("digits.py: interrupted; --resume continues the run")
+        print("digits.py: interrupted; --resume continues the run", file=sys.stderr)
+        sys.exit(130)
     print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
     print(f"time         {time.perf_counter() - begun:.1f} s")
     print(f"checkpoints  {job.checkpoints}")

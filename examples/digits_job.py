@@ -21,6 +21,7 @@ from camshaft.handlers import (
     History,
     LRScheduler,
     ProgressBar,
+    StopOnSignal,
     TerminateOnNan,
     global_step_from_engine,
 )
@@ -74,6 +75,7 @@ class Job:
     """A training run with everything that takes part in it."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options = options
         torch.set_num_threads(1)  # faster for such a small model, and sums are the same on any number of cores
         torch.manual_seed(options.seed)
         self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers)
@@ -111,6 +113,11 @@ class Job:
         latest = Checkpoint(everything, folder, "latest", n_saved=2)
         trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY) | Events.EPOCH_COMPLETED, latest)
         return latest
+
+    def run(self) -> None:
+        """Train to the end, or until a signal stops the run with a checkpoint and its exit status."""
+        with StopOnSignal(self.trainer, self.latest, loaders=[self.training_data, self.validation_data]):
+            self.trainer.run(self.training_data, max_epochs=self.options.epochs, seed=self.options.seed)
 
     def read_results(self, trainer: Engine[Any, Any]) -> dict[str, float]:
         """Return the values of an epoch for the history."""

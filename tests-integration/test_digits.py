@@ -16,6 +16,7 @@ from warm_python import WarmPython
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 SHORT = ("--epochs", "3")
 HARD_STOP = 137  # the status of a process that was killed
+INTERRUPTED = 130  # that of one that Ctrl-C has stopped
 
 
 def run(python: WarmPython, run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -103,18 +104,32 @@ def test_sigkills_and_resuming_each_time_end_with_the_same_parameters(
     assert (parameter_hash(printed), history(tmp_path)) == expected
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_stops_with_a_checkpoint_and_resuming_ends_with_the_same_parameters(
+    workers: str, warm_python: WarmPython, expected: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    options = (DIGITS, "--run-dir", tmp_path, *SHORT, "--workers", workers)
+    stopped = warm_python.run("-c", KILL, "SIGINT", 60, tmp_path, *options)
+    assert (stopped.returncode, "Traceback" in stopped.stderr) == (INTERRUPTED, False), stopped.stderr
+    printed = finished(warm_python, tmp_path, "--resume")
+
+    assert (parameter_hash(printed), history(tmp_path)) == expected
+
+
 # The killing thread shares the processor with the training, so that it is never too late on a busy machine.
 KILL = """
 import os, runpy, signal, sys, threading, time
 from pathlib import Path
 
-def kill_behind(iteration, run_dir):
+def kill_behind(number, iteration, run_dir):
     while not any(int(file.stem.split("_")[-1]) >= iteration for file in run_dir.glob("*/checkpoints/latest_*.pt")):
         time.sleep(0.005)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), number)
 
-threading.Thread(target=kill_behind, args=(int(sys.argv[1]), Path(sys.argv[2])), daemon=True).start()
-sys.argv = sys.argv[3:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where this runs in the background
+what = signal.Signals[sys.argv[1]], int(sys.argv[2]), Path(sys.argv[3])
+threading.Thread(target=kill_behind, args=what, daemon=True).start()
+sys.argv = sys.argv[4:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -122,7 +137,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def kill_behind(python: WarmPython, iteration: int, run_dir: Path, *options: str) -> None:
     """Kill a run at some moment after it has a checkpoint of that iteration or a later one."""
-    killed = python.run("-c", KILL, iteration, run_dir, DIGITS, "--run-dir", run_dir, *options)
+    killed = python.run("-c", KILL, "SIGKILL", iteration, run_dir, DIGITS, "--run-dir", run_dir, *options)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 

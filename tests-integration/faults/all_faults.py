@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))  # which the tests have on their path
 
 HARNESSES = {
     "g6": "killed_saves",
@@ -17,6 +20,7 @@ HARNESSES = {
     "g9": "damaged_files",
     "g10": "hostile_files",
     "g11": "refused_states",
+    "g12": "stopped_runs",
     "g17-runs": "interrupted_runs",
     "g17-saves": "interrupted_saves",
 }

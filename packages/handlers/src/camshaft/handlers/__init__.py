@@ -15,6 +15,7 @@ from camshaft.handlers._moving_average import ExponentialMovingAverage
 from camshaft.handlers._profiler import Profiler
 from camshaft.handlers._progress_bar import ProgressBar
 from camshaft.handlers._running_average import RunningAverage
+from camshaft.handlers._stop_on_signal import StopOnSignal
 from camshaft.handlers._tensorboard_logger import TensorBoardLogger
 from camshaft.handlers._terminate_on_nan import TerminateOnNan
 from camshaft.handlers._time_limit import TimeLimit
@@ -35,6 +36,7 @@ __all__ = [
     "Profiler",
     "ProgressBar",
     "RunningAverage",
+    "StopOnSignal",
     "TensorBoardLogger",
     "TerminateOnNan",
     "TimeLimit",
