@@ -22,6 +22,7 @@ PORTIONS: Mapping[str, str] = {
     "engine-deterministic": "camshaft.deterministic",
     "handlers": "camshaft.handlers",
     "supervised": "camshaft.supervised",
+    "distributed": "camshaft.distributed",
     "ignite-compat": "ignite",
 }
 DEPENDENCIES: Mapping[str, frozenset[str]] = {
@@ -29,6 +30,7 @@ DEPENDENCIES: Mapping[str, frozenset[str]] = {
     "engine-deterministic": frozenset({"camshaft-engine-core", "torch", "numpy"}),
     "handlers": frozenset({"camshaft-engine-core"}),
     "supervised": frozenset({"camshaft-engine-core", "torch"}),
+    "distributed": frozenset({"camshaft-engine-core", "torch"}),
     "ignite-compat": frozenset(
         {
             "camshaft-engine-core", "camshaft-engine-deterministic", "camshaft-handlers", "camshaft-supervised",

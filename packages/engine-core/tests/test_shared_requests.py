@@ -21,9 +21,9 @@ class Other:
         self.wishes = {int(name[2:]): wish for name, wish in wishes.items()}
         self.votes = []
 
-    def __call__(self, position, wishes):
+    def __call__(self, event, position, wishes):
         told = [name for name, is_wished in wishes.items() if is_wished]
-        self.votes.append((position.stage, position.iteration, told))
+        self.votes.append((event.name, position.iteration, told))
         return {*told, *self.wishes.pop(position.iteration, [])}
 
 
@@ -36,11 +36,11 @@ def shared(other, every=1, step=silent):
 def test_the_processes_vote_at_the_same_places_in_every_run():
     other = Other()
     shared(other).run([1, 2], max_epochs=1)
-    places = [(stage, iteration) for stage, iteration, _ in other.votes]
+    places = [(event, iteration) for event, iteration, _ in other.votes]
 
     assert places == [
-        ("EPOCH_STARTED", 0), ("GET_BATCH_STARTED", 0), ("GET_BATCH_STARTED", 1), ("EPOCH_COMPLETED", 2),
-        ("EPOCH_STARTED", 2),
+        ("STARTED", 0), ("EPOCH_STARTED", 0), ("ITERATION_COMPLETED", 1), ("ITERATION_COMPLETED", 2),
+        ("EPOCH_COMPLETED", 2),
     ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_they_vote_after_every_nth_iteration():
     other = Other()
     shared(other, every=3).run(range(7))
 
-    assert [iteration for stage, iteration, _ in other.votes][2:-1] == [3, 6]
+    assert [iteration for event, iteration, _ in other.votes][2:-1] == [3, 6]
 
 
 @pytest.mark.parametrize("event", [Events.GET_BATCH_COMPLETED, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 from camshaft.engine._requests import Requests, Terminate, TerminateEpoch
 
@@ -20,13 +21,14 @@ OWN_WISHES = (
 class Vote(Protocol):
     """How wishes are told to the other processes."""
 
-    def __call__(self, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
+    def __call__(self, event: Events, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
         """Tell the wishes of this process, and return what any process wishes.
 
         All processes call it at the same places, in the same order. It may answer one vote late: then it returns
         what was wished at the vote before.
 
         Args:
+            event: the event whose handlers have been called.
             position: where the run stands.
             wishes: everything that can be wished, in the same order in every process, and whether this one does.
         """
@@ -50,15 +52,15 @@ class Agreement:
     Attributes:
         vote: tells them to the others.
         wishes: names of what is asked of this process and was not told yet.
-        is_due: whether the handlers of the present event are followed by a vote.
+        due_after: the event after whose handlers a vote is to come; None when none is.
     """
 
-    __slots__ = ("is_due", "vote", "wishes")
+    __slots__ = ("due_after", "vote", "wishes")
 
     def __init__(self, vote: Vote) -> None:
         self.vote = vote
         self.wishes: set[str] = set()
-        self.is_due = False
+        self.due_after: Events | None = None
 
     def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
         """Take what is asked for as wishes; at a vote, ask for what was agreed on.
@@ -68,11 +70,11 @@ class Agreement:
             where: returns where the run stands.
         """
         self._take(requests)
-        if self.is_due:
-            self.is_due = False
+        event, self.due_after = self.due_after, None
+        if event is not None:
             told, self.wishes = self.wishes, set()
             names = (*OWN_WISHES, *sorted(requests.named))
-            self._ask(requests, self.vote(where(), {name: name in told for name in names}))
+            self._ask(requests, self.vote(event, where(), {name: name in told for name in names}))
 
     def call(self, requests: Requests, callback: Callable[[], object]) -> None:
         """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it.
@@ -95,7 +97,7 @@ class Agreement:
     def drop(self) -> None:
         """Forget all wishes: the run that they were for has ended."""
         self.wishes.clear()
-        self.is_due = False
+        self.due_after = None
 
     def _take(self, requests: Requests) -> None:
         # Each is noted before it is cleared, and cleared only if it was noted: a signal may ask at any moment.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from camshaft.engine._events import Events
 from camshaft.engine._position import Position
 
 
@@ -33,7 +34,7 @@ class Wishes(Protocol):
     """Requests of this process that the others have not agreed to yet; see `_agreement`."""
 
     wishes: set[str]
-    is_due: bool
+    due_after: Events | None
 
     def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
         """Take what is asked for as wishes; at a vote, ask for what was agreed on."""
@@ -113,10 +114,10 @@ class Requests:
             self.asked.add(name)
         self.signal = True
 
-    def call_vote(self) -> None:
-        """Let the processes vote when all handlers of the present event have been called."""
+    def call_vote(self, event: Events) -> None:
+        """Let the processes vote when all handlers of `event` have been called; itself one of them."""
         if self.agreement is not None:
-            self.agreement.is_due = self.signal = True
+            self.agreement.due_after, self.signal = event, True
 
     def wished(self) -> set[str]:
         """Return the names of what this process asks for and the others have not agreed to yet."""

@@ -12,6 +12,8 @@ from camshaft.engine._requests import Requests
 from camshaft.engine._run_status import RunStatus
 from camshaft.engine._value import as_integer
 
+VOTED_AFTER = (Events.STARTED, Events.EPOCH_STARTED, Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED)
+
 
 class SharedRequests(EventSource):
     """What can be asked for by name, and how several processes do together what one of them is asked for."""
@@ -77,7 +79,7 @@ class SharedRequests(EventSource):
         Examples:
             >>> from camshaft.engine import Engine
             >>> engine = Engine(lambda engine, batch: None)
-            >>> def vote(position, wishes):  # another process wishes an end after iteration 2
+            >>> def vote(event, position, wishes):  # another process wishes an end after iteration 2
             ...     return ["terminate"] if position.iteration == 2 else []
             >>> engine.share_requests(vote)
             >>> engine.run([1, 2, 3]).iteration
@@ -86,10 +88,11 @@ class SharedRequests(EventSource):
         if self._status.going() is not None:
             raise RunningError("share_requests() must not be called inside a run of the same engine")
         every = as_integer("every", every, least=1)
-        call_vote, places = self._requests.call_vote, Events.STARTED | Events.EPOCH_STARTED | Events.EPOCH_COMPLETED
-        for event in (*places, Events.ITERATION_COMPLETED):
+        call_vote = self._requests.call_vote
+        for event in VOTED_AFTER:
             if self.has_event_handler(call_vote, event):
                 self.remove_event_handler(call_vote, event)
         self._requests.agreement = None if vote is None else Agreement(vote)
-        if vote is not None:
-            self.add_event_handler(places | Events.ITERATION_COMPLETED(every=every), call_vote)
+        for event in VOTED_AFTER if vote is not None else ():
+            filtered = event(every=every) if event is Events.ITERATION_COMPLETED else event
+            self.add_event_handler(filtered, call_vote, event)

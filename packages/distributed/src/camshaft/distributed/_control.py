@@ -1,0 +1,164 @@
+"""Messages that all processes exchange, each at the same place of the program.
+
+Every message begins with a roll call of a fixed size, in which each process says where it is. So processes that are at
+different places find out at once, all of them, in place of waiting for each other.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor, distributed
+
+from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
+from camshaft.distributed._watch import Watch
+from camshaft.engine import ArgumentError, Events, Position
+
+MOST_WISHES = 32
+STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
+_NUMBER, _PLACE, _LENGTH, _WISHES = slice(0, 2), slice(2, 4), 4, slice(5, 5 + MOST_WISHES)
+
+
+class _RollCall(NamedTuple):
+    """A roll call that is going on.
+
+    Attributes:
+        what: where this process is, in words.
+        number: counts the messages.
+        tensor: what the processes say; the maximum over all of them, once `work` is done.
+        work: the operation.
+        names: what can be wished, in a vote.
+    """
+
+    what: str
+    number: int
+    tensor: Tensor
+    work: Any
+    names: tuple[str, ...] = ()
+
+
+class Control:
+    """The messages of one process.
+
+    Args:
+        group: a process group for control messages alone, on the CPU.
+        watch: knows what has become of the others when no answer comes.
+        timeout_s: the timeout of the group.
+    """
+
+    def __init__(self, group: Any, watch: Watch, timeout_s: float) -> None:
+        self._group = group
+        self._watch = watch
+        self._timeout_s = timeout_s
+        self._open: _RollCall | None = None  # a vote whose result was not looked at yet
+        self._agreed: set[str] = set()  # what was agreed on and is to be returned by the next vote
+
+    def exchange(self, what: str, value: Any) -> list[Any]:
+        """Give a value to all processes, and return theirs by rank.
+
+        Args:
+            what: what is exchanged, in words; the same in all processes.
+            value: anything that pickles.
+
+        Raises:
+            RankMissingError: a process has not come within the timeout.
+            RankLostError: a process has failed.
+            RanksApartError: a process is at another place.
+        """
+        self._close_vote()
+        data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        called = self._call_roll(what, len(data))
+        self._finish(called)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self._group.size())]
+        self._wait(what, distributed.all_gather(lengths, torch.tensor([len(data)]), self._group, async_op=True))
+        mine = torch.zeros(int(called.tensor[_LENGTH]), dtype=torch.uint8)
+        mine[: len(data)] = data
+        gathered = [torch.empty_like(mine) for _ in lengths]
+        self._wait(what, distributed.all_gather(gathered, mine, self._group, async_op=True))
+        parts = zip(gathered, lengths, strict=True)
+        return [pickle.loads(part[: int(length)].numpy().tobytes()) for part, length in parts]  # noqa: S301 - of our own processes
+
+    def vote(self, event: Events, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
+        """Tell what this process wishes, and return what any process wishes; see `camshaft.engine.Vote`.
+
+        After an iteration inside an epoch the answer is that of the vote before: nobody waits for the slowest message.
+
+        Args:
+            event: whose handlers have been called.
+            position: where the run stands.
+            wishes: what can be wished, and whether this process does.
+        """
+        names = tuple(wishes)
+        if len(names) > MOST_WISHES:
+            raise ArgumentError(f"`name` must be one of at most {MOST_WISHES} requests, got {names}; add fewer")
+        self._close_vote()
+        if event is Events.STARTED:
+            self._agreed.clear()  # what was wished at the end of the run before
+        what = f"the vote after {event.name} at epoch {position.epoch}, iteration {position.iteration}"
+        self._open = self._call_roll(what, 0, wishes)
+        is_inside = event is Events.ITERATION_COMPLETED and position.stage == Events.GET_BATCH_STARTED.name
+        if not is_inside or self._agreed & STOPS:  # no vote is left open by a run that ends
+            self._close_vote()
+        agreed, self._agreed = self._agreed, set()
+        return agreed
+
+    def _close_vote(self) -> None:
+        if self._open is not None:
+            called, self._open = self._open, None
+            self._finish(called)
+            said = called.tensor[_WISHES].tolist()
+            self._agreed |= {name for name, is_wished in zip(called.names, said, strict=False) if is_wished}
+
+    # ------------------------------------------------------------------ the roll call
+
+    def _call_roll(self, what: str, length: int, wishes: Mapping[str, bool] | None = None) -> _RollCall:
+        wishes = wishes or {}
+        self._watch.messages += 1
+        self._watch.place = what
+        number, place = self._watch.messages, _hash(what, *wishes)
+        said = [number, -number, place, -place, length, *map(int, wishes.values())]
+        tensor = torch.tensor(said + [0] * (_WISHES.stop - len(said)))
+        work = distributed.all_reduce(tensor, distributed.ReduceOp.MAX, self._group, async_op=True)
+        return _RollCall(what, number, tensor, work, tuple(wishes))
+
+    def _finish(self, called: _RollCall) -> None:
+        """Wait for a roll call; raise unless all processes are at the same place."""
+        self._wait(called.what, called.work)
+        most, least, place, other_place = called.tensor[:4].tolist()
+        if most != -least or place != -other_place:
+            self._tell_places(called)
+
+    def _tell_places(self, called: _RollCall) -> NoReturn:
+        places = self._watch.tell_places(called.what)
+        told = "; ".join(f"rank {rank} is at {place}" for rank, place in enumerate(places))
+        raise RanksApartError(
+            f"the processes must reach every save, vote and exchange in the same order, and are apart: {told}. Attach "
+            "the same handlers in all of them, and give them data with the same number of batches"
+        )
+
+    def _wait(self, what: str, work: Any) -> None:
+        begun = time.monotonic()
+        try:
+            work.wait()
+        except RuntimeError as error:  # the backend has no finer class for what has become of its connections
+            raise self._explained(what, time.monotonic() - begun) from error
+
+    def _explained(self, what: str, waited_s: float) -> Exception:
+        """Return the error that says what has become of the others."""
+        failure = self._watch.failure(wait_s=2.0)
+        if failure is not None:
+            return RankLostError(f"{failure}. This process was at {what}")
+        told = self._watch.missing()
+        if waited_s > 0.9 * self._timeout_s:
+            return RankMissingError(f"not all processes have come to {what} within {self._timeout_s:g} s: {told}")
+        return RankLostError(f"the connection to another process has broken at {what}: {told}")
+
+
+def _hash(*texts: str) -> int:
+    """Return 62 bits that stand for texts."""
+    return int.from_bytes(blake2b("\n".join(texts).encode(), digest_size=8).digest()) >> 2

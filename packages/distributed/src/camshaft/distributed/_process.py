@@ -1,0 +1,182 @@
+"""This process among those that train together: what a script holds in its hand."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import distributed
+
+from camshaft.distributed._control import Control
+from camshaft.distributed._watch import Watch
+from camshaft.engine import Engine, RunningError, use_ranks
+
+HEAR_S = 3.0  # how long the keeper of the store waits at its failure, for the others to hear of it
+
+
+class Process:
+    """This process among those that train together; made by `start`.
+
+    Leave the block of ``with start() as process:``, or call `end`, when the work is done. A process that ends with an
+    exception tells the others first: they end within seconds, with an error that says which process has failed, where
+    and why.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: how many processes there are.
+        local_rank: its number among those on this machine.
+        device: where it computes.
+
+    Args:
+        rank, size, local_rank: as above.
+        device: as above.
+        links: what connects it to the others; None for a process that is alone.
+    """
+
+    def __init__(self, rank: int, size: int, local_rank: int, device: torch.device, links: Links | None) -> None:
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank
+        self.device = device
+        self._links = links
+        if links is not None:
+            use_ranks(self)
+            links.watch_over(self)
+
+    def exchange(self, what: str, value: Any) -> list[Any]:
+        """Give `value` to all processes, and return theirs by rank. Every process has to call it at the same place.
+
+        Args:
+            what: what is exchanged, in words; the same in all processes.
+            value: anything that pickles; tensors on the CPU.
+
+        Returns:
+            The values of all processes.
+
+        Raises:
+            RankMissingError: a process has not come within the timeout.
+            RankLostError: a process has failed.
+            RanksApartError: a process is at another place.
+
+        Examples:
+            >>> from camshaft.distributed import start
+            >>> start().exchange("the loss", 0.5)
+            [0.5]
+        """
+        return [value] if self._links is None else self._links.control.exchange(what, value)
+
+    def agree(self, engine: Engine[Any, Any], every: int = 1) -> None:
+        """Let all processes stop an engine together: what one of them asks for, all do at the same iteration.
+
+        This holds for `terminate`, `terminate_epoch`, `interrupt` and what was added with `Engine.add_request`, whoever
+        asks: a handler, a limit of time, a signal. The processes vote after STARTED, EPOCH_STARTED, EPOCH_COMPLETED and
+        every n-th iteration. A request of an iteration is carried out one vote later. Does nothing where the
+        process is alone.
+
+        Call it for the engine that all processes run, the trainer. Engines inside its handlers need it not.
+
+        Args:
+            engine: the engine; every process has one that does the same.
+            every: vote after every n-th iteration, at least 1.
+
+        Raises:
+            RunningError: the engine is running.
+            ArgumentError: `every` is out of range.
+        """
+        if self._links is not None:
+            engine.share_requests(self._links.control.vote, every)
+
+    def end(self) -> None:
+        """Wait for the other processes, and let go of them. Does nothing the second time.
+
+        Raises:
+            RankMissingError: a process does not come to its end within the timeout.
+            RankLostError: a process has failed.
+        """
+        links, self._links = self._links, None
+        if links is not None:
+            use_ranks(None)
+            links.part()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self.end()
+        else:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others that this process ends, and why. What leaves the block, or the program, does this by itself.
+
+        Args:
+            error: what was raised.
+        """
+        links, self._links = self._links, None
+        if links is not None:
+            use_ranks(None)
+            links.break_off(f"{type(error).__name__}: {error}")
+
+    def __repr__(self) -> str:
+        return f"Process(rank={self.rank}, size={self.size}, device={self.device})"
+
+
+class Links:
+    """What connects a process to the others.
+
+    Args:
+        control: messages.
+        watch: signs of life.
+        keeps_store: whether the store of all processes ends with this one.
+        owns_group: whether the process group was made here, and is to be ended here.
+    """
+
+    def __init__(self, control: Control, watch: Watch, *, keeps_store: bool, owns_group: bool) -> None:
+        self.control = control
+        self._watch = watch
+        self._keeps_store = keeps_store
+        self._owns_group = owns_group
+
+    def watch_over(self, process: Process) -> None:
+        """Let the process part, or break off, when the program ends, however it does."""
+        hook = sys.excepthook
+
+        def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+            process.fail(error)
+            hook(kind, error, traceback)
+
+        sys.excepthook = tell
+        atexit.register(process.end)
+
+    def part(self) -> None:
+        """Come to the end together with the others."""
+        self.control.exchange("the end", None)
+        self._watch.stop()
+        self.control.exchange("the end, with nobody watching", None)  # now the store may go
+        if self._owns_group:
+            distributed.destroy_process_group()
+
+    def break_off(self, reason: str) -> None:
+        """Tell the others that this process fails, and leave."""
+        self._watch.report_failure(reason)
+        self._watch.stop()
+        if self._keeps_store:
+            self._watch.let_others_hear(HEAR_S)
+
+
+def require_not_started() -> None:
+    """Raise if this process has started already.
+
+    Raises:
+        RunningError: it has.
+    """
+    from camshaft.engine import ranks
+
+    if ranks().size > 1:
+        raise RunningError("start() must be called once in a process, and end() before it is called again")

@@ -1,0 +1,148 @@
+"""What each process lets the others know of itself, beside the messages that all of them wait for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import NamedTuple, NoReturn
+
+from camshaft.distributed._board import Board
+
+BEAT_S = 1.0  # from one sign of life to the next
+GRACE_S = 5.0  # for a process to end by itself once another has failed
+
+
+class Sign(NamedTuple):
+    """The last sign of life of a process.
+
+    Attributes:
+        rank: which process it is.
+        messages: how many it has begun.
+        place: where it was, in words.
+        at: when, in seconds since 1970 by its own clock; None if it has never been heard of.
+    """
+
+    rank: int
+    messages: int = -1
+    place: str = "nowhere"
+    at: float | None = None
+
+    def text(self) -> str:
+        """Return it in words."""
+        if self.at is None:
+            return f"rank {self.rank} was never heard of"
+        ago = max(0.0, time.time() - self.at)
+        return f"rank {self.rank} was last heard of {ago:.1f} s ago, at {self.place}"
+
+
+class Watch:
+    """A thread that gives signs of life, and ends the process when another one has failed and this one hangs.
+
+    Args:
+        board: where processes of this attempt leave texts.
+        rank, size: of this process.
+        timeout_s: a process without a sign of life for this long counts as lost.
+
+    Attributes:
+        place: where this process is, in words.
+        messages: how many it has begun.
+    """
+
+    def __init__(self, board: Board, rank: int, size: int, timeout_s: float) -> None:
+        self.place = "the start"
+        self.messages = 0
+        self._board = board
+        self._rank, self._size, self._timeout_s = rank, size, timeout_s
+        self._end = threading.Event()
+        self._beats = 0
+        self._neighbour: tuple[str | None, float] = (None, time.monotonic())  # its last sign, and when it came
+        self._thread = threading.Thread(target=self._watch, name="camshaft-watch", daemon=True)
+
+    def begin(self) -> None:
+        """Begin to watch."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give no more signs of life, and leave the process alone."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10 * BEAT_S)
+
+    # ------------------------------------------------------------------ what the others are told
+
+    def report_failure(self, reason: str) -> None:
+        """Tell the others that this process ends, and why; the first to do so is heard."""
+        self._board.write("failed", json.dumps([self._rank, f"{reason} (it had come to {self.place})"]), first=True)
+        self._board.write(f"heard/{self._rank}", "yes")
+
+    def let_others_hear(self, wait_s: float) -> None:
+        """Wait until all others know of the failure: for a process that keeps the store, which ends with it."""
+        self._board.has([f"heard/{rank}" for rank in range(self._size)], wait_s)
+
+    def tell_places(self, what: str) -> list[str]:
+        """Return where every process is, each in its own words; all of them have to call this.
+
+        Args:
+            what: where this one is.
+        """
+        self._board.write(f"apart/{self._rank}", what)
+        return [self._board.read(f"apart/{each}", 5.0) or "a place that it has not told" for each in range(self._size)]
+
+    # ------------------------------------------------------------------ what is known of the others
+
+    def failure(self, wait_s: float = 0.0) -> str | None:
+        """Return which other process has failed first, and why; None if none is known to have.
+
+        Args:
+            wait_s: how long to wait for one to say so.
+        """
+        text = self._board.read("failed", wait_s)
+        if text is not None:
+            rank, reason = json.loads(text)
+            self._board.write(f"heard/{self._rank}", "yes")
+            return None if rank == self._rank else f"rank {rank} has failed: {reason}"
+        return "rank 0 is gone, and with it the store of all processes" if self._board.is_lost else None
+
+    def missing(self) -> str:
+        """Return, in words, the last signs of the processes that have begun fewer messages than this one."""
+        signs = [self._sign(rank) for rank in range(self._size) if rank != self._rank]
+        return "; ".join(sign.text() for sign in [each for each in signs if each.messages < self.messages] or signs)
+
+    def _sign(self, rank: int) -> Sign:
+        text = self._board.read(f"beat/{rank}")
+        return Sign(rank) if text is None else Sign(rank, *json.loads(text)[1:])
+
+    # ------------------------------------------------------------------ the thread
+
+    def _watch(self) -> None:
+        failed_at = None
+        while not self._end.wait(BEAT_S):
+            self._beat()
+            lost = self.failure() or self._silence()
+            if lost is None:
+                continue
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - failed_at > GRACE_S and not self._end.is_set():
+                self._give_up(lost)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._board.write(f"beat/{self._rank}", json.dumps([self._beats, self.messages, self.place, time.time()]))
+
+    def _silence(self) -> str | None:
+        """Return that the next process has given no sign of life for too long, None if it has."""
+        rank = (self._rank + 1) % self._size
+        text = self._board.read(f"beat/{rank}")
+        if text != self._neighbour[0]:
+            self._neighbour = text, time.monotonic()
+        silent_s = time.monotonic() - self._neighbour[1]
+        return f"rank {rank} has given no sign of life for {silent_s:.0f} s" if silent_s > self._timeout_s else None
+
+    def _give_up(self, lost: str) -> NoReturn:
+        """End the process: it waits for one that will not come, perhaps where no exception reaches it."""
+        print(f"rank {self._rank} ends, at {self.place}: {lost}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)

@@ -1,0 +1,85 @@
+"""One of several processes: does what the scenario says, and prints what it saw as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import torch
+
+from camshaft.distributed import start
+from camshaft.engine import Engine, Events, ranks
+
+SCENARIO = sys.argv[1]
+FIFTH = Events.ITERATION_STARTED(once=5)
+TIMEOUT_S = 2.0 if SCENARIO in ("slow", "uneven") else 60.0
+
+
+def make_engine(process, every=1):
+    engine = Engine(lambda engine, batch: None)
+    process.agree(engine, every)
+    return engine
+
+
+def only_on(process, rank, engine, event, do):
+    """Attach `do` on one rank alone."""
+    if process.rank == rank:
+        engine.add_event_handler(event, do)
+
+
+def iterations(process, ask, every=1, event=FIFTH, rank=1, **limits):
+    """Return how many iterations a run does when one rank asks for something once."""
+    engine = make_engine(process, every)
+    seen = []
+    engine.add_request("save", lambda: seen.append(engine.state.iteration))
+    only_on(process, rank, engine, event, lambda: getattr(engine, ask[0])(*ask[1:]))
+    engine.run(range(20), **limits)
+    return [engine.state.iteration, engine.state.epoch, engine.last_event_name.name, seen]
+
+
+def facts(process):
+    total = torch.tensor([process.rank + 1.0])
+    torch.distributed.all_reduce(total)
+    shared = process.exchange("tensors", {"rank": process.rank, "tensor": torch.full((3 + process.rank,), 1.5)})
+    last = Events.EPOCH_COMPLETED
+    return {
+        "rank": [process.rank, process.size, process.local_rank, str(process.device)],
+        "is_used": ranks() is process,
+        "sum": total.item(),
+        "exchanged": [[each["rank"], each["tensor"].tolist()] for each in shared],
+        "terminate": iterations(process, ["terminate"]),
+        "terminate on rank 0": iterations(process, ["terminate"], rank=0),
+        "terminate, every 4": iterations(process, ["terminate"], every=4),
+        "terminate at the end of an epoch": iterations(process, ["terminate"], event=last(once=1), max_epochs=3),
+        "terminate_epoch": iterations(process, ["terminate_epoch"], max_epochs=2),
+        "interrupt": iterations(process, ["interrupt"]),
+        "request": iterations(process, ["request", "save"]),
+        "terminate at the very end": iterations(process, ["terminate"], event=Events.COMPLETED),
+        "max_iters": iterations(process, ["terminate"], event=Events.ITERATION_COMPLETED(once=7), max_iters=7),
+        "after it": iterations(process, ["request", "save"], event=Events.STARTED, max_iters=3),
+    }
+
+
+def failing(process):
+    engine = make_engine(process)
+    what = {
+        "raise": lambda: 1 / 0,
+        "kill": lambda: os.kill(os.getpid(), 9),
+        "slow": lambda: time.sleep(2 * TIMEOUT_S),
+        "exit": lambda: sys.exit("told to go"),
+        "apart": lambda: process.exchange("something of its own", 1),
+        "hang": lambda: 1 / 0,
+    }
+    only_on(process, 1, engine, Events.ITERATION_STARTED(once=5), what.get(SCENARIO, lambda: None))
+    if SCENARIO == "hang":  # rank 0 is where no message reaches it
+        only_on(process, 0, engine, Events.ITERATION_STARTED(once=5), lambda: time.sleep(600))
+    engine.run(range(3 if SCENARIO == "uneven" and process.rank else 20), max_epochs=2)
+
+
+with start(timeout_s=TIMEOUT_S, device="cpu") as this:
+    if SCENARIO == "facts":
+        json.dump(facts(this), sys.stdout)
+    else:
+        failing(this)

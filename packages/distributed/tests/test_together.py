@@ -1,0 +1,111 @@
+"""Real processes, with gloo, that stop, fail and wait together."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs" / "ranks_together.py"
+
+
+@pytest.fixture(scope="module")
+def facts(warm_python):
+    ended = warm_python.run_ranks(2, PROGRAM, "facts")
+    assert [0, 0] == [each.returncode for each in ended], [each.stderr[-2000:] for each in ended]
+    return [json.loads(each.stdout) for each in ended]
+
+
+@pytest.fixture(scope="module")
+def fail(warm_python):
+    """Return how both ranks end in a scenario in which rank 1 does something alone."""
+    return lambda scenario: warm_python.run_ranks(2, PROGRAM, scenario)
+
+
+def last_line(ended):
+    lines = [line for line in ended.stderr.splitlines() if "Error: " in line or " ends, at " in line]
+    return lines[-1] if lines else ended.stderr
+
+
+def test_each_process_knows_its_place(facts):
+    assert [[0, 2, 0, "cpu"], [1, 2, 1, "cpu"]] == [each["rank"] for each in facts]
+    assert all(each["is_used"] for each in facts)
+
+
+def test_the_process_group_is_that_of_torch(facts):
+    assert [3.0, 3.0] == [each["sum"] for each in facts]
+
+
+def test_what_is_exchanged_arrives_by_rank_in_every_process(facts):
+    expected = [[0, [1.5] * 3], [1, [1.5] * 4]]
+    assert [expected, expected] == [each["exchanged"] for each in facts]
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("terminate", [6, 1, "COMPLETED", []]),
+        ("terminate on rank 0", [6, 1, "COMPLETED", []]),
+        ("terminate, every 4", [12, 1, "COMPLETED", []]),
+        ("terminate at the end of an epoch", [20, 1, "COMPLETED", []]),
+        ("terminate_epoch", [26, 2, "COMPLETED", []]),
+        ("interrupt", [6, 1, "INTERRUPT", []]),
+        ("request", [20, 1, "COMPLETED", [6]]),
+        ("terminate at the very end", [20, 1, "COMPLETED", []]),
+        ("max_iters", [7, 1, "COMPLETED", []]),
+        ("after it", [3, 1, "COMPLETED", [0]]),
+    ],
+)
+def test_what_one_process_asks_for_all_do_at_the_same_iteration(facts, case, expected):
+    assert [expected, expected] == [each[case] for each in facts]
+
+
+def test_an_exception_on_one_rank_ends_the_other_with_its_reason(fail):
+    other, failed = fail("raise")
+
+    assert failed.returncode == 1
+    assert "ZeroDivisionError" in last_line(failed)
+    assert other.returncode == 1
+    assert "RankLostError: rank 1 has failed: ZeroDivisionError: division by zero" in last_line(other)
+
+
+def test_an_exit_with_an_error_is_a_failure_too(fail):
+    other, _ = fail("exit")
+
+    assert "RankLostError: rank 1 has failed: SystemExit: told to go" in last_line(other)
+
+
+def test_a_killed_process_ends_the_other_which_says_where_it_was_last_heard_of(fail):
+    other, killed = fail("kill")
+
+    assert (-signal.SIGKILL, 1) == (killed.returncode, other.returncode)
+    assert "the connection to another process has broken" in last_line(other)
+    assert "rank 1 was last heard of" in last_line(other)
+
+
+def test_a_process_that_does_not_come_is_named_with_its_last_sign_of_life(fail):
+    other, _ = fail("slow")
+
+    assert other.returncode == 1
+    assert "RankMissingError: not all processes have come to the vote after ITERATION_COMPLETED" in last_line(other)
+    assert "within 2 s: rank 1 was last heard of" in last_line(other)
+
+
+@pytest.mark.parametrize("scenario", ["apart", "uneven"])
+def test_processes_at_different_places_all_raise_and_say_where_each_is(fail, scenario):
+    ended = fail(scenario)
+
+    for each in ended:
+        assert each.returncode == 1
+        assert "RanksApartError: the processes must reach every save, vote and exchange" in last_line(each)
+        assert "rank 0 is at the vote after ITERATION_COMPLETED" in last_line(each)
+
+
+def test_a_process_that_hangs_ends_once_another_has_failed(fail):
+    other, _ = fail("hang")
+
+    assert other.returncode == 1
+    assert "rank 0 ends, at the vote after ITERATION_COMPLETED" in last_line(other)
+    assert "rank 1 has failed: ZeroDivisionError" in last_line(other)
