@@ -216,3 +216,21 @@ def test_a_run_does_not_change_how_it_shares_requests():
     engine = Engine(lambda engine, batch: engine.share_requests(Other()))
     with pytest.raises(RunningError):
         engine.run([1])
+
+
+def test_what_was_removed_is_not_called_and_its_name_is_free() -> None:
+    called: list[str] = []
+    engine = Engine(lambda engine, batch: engine.request("save") if batch == 1 else None)
+    engine.add_request("save", lambda: called.append("the first"))
+    engine.request("save")
+    engine.remove_request("save")
+    engine.add_request("save", lambda: called.append("the second"))
+
+    engine.run([1, 2])
+
+    assert called == ["the second"]
+
+
+def test_what_was_never_added_cannot_be_removed() -> None:
+    with pytest.raises(ArgumentError, match="add it first"):
+        Engine(lambda engine, batch: None).remove_request("save")

@@ -186,14 +186,18 @@ def test_a_handler_that_was_set_in_the_block_stays() -> None:
 
 
 def test_a_forked_process_ends_as_ever() -> None:
-    engine = engine_with_signals()
-    with StopOnSignal(engine):
+    reading, writing = os.pipe()
+    with StopOnSignal(engine_with_signals()):
         child = os.fork()
         if child == 0:
+            os.write(writing, b".")  # Python drops what comes before it has come to itself
             time.sleep(60)
             os._exit(0)
+        os.read(reading, 1)
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
 
     assert os.WTERMSIG(status) == signal.SIGTERM
 
@@ -246,6 +250,37 @@ def test_the_inner_of_two_blocks_has_the_signal() -> None:
         inner.run(range(5))
 
     assert (first.signal_number, second.signal_number) == (None, signal.SIGTERM)
+
+
+def test_an_engine_has_one_block_at_a_time() -> None:
+    engine = engine_with_signals()
+
+    with StopOnSignal(engine), pytest.raises(ArgumentError, match="it is taken"), StopOnSignal(engine):
+        pass
+
+
+def test_processes_that_share_requests_stop_at_the_vote_for_it() -> None:
+    engine, saved = engine_with_signals(), []
+    engine.share_requests(lambda position, wishes: ["stop on SIGTERM"] if position.iteration == 3 else [])
+
+    with pytest.raises(SystemExit) as raised, StopOnSignal(engine, saved.append):
+        engine.run(range(5))
+
+    assert (raised.value.code, saved, engine.state.iteration) == (143, [engine], 3)
+
+
+def test_a_signal_is_told_to_the_processes_that_share_requests() -> None:
+    engine, told = engine_with_signals(signal.SIGTERM), set()
+
+    def vote(position: object, wishes: dict[str, bool]) -> list[str]:
+        told.update(name for name, is_wished in wishes.items() if is_wished)
+        return []
+
+    engine.share_requests(vote)
+    with pytest.raises(SystemExit), StopOnSignal(engine):
+        engine.run(range(5))
+
+    assert told == {"stop on SIGTERM"}
 
 
 def test_the_loaders_get_their_own_setup_back() -> None:

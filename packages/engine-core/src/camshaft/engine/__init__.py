@@ -18,6 +18,7 @@ from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, 
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._position import Position
 from camshaft.engine._ranks import OneRank, Ranks, ranks, use_ranks
+from camshaft.engine._requests import Finishing
 from camshaft.engine._run_plan import RunPlan
 from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
@@ -35,6 +36,7 @@ __all__ = [
     "EventEnum",
     "Events",
     "EventsList",
+    "Finishing",
     "NotCallableError",
     "OneRank",
     "Position",

@@ -47,9 +47,12 @@ class Emitter:
 
     def reach_last_safe_point(self) -> None:
         """Call what waits for a safe point, also where something holds it back: then it is not exact."""
-        if self._requests.callbacks:
-            was_exact, self.is_exact = self.is_exact, self.is_exact and not self._requests.is_held()
+        requests = self._requests
+        requests.give_up_waiting()
+        while requests.callbacks:
+            was_exact, self.is_exact = self.is_exact, self.is_exact and not requests.is_held()
             try:
-                self._requests.call_back()
+                requests.call_back()
             finally:
                 self.is_exact = was_exact
+            requests.give_up_waiting()  # for what was begun here

@@ -15,7 +15,7 @@ from camshaft.engine._events import Events
 from camshaft.engine._last_run import LastRun
 from camshaft.engine._nesting import outermost_run
 from camshaft.engine._position import Position
-from camshaft.engine._requests import NewData, Requests, Terminate, TerminateEpoch
+from camshaft.engine._requests import Finishing, NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._run_plan import RunArguments, RunPlan, make_plan
 from camshaft.engine._run_status import RunStatus
@@ -292,7 +292,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
             raise RunningError(f"{method}() must be called inside a run; no run is going on")
         return run
 
-    def at_safe_point(self, callback: Callable[[], object]) -> None:
+    def at_safe_point(self, callback: Callable[[], object], *, after: Finishing | None = None) -> None:
         """Call `callback` once all handlers of the current event of the outermost engine have run.
 
         That is before a stop takes effect and before the next batch is fetched, so what it saves
@@ -301,6 +301,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
         Args:
             callback: called without arguments, once.
+            after: what another thread does meanwhile, a `concurrent.futures.Future`, say. The callback is called at the
+                first safe point after it is done; at the last one of the run in any case, so that it can wait.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: engine.at_safe_point(lambda: print("saved after the step")))
@@ -312,8 +314,10 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         outermost = outermost_run()
         if outermost is None:
             callback()
-        else:
+        elif after is None:
             outermost.requests.at_safe_point(callback)
+        else:
+            outermost.requests.at_safe_point_after(after, callback)
 
     def hold_safe_points(self, predicate: Callable[[], bool]) -> None:
         """Let safe points of this engine wait while `predicate()` is true.

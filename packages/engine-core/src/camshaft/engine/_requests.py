@@ -30,6 +30,34 @@ class NewData(NamedTuple):
     data: Any
 
 
+class Finishing(Protocol):
+    """Work that another thread may be doing, as a `concurrent.futures.Future` is."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
+        """Call `fn` when it is done, in whichever thread, or at once if it is."""
+
+
+class Once:
+    """Calls something once, for whoever calls first."""
+
+    __slots__ = ("_callbacks",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callbacks = [callback]
+
+    @property
+    def is_called(self) -> bool:
+        """Return whether it was called."""
+        return not self._callbacks
+
+    def __call__(self) -> None:
+        try:
+            callback = self._callbacks.pop()  # one step, whichever threads do it
+        except IndexError:
+            return
+        callback()
+
+
 class Wishes(Protocol):
     """Requests of this process that the others have not agreed to yet; see `_agreement`."""
 
@@ -57,6 +85,7 @@ class Requests:
         interrupt: asked for with `Engine.interrupt`.
         new_data: given with `Engine.set_data`; before a run it is for the next one.
         callbacks: what to call at the next safe point.
+        awaited: what to call when work of another thread is done, or at the last safe point.
         named: what `Engine.add_request` has given a name.
         asked: names of those that are asked for; only with an agreement, else they are called at the next safe point.
         agreement: lets several processes carry out requests together; None where each does so by itself.
@@ -67,6 +96,7 @@ class Requests:
         "__weakref__",
         "agreement",
         "asked",
+        "awaited",
         "callbacks",
         "holds",
         "interrupt",
@@ -83,6 +113,7 @@ class Requests:
         self.asked: set[str] = set()
         self.holds: list[Callable[[], bool]] = []
         self.callbacks: list[Callable[[], object]] = []
+        self.awaited: list[Once] = []
         self.signal = False
         self.drop()
 
@@ -93,6 +124,7 @@ class Requests:
         self.interrupt = False
         self.new_data: NewData | None = None
         self.callbacks.clear()
+        self.awaited.clear()
         self.asked.clear()
         if self.agreement is not None:
             self.agreement.drop()
@@ -106,6 +138,18 @@ class Requests:
         self.callbacks.append(callback)
         self.signal = True
 
+    def at_safe_point_after(self, work: Finishing, callback: Callable[[], object]) -> None:
+        """Keep `callback` for the first safe point after the work is done, or for the last one of the run."""
+        once = Once(callback)
+        self.awaited = [each for each in self.awaited if not each.is_called]
+        self.awaited.append(once)
+        work.add_done_callback(lambda _: self.at_safe_point(once))
+
+    def give_up_waiting(self) -> None:
+        """Do not wait any longer for work of other threads: what is called after it is due."""
+        awaited, self.awaited = self.awaited, []
+        self.callbacks += awaited
+
     def ask(self, name: str) -> None:
         """Ask for what has a name: at the next safe point, or, with an agreement, once all processes do."""
         if self.agreement is None:
@@ -113,6 +157,12 @@ class Requests:
         else:
             self.asked.add(name)
         self.signal = True
+
+    def forget(self, name: str) -> None:
+        """Drop what has a name, and requests for it."""
+        callback = self.named.pop(name)
+        self.asked.discard(name)
+        self.callbacks[:] = [each for each in self.callbacks if each != callback]
 
     def call_vote(self, event: Events) -> None:
         """Let the processes vote when all handlers of `event` have been called; itself one of them."""

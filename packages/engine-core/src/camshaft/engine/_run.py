@@ -340,7 +340,8 @@ class Run:
         return self.cursor.is_finished(*self.limits())
 
     def _is_left(self) -> bool:
-        return heed(self) if self.requests.signal else self.cursor.over
+        requests, is_over = self.requests, self.cursor.over
+        return heed(self) if requests.signal or (is_over and requests.awaited) else is_over
 
     # ------------------------------------------------------------------ leaving
 

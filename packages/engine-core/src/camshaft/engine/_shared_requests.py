@@ -38,6 +38,18 @@ class SharedRequests(EventSource):
             raise ArgumentError(f"`name` must be a name of its own, got {name!r}; it is taken or empty")
         self._requests.named[name] = callback
 
+    def remove_request(self, name: str) -> None:
+        """Take back what was added under a name; a request for it that waits is dropped.
+
+        Args:
+            name: as given to `add_request`.
+
+        Raises:
+            ArgumentError: nothing has this name.
+        """
+        self._require_request(name)
+        self._requests.forget(name)
+
     def request(self, name: str) -> None:
         """Ask for what was added under a name; a signal handler may do so, at any moment.
 
@@ -57,9 +69,12 @@ class SharedRequests(EventSource):
             >>> state = engine.run([1, 2, 3])
             saved after iteration 2
         """
+        self._require_request(name)
+        self._requests.ask(name)
+
+    def _require_request(self, name: str) -> None:
         if name not in self._requests.named:
             raise ArgumentError(f"`name` must be one of {sorted(self._requests.named)}, got {name!r}; add it first")
-        self._requests.ask(name)
 
     def share_requests(self, vote: Vote | None, every: int = 1) -> None:
         """Let several processes carry out together what one of them asks for.

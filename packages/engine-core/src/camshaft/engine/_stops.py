@@ -43,7 +43,7 @@ def heed(run: GoingRun) -> bool:
     if requests.agreement is not None:
         requests.agreement.heed(requests, lambda: run.cursor.snapshot(run.engine.state.iteration))
     _move(run)
-    if requests.callbacks and run.cursor.over:
+    if run.cursor.over:
         run.emitter.reach_last_safe_point()
     elif requests.callbacks and not _holds_batch(run) and not requests.is_held():
         requests.call_back()
@@ -56,8 +56,9 @@ def heed(run: GoingRun) -> bool:
     if requests.interrupt:
         _interrupt(run)
         return True
-    # What still has to wait is looked at again after the next event.
-    requests.signal = requests.signal or bool(requests.callbacks) or requests.new_data is not None
+    # What still has to wait is looked at again after the next event. Never set back here: another thread may set it.
+    if requests.callbacks or requests.new_data is not None:
+        requests.signal = True
     return False
 
 

@@ -6,10 +6,12 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, RunningError
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, RunningError, ranks
 from camshaft.handlers._number import is_number
 from camshaft.handlers._signal_handlers import SignalHandlers, name_of, require_main_thread, send_to_main_thread
 from camshaft.handlers._worker_shield import ShieldedLoaders, has_workers, is_shielded
@@ -29,6 +31,9 @@ class StopOnSignal:
     that this finds leaves no trace or is completed, and the last checkpoint is there. The same happens when the next
     safe point is more than `grace_s` away, in a long evaluation, for example. A signal outside a run ends the block at
     once. If the run fails after a signal, nothing is saved, and its own exception comes out.
+
+    Where several processes share their requests, a signal to one of them stops all of them at the same iteration, each
+    with the exit status.
 
     Signals that the process ignores stay ignored, as under `nohup`. Afterwards all signals do what they did before.
 
@@ -50,6 +55,7 @@ class StopOnSignal:
         ArgumentError: `grace_s` is negative, or a signal cannot be handled.
         RunningError: the block is entered, or the engine runs, in another thread than the main one, where Python
             handles no signals; or the block is entered again inside itself.
+        ArgumentError: the engine has such a block around it already.
 
     Examples:
         >>> import os
@@ -93,14 +99,16 @@ class StopOnSignal:
         if self._is_entered:
             raise RunningError("this StopOnSignal is in use already; make another one for another run")
         require_main_thread("a StopOnSignal must be entered")
-        self._is_entered, self._has_stopped, self.signal_number = True, False, None
-        self._started = self.engine.add_event_handler(Events.STARTED, self._look_at_run)
-        self._shielded = ShieldedLoaders(self._loaders, self._handlers.signals)
-        try:
+        with ExitStack() as undo:
+            for number in self._handlers.signals:
+                self.engine.add_request(_request(number), partial(self._stop, number))
+                undo.callback(self.engine.remove_request, _request(number))
+            undo.callback(self.engine.add_event_handler(Events.STARTED, self._look_at_run).remove)
+            undo.callback(ShieldedLoaders(self._loaders, self._handlers.signals).release)
+            self._has_stopped, self.signal_number = False, None
+            undo.callback(self._handlers.give_back)
             self._handlers.take()
-        except BaseException:
-            self._give_back()
-            raise
+            self._undo, self._is_entered = undo.pop_all(), True
         return self
 
     def __exit__(
@@ -112,8 +120,8 @@ class StopOnSignal:
             SystemExit: a signal has stopped the run.
         """
         try:
-            if error is None and self.signal_number is not None:
-                self._stop()  # where it came too late for a safe point of the run
+            if error is None and self.signal_number is not None and ranks().size == 1:
+                self._stop(self.signal_number)  # where it came too late for a safe point of the run
         finally:
             self._give_back()
         if error is None and self.signal_number is not None:
@@ -122,9 +130,7 @@ class StopOnSignal:
     def _give_back(self) -> None:
         self._is_entered = False
         self._grace.end()
-        self._shielded.release()
-        self._started.remove()
-        self._handlers.give_back()
+        self._undo.close()
 
     def _look_at_run(self, engine: Engine[Any, Any]) -> None:
         """Refuse a run that could not be stopped; say if its workers could not go on."""
@@ -149,15 +155,15 @@ class StopOnSignal:
         self.signal_number = number
         self.engine.logger.warning("%s: the run stops at its next safe point; once more ends it now", name_of(number))
         self._grace.begin(number)
-        self.engine.at_safe_point(self._stop)
+        self.engine.request(_request(number))
 
-    def _stop(self) -> None:
-        """Save, and end the run; at a safe point."""
+    def _stop(self, number: int) -> None:
+        """Save, and end the run; at a safe point, of all processes where several share their requests."""
         if self._has_stopped:
             return
         if self.engine.is_running and self.engine.last_event_name is Events.EXCEPTION_RAISED:
             return  # the run ends by itself, what there is to save may be half done, and to terminate would hide why
-        self._has_stopped = True
+        self._has_stopped, self.signal_number = True, number
         self._grace.end()
         if self._save is not None:
             self._save(self.engine)
@@ -210,13 +216,18 @@ class _Grace:
         send_to_main_thread(number)
 
 
+def _request(number: int) -> str:
+    """Return what engines know the request under: the same in all processes."""
+    return f"stop on {name_of(number)}"
+
+
 def _require_signals(signals: Iterable[int]) -> tuple[int, ...]:
     cannot = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
     numbers = tuple(signals)
     for number in numbers:
         if number not in signal.valid_signals() or number in cannot:
             raise ArgumentError(f"`signals` must be signals that a process can handle, got {number!r}")
-    return tuple(map(int, numbers))
+    return tuple(dict.fromkeys(map(int, numbers)))
 
 
 def _require_loaders(loaders: Iterable[Any]) -> tuple[Any, ...]:
