@@ -261,7 +261,7 @@ def test_an_engine_has_one_block_at_a_time() -> None:
 
 def test_processes_that_share_requests_stop_at_the_vote_for_it() -> None:
     engine, saved = engine_with_signals(), []
-    engine.share_requests(lambda position, wishes: ["stop on SIGTERM"] if position.iteration == 3 else [])
+    engine.share_requests(lambda event, position, wishes: ["stop on SIGTERM"] if position.iteration == 3 else [])
 
     with pytest.raises(SystemExit) as raised, StopOnSignal(engine, saved.append):
         engine.run(range(5))
@@ -272,7 +272,7 @@ def test_processes_that_share_requests_stop_at_the_vote_for_it() -> None:
 def test_a_signal_is_told_to_the_processes_that_share_requests() -> None:
     engine, told = engine_with_signals(signal.SIGTERM), set()
 
-    def vote(position: object, wishes: dict[str, bool]) -> list[str]:
+    def vote(event: object, position: object, wishes: dict[str, bool]) -> list[str]:
         told.update(name for name, is_wished in wishes.items() if is_wished)
         return []
 
