@@ -21,9 +21,8 @@ OURS, THEIRS, INK = "#1f6f5c", "#b9c2c9", "#20262b"
 def bars(axes: Any, title: str, values: dict[str, float], text: str) -> None:
     """Draw one bar for each library, with its value beside it."""
     names = list(values)
-    axes.barh(
-        names, list(values.values()), color=[OURS if name.startswith("Camshaft") else THEIRS for name in names], height=0.62
-    )
+    colors = [OURS if name.startswith("Camshaft") else THEIRS for name in names]
+    axes.barh(names, list(values.values()), color=colors, height=0.62)
     for place, value in enumerate(values.values()):
         axes.text(value, place, "  " + text.format(value), va="center", color=INK, fontsize=9)
     axes.set_title(title, loc="left", fontsize=10, color=INK)

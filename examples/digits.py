@@ -6,7 +6,7 @@
 
 Ctrl-C, SIGTERM or SIGUSR1 stop a run after the iteration, with a checkpoint and the exit status 130, 143 or 138.
 
-Each run has a numbered folder in --run-dir, with its checkpoints, its options, history.jsonl and learning-curve.png.
+Each run has a numbered folder in --run-dir, with its checkpoints, its options, its history, and report.html about all.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from camshaft.engine import EngineError, Events
+from camshaft.handlers import write_report
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,6 +108,7 @@ def main() -> None:
             job.trainer.add_event_handler(last, os._exit, 137)
         job.run()
         job.history.plot(folder / "learning-curve.png")
+        report = write_report(folder)
     except (EngineError, OSError, ValueError) as error:
         sys.exit(f"digits.py: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
@@ -115,6 +117,7 @@ def main() -> None:
     print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
     print(f"time         {time.perf_counter() - begun:.1f} s")
     print(f"checkpoints  {job.checkpoints}")
+    print(f"report       {report}")
     print(f"parameters   {job.hash_parameters()}")
 
 

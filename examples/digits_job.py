@@ -21,6 +21,7 @@ from camshaft.handlers import (
     History,
     LRScheduler,
     ProgressBar,
+    RunLog,
     StopOnSignal,
     TerminateOnNan,
     global_step_from_engine,
@@ -99,6 +100,7 @@ class Job:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(self.validation_data))
         self.history.attach(trainer, values=self.read_results)
+        RunLog(folder.parent / "run-log.jsonl").attach(trainer)
         schedule = LRScheduler(torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=0.75))
         schedule.attach(trainer, Events.EPOCH_COMPLETED)
         stopping = EarlyStopping(5, lambda engine: -engine.state.metrics["loss"], trainer)

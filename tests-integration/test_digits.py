@@ -68,6 +68,9 @@ def test_full_run_reaches_97_percent(warm_python: WarmPython, tmp_path: Path) ->
     assert parameter_hash(printed)
     assert (newest(tmp_path) / "learning-curve.png").read_bytes().startswith(b"\x89PNG")
     assert list(newest(tmp_path).rglob("*.pt"))
+    report = (newest(tmp_path) / "report.html").read_text()
+    assert "completed at iteration" in report
+    assert "DAMAGED" not in report
 
 
 def test_each_run_gets_a_folder_of_its_own(never_stopped: Path) -> None:

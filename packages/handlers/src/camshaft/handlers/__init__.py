@@ -14,6 +14,8 @@ from camshaft.handlers._mlflow_logger import MLflowLogger
 from camshaft.handlers._moving_average import ExponentialMovingAverage
 from camshaft.handlers._profiler import Profiler
 from camshaft.handlers._progress_bar import ProgressBar
+from camshaft.handlers._report import write_report
+from camshaft.handlers._run_log import RunLog
 from camshaft.handlers._running_average import RunningAverage
 from camshaft.handlers._stop_on_signal import StopOnSignal
 from camshaft.handlers._tensorboard_logger import TensorBoardLogger
@@ -35,6 +37,7 @@ __all__ = [
     "NoLearningRateError",
     "Profiler",
     "ProgressBar",
+    "RunLog",
     "RunningAverage",
     "StopOnSignal",
     "TensorBoardLogger",
@@ -45,5 +48,6 @@ __all__ = [
     "global_step_from_engine",
     "lr_range_test",
     "with_warmup",
+    "write_report",
 ]
 __all__ += checkpoint.__all__

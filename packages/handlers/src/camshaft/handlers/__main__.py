@@ -1,8 +1,11 @@
-"""Show the checkpoints of a directory: `python -m camshaft.handlers list DIR` or `verify DIR`.
+"""Look at what a run has left behind.
 
-`list` is quick: it shows what is written at the end of each file. `verify` reads every file completely and shows which
-ones are damaged, and how. Neither needs PyTorch, takes a lock or changes anything. The exit status is 0 if all files
-are good, 1 if one is damaged, 2 if there are none.
+    python -m camshaft.handlers list DIR      its checkpoints; quick, as only the end of each file is read
+    python -m camshaft.handlers verify DIR    the same, but every file is read completely
+    python -m camshaft.handlers report DIR    one HTML page about the run: curves, checkpoints, starts and stops
+
+None of them needs PyTorch, takes a lock or changes a checkpoint. The exit status of `list` and `verify` is 0 if all
+files are good, 1 if one is damaged, 2 if there are none; that of `report` is 2 if there is nothing to show.
 """
 
 from __future__ import annotations
@@ -11,19 +14,13 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from camshaft.handlers.checkpoint import (
-    CheckpointError,
-    CheckpointFile,
-    CheckpointRecord,
-    list_checkpoints,
-    verify_checkpoint,
-)
-
-Row = dict[str, Any]
+from camshaft.engine import ArgumentError
+from camshaft.handlers._checkpoint_row import Row, describe, size_text
+from camshaft.handlers._report import write_report
+from camshaft.handlers.checkpoint import list_checkpoints
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,18 +32,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    options = _make_parser().parse_args(arguments)
+    try:
+        return _report(options) if options.action == "report" else _list(options)
+    except OSError as error:
+        place = error.filename or options.directory
+        verb = "written" if options.action == "report" and place != str(options.directory) else "read"
+        print(f"{place} cannot be {verb}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m camshaft.handlers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("list", "verify"), help="read the end of each file, or all of it")
-    parser.add_argument("directory", type=Path, help="where the checkpoints are")
-    parser.add_argument("--json", action="store_true", help="one JSON object per file")
-    options = parser.parse_args(arguments)
-    try:
-        files = list_checkpoints(options.directory)
-    except OSError as error:
-        print(f"{options.directory} cannot be read: {error.strerror or error}", file=sys.stderr)
-        return 2
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in (("list", "read the end of each checkpoint"), ("verify", "read each checkpoint completely")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("directory", type=Path, help="where the checkpoints are")
+        action.add_argument("--json", action="store_true", help="one JSON object per file")
+    report = actions.add_parser("report", help="write one HTML page about a run")
+    report.add_argument("directory", type=Path, help="the folder of the run")
+    report.add_argument("--output", type=Path, metavar="FILE", help="the page; by default, report.html in the folder")
+    report.add_argument("--quick", action="store_true", help="read the end of each checkpoint only")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    files = list_checkpoints(options.directory)
     if not files:
         print(f"{options.directory} holds no checkpoints", file=sys.stderr)
         return 2
@@ -55,65 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(row["problem"] for row in rows))
 
 
-def describe(files: Sequence[CheckpointFile], *, verify: bool) -> list[Row]:
-    """Return what is known of each file, the newest first.
-
-    Args:
-        files: the files.
-        verify: whether to read each of them completely.
-
-    Returns:
-        A row per file; its `problem` says what is wrong with the file, or is None.
-    """
-    rows: list[Row] = [
-        {
-            "file": file.name,
-            "step": file.step,
-            "score_name": file.record.score_name if file.record else None,
-            "score": _score(file.record),
-            "save_number": file.record.save_number if file.record else None,
-            "exact": file.record.exact if file.record else None,
-            "size_bytes": file.size_bytes,
-            "marks": [],
-            "problem": _problem(file, verify=verify),
-        }
-        for file in files
-    ]
-    sound = [row for row in rows if row["problem"] is None]
-    if sound:
-        sound[0]["marks"].append("newest")
-    for row in _best_rows(sound):
-        row["marks"].append("best")
-    return rows
-
-
-def _score(record: CheckpointRecord | None) -> float | None:
-    """Return the score of a checkpoint, None when it was kept by its step."""
-    if record is None or (record.score_name is None and record.priority == record.step):
-        return None
-    return record.priority
-
-
-def _best_rows(rows: Iterable[Row]) -> list[Row]:
-    """Return the row with the highest score of each kind; NaN is no score."""
-    best: dict[str | None, Row] = {}
-    for row in rows:
-        score, kind = row["score"], row["score_name"]
-        if score is not None and not math.isnan(score) and (kind not in best or score > best[kind]["score"]):
-            best[kind] = row
-    return list(best.values())
-
-
-def _problem(file: CheckpointFile, *, verify: bool) -> str | None:
-    if not verify:
-        return None if file.is_legible else "its end is cut off or changed"
+def _report(options: argparse.Namespace) -> int:
     try:
-        verify_checkpoint(file.path)
-    except CheckpointError as error:
-        return str(error).removeprefix(f"{file.path}: ")
-    except OSError as error:
-        return f"it cannot be read: {error.strerror or error}"
-    return None
+        print(write_report(options.directory, options.output, verify=not options.quick))
+    except ArgumentError:
+        print(f"{options.directory} holds nothing about a run", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _json(row: Row) -> str:
@@ -131,25 +92,12 @@ def _table(rows: Sequence[Row]) -> str:
         notes = [*row["marks"], *(["inexact"] if row["exact"] is False else [])]
         if row["problem"] is not None:
             notes.append(f"DAMAGED: {row['problem']}")
-        cells.append((row["file"], step, score, _size(row["size_bytes"]), ", ".join(notes)))
+        cells.append((row["file"], step, score, size_text(row["size_bytes"]), ", ".join(notes)))
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
     return "\n".join(
         f"{file:<{widths[0]}}  {step:>{widths[1]}}  {score:<{widths[2]}}  {size:>{widths[3]}}  {notes}".rstrip()
         for file, step, score, size, notes in cells
     )
-
-
-def _size(size_bytes: int) -> str:
-    """Return a size for people.
-
-    Examples:
-        >>> _size(900), _size(2048), _size(5 << 30)
-        ('900 B', '2.0 KiB', '5.0 GiB')
-    """
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes} B"
 
 
 if __name__ == "__main__":

@@ -108,14 +108,20 @@ def format_table(summary: Summary) -> str:
     width = max([len(row["name"]) for row in rows] + [len("total")])
     lines = [f"{'':<{width}} {'count':>9} {'total':>10} {'mean':>10} {'share':>7}"]
     lines += [
-        f"{row['name']:<{width}} {row['count']:>9,} {_duration(row['total_s']):>10} {_duration(row['mean_s']):>10} "
-        f"{row['share']:>7.1%}"
+        f"{row['name']:<{width}} {row['count']:>9,} {duration_text(row['total_s']):>10} "
+        f"{duration_text(row['mean_s']):>10} {row['share']:>7.1%}"
         for row in rows
     ]
-    return "\n".join([*lines, f"{'total':<{width}} {'':>9} {_duration(summary['wall_s']):>10}"])
+    return "\n".join([*lines, f"{'total':<{width}} {'':>9} {duration_text(summary['wall_s']):>10}"])
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a duration for people.
+
+    Examples:
+        >>> duration_text(2), duration_text(0.0125), duration_text(3e-6)
+        ('2.00 s', '12.50 ms', '3.00 us')
+    """
     for unit, factor in (("s", 1), ("ms", 1e3)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.2f} {unit}"
