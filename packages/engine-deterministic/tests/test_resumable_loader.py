@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from every_kind import DATA
-from own_loop import resume_everywhere
+from looping import resume_everywhere
 
 from camshaft.deterministic import ResumableLoader
 
