@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
@@ -60,3 +61,14 @@ def test_what_is_no_number_is_refused(limit):
 def test_a_limit_that_is_not_above_zero_is_refused(limit):
     with pytest.raises(ArgumentError, match="`limit_sec` must be above 0, got "):
         TimeLimit(limit)
+
+
+def test_a_logger_of_its_own_is_written_to(caplog):
+    engine, limit = Engine(lambda engine, batch: batch), TimeLimit(5, clock=iter([0, 9]).__next__)
+    limit.logger = logging.getLogger("mine")
+    engine.add_event_handler(Events.ITERATION_COMPLETED, limit)
+    with caplog.at_level(logging.INFO):
+        engine.run([1, 2])
+    assert [("mine", "TimeLimit: 9 s have passed, the limit is 5 s")] == [
+        (record.name, record.message) for record in caplog.records if "TimeLimit" in record.message
+    ]

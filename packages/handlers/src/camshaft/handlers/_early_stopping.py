@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -45,6 +46,7 @@ class EarlyStopping:
         counter: calls in a row without improvement.
         best_score: the best score, None before the first call.
         trainer: as given.
+        logger: where it writes; None, as at first, for the engine's own logger.
 
     Raises:
         ArgumentError: `patience`, `min_delta`, `mode` or `threshold_mode` is out of its range.
@@ -90,6 +92,7 @@ class EarlyStopping:
         self.threshold_mode = threshold_mode
         self.counter = 0
         self.best_score: float | None = None
+        self.logger: logging.Logger | None = None
         self._is_restored = False
 
     def attach(
@@ -173,7 +176,8 @@ class EarlyStopping:
 
     def _stop_if_due(self) -> None:
         if self.counter >= self.patience:
-            self.trainer.logger.info("EarlyStopping: no improvement on %s in %d calls", self.best_score, self.counter)
+            logger = self.logger or self.trainer.logger
+            logger.info("EarlyStopping: no improvement on %s in %d calls", self.best_score, self.counter)
             self.trainer.terminate()
 
     def _score(self, engine: AnyEngine) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,6 +25,9 @@ class TerminateOnNan:
     Args:
         output_transform: `f(output)` returns what to check; None checks the whole output.
 
+    Attributes:
+        logger: where it writes; None, as at first, for the engine's own logger.
+
     Raises:
         ArgumentTypeError: `output_transform` cannot be called.
 
@@ -38,6 +42,7 @@ class TerminateOnNan:
     def __init__(self, output_transform: Callable[[Any], Any] | None = None) -> None:
         if output_transform is not None and not callable(output_transform):
             raise ArgumentTypeError(f"`output_transform` must be callable, got {output_transform!r}")
+        self.logger: logging.Logger | None = None
         self._transform = output_transform
 
     def __call__(self, engine: Engine[Any, Any], *_: Any) -> None:
@@ -51,9 +56,8 @@ class TerminateOnNan:
             output = self._transform(output)
         place = find_non_finite(output)
         if place is not None:
-            engine.logger.warning(
-                "TerminateOnNan: output%s is not finite in iteration %d", place, engine.state.iteration
-            )
+            logger = self.logger or engine.logger
+            logger.warning("TerminateOnNan: output%s is not finite in iteration %d", place, engine.state.iteration)
             engine.terminate()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ class TimeLimit:
     Args:
         limit_sec: the limit in seconds; above 0.
         clock: returns the time in seconds; it must never go back.
+
+    Attributes:
+        limit_sec: as given.
+        logger: where it writes; None, as at first, for the engine's own logger.
 
     Raises:
         ArgumentTypeError: `limit_sec` is not a number.
@@ -43,6 +48,7 @@ class TimeLimit:
         if not limit_sec > 0:
             raise ArgumentError(f"`limit_sec` must be above 0, got {limit_sec!r}")
         self.limit_sec = limit_sec
+        self.logger: logging.Logger | None = None
         self._clock = clock
         self._started_at = clock()
 
@@ -54,5 +60,6 @@ class TimeLimit:
         """
         elapsed_s = self._clock() - self._started_at
         if elapsed_s > self.limit_sec:
-            engine.logger.info("TimeLimit: %.0f s have passed, the limit is %s s", elapsed_s, self.limit_sec)
+            logger = self.logger or engine.logger
+            logger.info("TimeLimit: %.0f s have passed, the limit is %s s", elapsed_s, self.limit_sec)
             engine.terminate()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.handlers import BaseSaveHandler, CheckpointEvents, DiskSaver
 from camshaft.handlers import Checkpoint as CamshaftCheckpoint
 from camshaft.handlers import ModelCheckpoint as CamshaftModelCheckpoint
@@ -14,13 +15,17 @@ from ignite.handlers._annotations import AnyEngine
 __all__ = ["BaseSaveHandler", "Checkpoint", "CheckpointEvents", "DiskSaver", "ModelCheckpoint"]
 
 
+class NothingToSaveError(ArgumentTypeError, ArgumentError, RuntimeError):
+    """A `ModelCheckpoint` was called without objects."""
+
+
 class Checkpoint(CamshaftCheckpoint):
     """Saves objects when it is called, and keeps the best or the latest of what it saved.
 
     See :class:`camshaft.handlers.Checkpoint`.
 
     Args:
-        to_save: names and objects with `state_dict` and `load_state_dict`.
+        to_save: names and objects with `state_dict` and `load_state_dict`. An empty dict may be filled later.
         save_handler: a directory, a `BaseSaveHandler`, or ``f(checkpoint, filename)``.
         filename_prefix: file names begin with it.
         score_function: ``f(engine) -> number``; the higher, the better.
@@ -38,6 +43,12 @@ class Checkpoint(CamshaftCheckpoint):
         ValueError: an argument is out of its range.
     """
 
+    filename_prefix: str
+    score_function: Callable[[AnyEngine], Any] | None
+    score_name: str | None
+    global_step_transform: Callable[..., Any] | None
+    filename_pattern: str | None
+
     def __init__(
         self,
         to_save: Mapping[str, Any],
@@ -53,8 +64,9 @@ class Checkpoint(CamshaftCheckpoint):
         save_on_rank: int = 0,
         archived: bool = False,
     ) -> None:
+        is_filled_later = isinstance(to_save, Mapping) and not to_save
         super().__init__(
-            to_save,
+            {"checkpoint": self} if is_filled_later else to_save,
             save_handler,
             filename_prefix=filename_prefix,
             score_function=score_function,
@@ -67,11 +79,20 @@ class Checkpoint(CamshaftCheckpoint):
             greater_or_equal=greater_or_equal,
             save_on_rank=save_on_rank,
         )
-        self.filename_prefix = filename_prefix
-        self.score_function = score_function
-        self.score_name = score_name
-        self.global_step_transform = global_step_transform
-        self.filename_pattern = filename_pattern
+        if is_filled_later:
+            self.to_save = to_save
+        self._name_arguments(
+            filename_prefix=filename_prefix,
+            score_function=score_function,
+            score_name=score_name,
+            global_step_transform=global_step_transform,
+            filename_pattern=filename_pattern,
+        )
+
+    def _name_arguments(self, **arguments: Any) -> None:
+        """Keep arguments under the names under which scripts read them."""
+        for name, value in arguments.items():
+            setattr(self, name, value)
 
 
 class ModelCheckpoint(CamshaftModelCheckpoint, Checkpoint):
@@ -133,6 +154,13 @@ class ModelCheckpoint(CamshaftModelCheckpoint, Checkpoint):
             save_on_rank=save_on_rank,
             **kwargs,
         )
+        self._name_arguments(
+            filename_prefix=filename_prefix,
+            score_function=score_function,
+            score_name=score_name,
+            global_step_transform=global_step_transform,
+            filename_pattern=filename_pattern,
+        )
 
     def __call__(self, engine: Any, *event_args: Any, to_save: Mapping[str, Any] | None = None) -> None:
         """Save at the next safe point, or at once outside a run, if it is worth keeping.
@@ -143,6 +171,9 @@ class ModelCheckpoint(CamshaftModelCheckpoint, Checkpoint):
             to_save: names and objects.
 
         Raises:
-            TypeError: there are no objects to save.
+            NothingToSaveError: there are no objects to save.
         """
-        super().__call__(engine, *event_args, *([] if to_save is None else [to_save]))
+        given = event_args if to_save is None else (*event_args, to_save)
+        if not given or (isinstance(given[-1], Mapping) and not given[-1]):
+            raise NothingToSaveError("`to_save` must name at least one object, got none")
+        super().__call__(engine, *given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -32,6 +33,9 @@ class EarlyStopping(CamshaftEarlyStopping, ResettableHandler):
         min_delta_mode: the former name of `threshold_mode`.
         cumulative_delta: the former name of `cumulative`.
 
+    Attributes:
+        logger: where it writes.
+
     Raises:
         TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of its range.
@@ -59,6 +63,7 @@ class EarlyStopping(CamshaftEarlyStopping, ResettableHandler):
             threshold_mode=_renamed("min_delta_mode", min_delta_mode, "threshold_mode", threshold_mode),
             mode=mode,
         )
+        self.logger = logging.getLogger(f"{__name__}.{type(self).__name__}")
 
     @property
     def threshold(self) -> float:
