@@ -11,10 +11,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docutils import nodes
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -48,7 +49,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 
-LINK = re.compile(r"\[[^\]]+\]\(([\w./-]+?)\.(?:md|rst)\)")
+LINE = re.compile(r"^(?:\||- |\d+\. ).*", re.MULTILINE)  # of a table or a list
+LINK = re.compile(r"\[[^\]]+\]\(([\w./-]+?)\.md\)")
 
 
 def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
@@ -60,10 +62,16 @@ def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
 def trees(page: str, text: str) -> Iterator[str]:
     """Yield for each section of a table of contents its title and the pages that it links."""
     for section in re.split(r"^## ", text, flags=re.MULTILINE):
-        linked = [link for link in dict.fromkeys(LINK.findall(section)) if not link.startswith("..")]
+        found = LINK.findall("\n".join(LINE.findall(section)))
+        linked = [link for link in dict.fromkeys(found) if not link.startswith("..")]
         title = section.partition("\n")[0] if page == root_doc and not section.startswith("# ") else ""
         if linked:
             yield "\n".join([f":caption: {title}\n" if title else "", *linked])
+
+
+def name_folder(_app: Sphinx, _what: str, _name: str, _item: object, _options: object, lines: list[str]) -> None:
+    """Show a folder where an example takes the one that the tests give it."""
+    lines[:] = [line.replace('getfixture("tmp_path")', 'Path("folder")') for line in lines]
 
 
 def find_public(
@@ -83,6 +91,13 @@ def drop_object(_app: Sphinx, _name: str, _item: object, _options: object, bases
     bases[:] = [base for base in bases if base is not object]
 
 
+def drop_empty_bases(_app: Sphinx, page: nodes.document) -> None:
+    """Leave out the line about bases where none is left."""
+    for line in list(page.findall(nodes.paragraph)):
+        if line.astext() == "Bases:":
+            line.parent.remove(line)
+
+
 def skip_fields(_app: Sphinx, _what: str, _name: str, item: object, _skip: bool, _options: object) -> bool | None:
     """Leave out the fields of named tuples: the docstring of the class says what they are."""
     return True if str(item.__doc__).startswith("Alias for field number") else None
@@ -99,6 +114,8 @@ def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("source-read", add_navigation)
     app.connect("autodoc-process-bases", drop_object)
+    app.connect("autodoc-process-docstring", name_folder)
+    app.connect("doctree-read", drop_empty_bases)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", find_public)
     app.connect("build-finished", add_index_pages)
