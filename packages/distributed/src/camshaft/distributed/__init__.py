@@ -1,7 +1,7 @@
 """Many processes: the same script under torchrun, stopped and saved together, never hung."""
 
 from camshaft.distributed.__about__ import __version__
-from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError, RanksError
+from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
 from camshaft.distributed._process import Process
 from camshaft.distributed._start import start
 
@@ -10,7 +10,6 @@ __all__ = [
     "RankLostError",
     "RankMissingError",
     "RanksApartError",
-    "RanksError",
     "__version__",
     "start",
 ]

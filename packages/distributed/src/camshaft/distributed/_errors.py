@@ -2,7 +2,7 @@
 
 Each is an error of the engine and the builtin that it refines::
 
-    RanksError              (EngineError, RuntimeError)  the processes cannot go on together
+    RanksError              (RuntimeError)               of camshaft.engine: they cannot go on together
     ├── RankMissingError    (TimeoutError)               a process has not come in time
     ├── RankLostError                                    a process has failed, or is gone
     └── RanksApartError                                  the processes are at different places
@@ -10,11 +10,7 @@ Each is an error of the engine and the builtin that it refines::
 
 from __future__ import annotations
 
-from camshaft.engine import EngineError
-
-
-class RanksError(EngineError, RuntimeError):
-    """The processes cannot go on together; the text says which one is to blame, and why."""
+from camshaft.engine import RanksError
 
 
 class RankMissingError(RanksError, TimeoutError):

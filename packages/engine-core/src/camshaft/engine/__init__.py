@@ -11,6 +11,7 @@ from camshaft.engine._errors import (
     EngineError,
     EngineWarning,
     NotCallableError,
+    RanksError,
     RunningError,
     StateDictError,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "OneRank",
     "Position",
     "Ranks",
+    "RanksError",
     "RemovableEventHandle",
     "RunPlan",
     "RunningError",

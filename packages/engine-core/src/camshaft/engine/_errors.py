@@ -8,6 +8,7 @@ Every class is also the builtin that it refines, so ``except ValueError`` keeps 
     ├── ArgumentTypeError    (TypeError)     an argument is of the wrong kind
     │   └── NotCallableError (ValueError)    a function cannot be called with what it will get
     ├── CounterError         (RuntimeError)  an event that has no counter was asked for one
+    ├── RanksError           (RuntimeError)  processes that train together cannot go on together
     └── RunningError         (RuntimeError)  a call that does not fit what the engine is doing now
     EngineWarning            (UserWarning)   the run goes on, but not as one might expect
 """
@@ -37,6 +38,10 @@ class StateDictError(ArgumentError):
 
 class CounterError(EngineError, RuntimeError):
     """An event that no attribute of the state counts was asked for its counter."""
+
+
+class RanksError(EngineError, RuntimeError):
+    """Processes that train together cannot go on together; the text says which one is to blame, and why."""
 
 
 class RunningError(EngineError, RuntimeError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, overload
 
-from camshaft.engine import Engine, EventEnum, as_integer
-from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
+from camshaft.engine import Engine, EventEnum, as_integer, ranks
+from camshaft.handlers.checkpoint._errors import CheckpointWriteError, NoDirectoryError, warn_of_deprecated
 from camshaft.handlers.checkpoint._handler_files import (
     files_of_handler,
     find_file,
@@ -45,9 +46,10 @@ from camshaft.handlers.checkpoint._retention import Plan, best, plan, ranked, su
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
 from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
 from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._together import OtherRankError, tell, tell_all, together
 from camshaft.handlers.checkpoint.format._file_name import EXTENSION, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.storage._listing import CheckpointPath
+from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
 from camshaft.handlers.checkpoint.storage._saver import Saver
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
@@ -207,24 +209,45 @@ class Checkpoint:
 
     def _save(self, pending: PendingSave, was_exact: bool) -> None:
         """Collect the states, write them, and only then remove what they replace."""
-        item = pending.item
-        if self._plan(item) is None:
-            if self._naming.score_function is None:
-                warn_if_behind(self._saved.items, item)
+        what = f"the save of {pending.record.prefix or name_for(pending.to_save)}"
+        decided = tell(f"{what}: whether and as what", lambda: self._decide(pending), self.save_on_rank)
+        if decided is None:
             return
+        pending = replace(pending, item=decided[0], record=decided[1])
         if not self._knows_files:
             self._knows_files = True
             self._warn_of_unknown_files(pending)
+        try:
+            together(f"{what}: gathering", lambda: self._gather(pending))
+            self._saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending, was_exact), self.save_on_rank)
+        except OtherRankError as error:
+            raise CheckpointWriteError(errno.EIO, f"could not be written: {error}", pending.item.filename) from error
+        pending.engine.fire_event(self.SAVED_CHECKPOINT)
+
+    def _decide(self, pending: PendingSave) -> tuple[SavedItem, CheckpointRecord] | None:
+        """Return what to save, None if it is not worth keeping."""
+        if self._plan(pending.item) is not None:
+            return pending.item, pending.record
+        if self._naming.score_function is None:
+            warn_if_behind(self._saved.items, pending.item)
+        return None
+
+    def _gather(self, pending: PendingSave) -> None:
+        """Let objects gather what belongs to each process."""
         require_whole_objects(pending.to_save)
-        if is_distributed():
+        if is_distributed() or ranks().size > 1:
             consolidate(pending.to_save, self.save_on_rank)
+
+    def _keep(self, pending: PendingSave, was_exact: bool) -> SavedList:
+        """Write a checkpoint, and remove what it replaces; return the list of those that are kept."""
+        item = pending.item
         payload = collect(pending.to_save) if takes_part(self.save_on_rank) else None
         record = replace(pending.record, exact=was_exact and pending.is_exact())
         # From here on the files and the list change together, or not at all.
         with deferred_signals() as signals, self._turn:
             what = self._plan(item)  # another thread may have saved meanwhile
             if what is None:
-                return
+                return self._saved
             if payload is not None:
                 self._write(payload, record, what, item.filename, signals)
                 # A save handler of the user's own may have been interrupted by another save of this handler.
@@ -235,7 +258,7 @@ class Checkpoint:
                 self._saved = SavedList((*what.drop, *what.keep), item.filename)
                 for gone in remove(self.save_handler, what.drop):
                     self._saved = self._saved.without(gone)
-        pending.engine.fire_event(self.SAVED_CHECKPOINT)
+            return self._saved
 
     def _warn_of_unknown_files(self, pending: PendingSave) -> None:
         if isinstance(self.save_handler, CheckpointStore) and takes_part(self.save_on_rank):
@@ -380,19 +403,23 @@ class Checkpoint:
         store = self._store()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
         find = partial(files_of_handler, store, self._naming, self._name, missing_ok=missing_ok)
-        found, options = find(), {"strict": strict}
+        find_together = partial(tell, "the checkpoints to restore from", find, self.save_on_rank)
+        found, options = find_together(), {"strict": strict}
         if missing_ok and not found:
             return None
         report, files = load_newest(
-            store, found, find, to_load, trusted=trusted, map_location=map_location, module_options=options
+            store, found, find_together, to_load, trusted=trusted, map_location=map_location, module_options=options
         )
-        items = verified_items(store, files, self._naming, skip=report.path, check=self.n_saved is not None)
-        if self._naming.score_function is None:
-            items = without_later_steps(items, report.path.name)
+        items = tell("the list of kept checkpoints", lambda: self._items_of(files, report), self.save_on_rank)
         newest = items[-1].filename if items else None
         self._saved = SavedList.of(items, newest, greater_or_equal=self.greater_or_equal)
         self._knows_files = True
         return report
+
+    def _items_of(self, files: Sequence[CheckpointFile], report: LoadReport) -> list[SavedItem]:
+        """Return what the list says of files, once one of them is loaded."""
+        items = verified_items(self._store(), files, self._naming, skip=report.path, check=self.n_saved is not None)
+        return items if self._naming.score_function is not None else without_later_steps(items, report.path.name)
 
     def _store(self) -> CheckpointStore:
         if not isinstance(self.save_handler, CheckpointStore):

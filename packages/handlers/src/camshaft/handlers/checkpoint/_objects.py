@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, has_state
@@ -164,12 +164,22 @@ def states_for(to_load: Objects, payload: Any, record: CheckpointRecord | None =
     return {key: payload[key] for key in to_load}
 
 
-def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> None:
+def _call(do: Callable[[], None]) -> None:
+    do()
+
+
+def load(
+    to_load: Objects,
+    states: Mapping[str, Any],
+    share: Callable[[Callable[[], None]], None] = _call,
+    **module_options: Any,
+) -> None:
     """Load states into objects, into all of them or, if one refuses, into none.
 
     Args:
         to_load: The objects.
         states: Their states, under the same names and nested in the same way.
+        share: Calls what loads them; whatever it raises, the objects are put back.
         module_options: For the `load_state_dict` of modules.
 
     Raises:
@@ -179,19 +189,26 @@ def load(to_load: Objects, states: Mapping[str, Any], **module_options: Any) -> 
     pairs = [(path, unwrap(leaf), state) for path, leaf, state in _paired(to_load, states, "")]
     snapshot = Snapshot()
     with deferred_signals() as signals:
-        for path, target, state in pairs:
-            options = module_options if _is_module(target) else {}
-            try:
-                snapshot.add(target)
-                with signals.let_through():
-                    target.load_state_dict(state, **options)
-            except BaseException as error:
-                with deferred_signals():
-                    problems = snapshot.restore()
-                error.add_note(f"this came up when loading {path}; no object was changed")
-                for problem in problems:
-                    error.add_note(f"but putting an object back failed as well: {problem!r}")
-                raise
+
+        def load_each() -> None:
+            for path, target, state in pairs:
+                options = module_options if _is_module(target) else {}
+                try:
+                    snapshot.add(target)
+                    with signals.let_through():
+                        target.load_state_dict(state, **options)
+                except BaseException as error:
+                    error.add_note(f"this came up when loading {path}; no object was changed")
+                    raise
+
+        try:
+            share(load_each)
+        except BaseException as error:
+            with deferred_signals():
+                problems = snapshot.restore()
+            for problem in problems:
+                error.add_note(f"but putting an object back failed as well: {problem!r}")
+            raise
 
 
 def _paired(objects: Any, states: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

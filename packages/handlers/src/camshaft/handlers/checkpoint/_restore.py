@@ -7,11 +7,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, overload
 
-from camshaft.engine import EngineWarning
+from camshaft.engine import EngineWarning, RanksError, ranks
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
 from camshaft.handlers.checkpoint._objects import Objects, load, require_objects, states_for
+from camshaft.handlers.checkpoint._together import OtherRankError, tell, together
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
 from camshaft.handlers.checkpoint.storage._place import Place, open_checkpoint, open_store
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, readable_list
@@ -145,6 +147,9 @@ def restore_latest(
     their age are looked at first, so that they are reported. Files that are damaged, lack an
     object or do not fit are passed over. All objects are loaded, or none is changed.
 
+    Where several processes train together (`camshaft.distributed`), all of them have to call it, with a directory that
+    all of them see. One of them chooses; all read and verify the same file, and all load it or none does.
+
     Args:
         dirname: The directory, or a store.
         to_load: Names and the objects to load.
@@ -183,12 +188,13 @@ def restore_latest(
         files = readable_list(store, missing_ok=missing_ok)
         return [item for item in files if _has_prefix(item, filename_prefix)]
 
-    candidates = find()
+    find_together = partial(tell, "the checkpoints to restore from", find, 0)
+    candidates = find_together()
     if missing_ok and not candidates:
         return None
     options = {"strict": strict}
     report, _ = load_newest(
-        store, candidates, find, to_load, trusted=trusted, map_location=map_location, module_options=options
+        store, candidates, find_together, to_load, trusted=trusted, map_location=map_location, module_options=options
     )
     return report
 
@@ -206,22 +212,35 @@ def load_newest(
     """Load the first of the candidates that can be loaded, and return it with the candidates that it is one of.
 
     A candidate that is gone was replaced by a newer one meanwhile: then all is looked for again. One that is gone and
-    listed all the same is passed over: some stores list late.
+    listed all the same is passed over: some stores list late, and some files are seen by one process alone.
+
+    Where several processes train together, each reads and verifies the file itself. All of them load it or none does.
 
     Raises:
         NoCheckpointError: none can.
     """
     gone: set[str] = set()
 
-    def load_from(filename: str) -> None:
+    def read(item: CheckpointFile) -> dict[str, Any]:
         try:
-            stored = store.read(filename, to_load, trusted=trusted, map_location=map_location)
+            stored = store.read(item.name, to_load, trusted=trusted, map_location=map_location)
         except FileNotFoundError as error:
-            if filename in gone or store.has(filename):
+            if item.name in gone or store.has(item.name):
                 raise
-            gone.add(filename)
+            gone.add(item.name)
             raise _GoneError from error
-        load(to_load, states_for(to_load, stored.payload, stored.record), **module_options)
+        if ranks().size > 1 and stored.record != item.record:
+            raise CheckpointMismatchError(f"another file of this name is seen here: {stored.record}")
+        return states_for(to_load, stored.payload, stored.record)
+
+    def load_from(item: CheckpointFile) -> None:
+        try:
+            states = together(f"reading {item.name}", lambda: read(item))
+        except OtherRankError as error:
+            if error.kind == _GoneError.__name__:
+                raise _GoneError from error
+            raise
+        load(to_load, states, partial(together, f"loading {item.name}"), **module_options)
 
     while True:
         try:
@@ -235,7 +254,10 @@ class _GoneError(Exception):
 
 
 def _load_first(
-    store: CheckpointStore, candidates: Iterable[CheckpointFile], to_load: Objects, load_from: Callable[[str], None]
+    store: CheckpointStore,
+    candidates: Iterable[CheckpointFile],
+    to_load: Objects,
+    load_from: Callable[[CheckpointFile], None],
 ) -> LoadReport:
     skipped: list[tuple[CheckpointPath, str]] = []
     nan_scores = 0
@@ -244,11 +266,11 @@ def _load_first(
         reason = _lacking(item, to_load)
         if reason is None:
             try:
-                load_from(item.name)
+                load_from(item)
             except MemoryError:
                 raise  # an older file would need as much
             except Exception as error:  # whatever is wrong with one file, an older one may be sound
-                if isinstance(error, _GoneError):
+                if isinstance(error, _GoneError | RanksError):
                     raise
                 reason = _reason(error, item.path)
                 warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=4)
@@ -298,6 +320,6 @@ def _is_nan(item: CheckpointFile) -> bool:
 
 def _reason(error: Exception, path: CheckpointPath) -> str:
     text = str(error).removeprefix(f"{path}: ")
-    if isinstance(error, CheckpointMismatchError):
+    if isinstance(error, CheckpointMismatchError | OtherRankError):
         return text
     return f"{' '.join(text.split())[:300]} ({type(error).__name__})"
