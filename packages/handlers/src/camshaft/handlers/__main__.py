@@ -19,6 +19,7 @@ from pathlib import Path
 
 from camshaft.engine import ArgumentError
 from camshaft.handlers._checkpoint_row import Row, describe, size_text
+from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._report import write_report
 from camshaft.handlers.checkpoint import list_checkpoints
 
@@ -49,7 +50,7 @@ def _make_parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (("list", "read the end of each checkpoint"), ("verify", "read each checkpoint completely")):
         action = actions.add_parser(name, help=text)
-        action.add_argument("directory", type=Path, help="where the checkpoints are")
+        action.add_argument("directory", help="where the checkpoints are: a path, or a URL such as s3://bucket/run")
         action.add_argument("--json", action="store_true", help="one JSON object per file")
     report = actions.add_parser("report", help="write one HTML page about a run")
     report.add_argument("directory", type=Path, help="the folder of the run")
@@ -59,7 +60,11 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    files = list_checkpoints(options.directory)
+    try:
+        files = list_checkpoints(options.directory)
+    except (ArgumentError, ExtraMissingError) as error:  # it is no URL that can be used here
+        print(error, file=sys.stderr)
+        return 2
     if not files:
         print(f"{options.directory} holds no checkpoints", file=sys.stderr)
         return 2

@@ -19,6 +19,8 @@ from camshaft.handlers.checkpoint._model_checkpoint import ModelCheckpoint
 from camshaft.handlers.checkpoint._restore import LoadReport, restore_latest
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
+from camshaft.handlers.checkpoint.storage._fsspec_saver import FsspecSaver
+from camshaft.handlers.checkpoint.storage._fsspec_store import FsspecStore
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointUrl, sorted_by_age
 from camshaft.handlers.checkpoint.storage._place import list_checkpoints, verify_checkpoint
 from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata
@@ -40,6 +42,8 @@ __all__ = [
     "CheckpointUrl",
     "CheckpointWriteError",
     "DiskSaver",
+    "FsspecSaver",
+    "FsspecStore",
     "LoadReport",
     "ModelCheckpoint",
     "NoCheckpointError",

@@ -91,7 +91,8 @@ class Checkpoint:
         to_save: Names and objects with `state_dict` and `load_state_dict`; may hold mappings and
             sequences of such objects.
         save_handler: ``f(checkpoint, filename)`` or ``f(checkpoint, filename, metadata)``, a
-            `BaseSaveHandler`, or a directory, which stands for ``DiskSaver(path, require_empty=False)``.
+            `BaseSaveHandler`, or a directory, which stands for ``DiskSaver(path, require_empty=False)``, or for an
+            `FsspecSaver` if it is a URL.
         filename_prefix: File names begin with it.
         score_function: ``f(engine) -> number``; the higher, the better. Without it the latest are kept.
         score_name: The name of the score in file names. Given alone, it is also the metric that is the score.

@@ -60,7 +60,7 @@ def load_objects(
 
     Args:
         to_load: Names and objects; may be fewer than were saved.
-        checkpoint: A file, or what `torch.load` made of one. Of a single object it may be the
+        checkpoint: A file, its URL, or what `torch.load` made of one. Of a single object it may be the
             state itself.
         trusted: Whether to run what is in the file, follow links and read what cannot be verified.
         map_location: For `torch.load`.
@@ -151,7 +151,7 @@ def restore_latest(
     all of them see. One of them chooses; all read and verify the same file, and all load it or none does.
 
     Args:
-        dirname: The directory, or a store.
+        dirname: The directory, its URL, or a store.
         to_load: Names and the objects to load.
         filename_prefix: Only look at files with this prefix, ``""`` for those without one; None looks at all.
         trusted: Whether to run what is in the files, follow links and read what cannot be verified.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from camshaft.engine import ArgumentTypeError, EngineWarning
 from camshaft.handlers.checkpoint._retention import Item, is_behind
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
+from camshaft.handlers.checkpoint.storage._fsspec_saver import FsspecSaver
+from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._save_handler import (
     BaseSaveHandler,
     SaveMetadata,
@@ -28,7 +30,7 @@ SaveHandler = str | os.PathLike[str] | BaseSaveHandler | Callable[..., Any]
 
 
 def require_save_handler(save_handler: SaveHandler, save_on_rank: int) -> BaseSaveHandler | Callable[..., Any]:
-    """Return a save handler, made of a path if that is what was given.
+    """Return a save handler, made of a path or a URL if that is what was given.
 
     Args:
         save_handler: As for `Checkpoint`.
@@ -38,6 +40,8 @@ def require_save_handler(save_handler: SaveHandler, save_on_rank: int) -> BaseSa
         ArgumentTypeError: it is neither a path nor callable.
     """
     if isinstance(save_handler, str | os.PathLike) and not callable(save_handler):
+        if is_url(save_handler):
+            return FsspecSaver(str(save_handler), require_empty=False, save_on_rank=save_on_rank)
         return DiskSaver(save_handler, require_empty=False, save_on_rank=save_on_rank)
     if not callable(save_handler):
         raise ArgumentTypeError(f"`save_handler` must be a function, a BaseSaveHandler or a path, got {save_handler!r}")

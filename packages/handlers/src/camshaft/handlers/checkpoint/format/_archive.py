@@ -50,7 +50,11 @@ class _Listed(NamedTuple):
 
 def end_record_is_at(descriptor: int, offset: int, comment_bytes: int) -> bool:
     """Return whether the record that ends an archive stands at `offset` and announces such a comment."""
-    raw = read_at(descriptor, offset, _END.size) if offset >= 0 else b""
+    return is_end_record(read_at(descriptor, offset, _END.size) if offset >= 0 else b"", comment_bytes)
+
+
+def is_end_record(raw: bytes, comment_bytes: int) -> bool:
+    """Return whether this is the record that ends an archive, and announces such a comment."""
     return len(raw) == _END.size and raw[:4] == b"PK\x05\x06" and _END.unpack(raw)[-1] == comment_bytes
 
 

@@ -10,6 +10,7 @@ from camshaft.engine import ArgumentError, ArgumentTypeError
 
 EXTENSION = "pt"
 LONGEST_NAME_BYTES = 255
+CLAIM_NAME = ".camshaft-writer"  # says which run writes to a remote directory
 _TEMPORARY = re.compile(r"\.camshaft-[0-9a-f]{16}\.tmp")
 
 
@@ -59,6 +60,6 @@ def _name_problem(filename: str) -> str | None:
         ),
         "hold no control characters": any(ord(character) < 32 or ord(character) == 127 for character in filename),
         f"be at most {LONGEST_NAME_BYTES} bytes long": size_bytes > LONGEST_NAME_BYTES,
-        "not be a reserved name": filename == "." or is_temporary(filename),
+        "not be a reserved name": filename in {".", CLAIM_NAME} or is_temporary(filename),
     }
     return next((rule for rule, is_broken in rules.items() if is_broken), None)

@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import ArgumentError, EngineWarning
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers.checkpoint._errors import (
     CheckpointDamagedError,
@@ -49,6 +49,20 @@ def require_torch() -> ModuleType:
     except ModuleNotFoundError as error:
         raise ExtraMissingError("torch", "saving and loading checkpoint files", "torch") from error
     return torch
+
+
+def require_save_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options if `torch.save` takes them.
+
+    Raises:
+        ArgumentTypeError: it does not.
+    """
+    unknown = sorted(set(options) - SAVE_OPTIONS)
+    if unknown:
+        raise ArgumentTypeError(
+            f"`kwargs` must be arguments of torch.save, got {unknown}; it has {sorted(SAVE_OPTIONS)}"
+        )
+    return dict(options)
 
 
 def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, options: Mapping[str, Any]) -> int:
@@ -92,15 +106,23 @@ def read_payload(
         OSError: the file cannot be read.
         ExtraMissingError: PyTorch is not installed.
     """
-    torch = require_torch()
+    require_torch()
     with opened(path, trusted=trusted) as descriptor:
-        contents = verify_open(descriptor, path, trusted=trusted)
-        if not trusted:
-            _warn_of_unsafe_torch(torch)
-            _check_pickle(descriptor, contents, path)
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            file.seek(0)
-            return _load(torch, file, path, trusted=trusted, map_location=map_location), contents
+        return read_open(descriptor, path, trusted=trusted, map_location=map_location)
+
+
+def read_open(
+    descriptor: int, path: str | os.PathLike[str], *, trusted: bool = False, map_location: Any = "cpu"
+) -> tuple[Any, Contents]:
+    """Do what `read_payload` does to a file that is open already; `path` is what messages call it."""
+    torch = require_torch()
+    contents = verify_open(descriptor, path, trusted=trusted)
+    if not trusted:
+        _warn_of_unsafe_torch(torch)
+        _check_pickle(descriptor, contents, path)
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return _load(torch, file, path, trusted=trusted, map_location=map_location), contents
 
 
 def _save(payload: Any, file: Any, options: Mapping[str, Any]) -> None:

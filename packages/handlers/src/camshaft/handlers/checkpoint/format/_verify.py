@@ -19,6 +19,7 @@ from camshaft.handlers.checkpoint.format._archive import (
     damaged_entries,
     end_record_is_at,
     has_checksums,
+    is_end_record,
     read_entries,
     read_first_entry,
 )
@@ -34,7 +35,9 @@ from camshaft.handlers.checkpoint.format._record import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    Read = Callable[[int, int], bytes]
 
 _LONGEST_END_BYTES = 1 << 16
 OLD_FORMAT_START = b"\x80"  # of a pickle; from before archives
@@ -114,16 +117,27 @@ def read_pickle(descriptor: int) -> bytes:
     return read_at(descriptor, entry.start, entry.end - entry.start)
 
 
-def ends_like_torch_saved(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file without a record ends as plain `torch.save` lets it end; quick, and no proof.
+def look_quickly(read: Read, size_bytes: int) -> tuple[CheckpointRecord | None, bool]:
+    """Return what a file says about itself, and whether it ends as it should; quick, and no proof.
+
+    Args:
+        read: ``f(offset, size_bytes)``, gives bytes of the file.
+        size_bytes: Size of the file.
 
     Raises:
         OSError: it cannot be read.
     """
-    with opened(path, trusted=True) as descriptor:
-        if read_at(descriptor, 0, 1) == OLD_FORMAT_START:
-            return True
-        return end_record_is_at(descriptor, os.fstat(descriptor).st_size - END_RECORD_BYTES, 0)
+
+    def read_end(length: int) -> bytes:
+        return read(max(0, size_bytes - length), min(length, size_bytes))
+
+    try:
+        announced = announced_trailer_bytes(read_end(TAIL_BYTES))
+        if announced is not None:
+            return decode_trailer(read_end(announced)).record, True
+        return None, is_end_record(read_end(END_RECORD_BYTES), 0) or read(0, 1) == OLD_FORMAT_START
+    except CheckpointDamagedError:
+        return None, False
 
 
 def verify(path: str | os.PathLike[str], *, trusted: bool = False) -> Contents:
@@ -147,7 +161,7 @@ def verify_open(descriptor: int, path: str | os.PathLike[str], *, trusted: bool 
     try:
         return _verify(descriptor, trusted=trusted)
     except (CheckpointDamagedError, CheckpointUnsafeError) as error:
-        raise type(error)(f"{Path(path)}: {error}") from error
+        raise type(error)(f"{os.fspath(path)}: {error}") from error
 
 
 def _verify(descriptor: int, *, trusted: bool) -> Contents:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointUnsafeError
+from camshaft.handlers.checkpoint._errors import CheckpointUnsafeError
+from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._file_name import is_temporary
 from camshaft.handlers.checkpoint.format._payload import read_payload
-from camshaft.handlers.checkpoint.format._verify import ends_like_torch_saved, read_record, verify
+from camshaft.handlers.checkpoint.format._verify import look_quickly, opened, verify
 from camshaft.handlers.checkpoint.storage._listing import EXTENSIONS, CheckpointFile, sorted_by_age
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, StoredPayload
 
@@ -88,7 +90,7 @@ def _look_at(path: Path) -> CheckpointFile | None:
 def _read(path: Path) -> tuple[CheckpointRecord | None, bool]:
     """Return what a file says about itself, and whether it ends as it should."""
     try:
-        record = read_record(path)
-        return record, record is not None or ends_like_torch_saved(path)
-    except (CheckpointDamagedError, CheckpointUnsafeError, OSError):
+        with opened(path, trusted=True) as descriptor:
+            return look_quickly(partial(read_at, descriptor), os.fstat(descriptor).st_size)
+    except (CheckpointUnsafeError, OSError):
         return None, False

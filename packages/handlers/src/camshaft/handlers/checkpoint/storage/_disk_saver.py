@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
+from camshaft.engine import ArgumentError, EngineWarning
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
 from camshaft.handlers.checkpoint._rank import is_xla_in_use
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
-from camshaft.handlers.checkpoint.format._payload import SAVE_OPTIONS, write_nothing, write_payload
+from camshaft.handlers.checkpoint.format._payload import require_save_options, write_nothing, write_payload
 from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 from camshaft.handlers.checkpoint.storage._durable import (
     leave_memory,
@@ -29,6 +29,7 @@ from camshaft.handlers.checkpoint.storage._durable import (
 )
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
+from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, record_of
 
 if TYPE_CHECKING:
@@ -85,16 +86,13 @@ class DiskSaver(DirectoryStore, Saver):
         durable: bool = True,
         **kwargs: Any,
     ) -> None:
-        unknown = sorted(set(kwargs) - SAVE_OPTIONS)
-        if unknown:
-            raise ArgumentTypeError(
-                f"`kwargs` must be arguments of torch.save, got {unknown}; it has {sorted(SAVE_OPTIONS)}"
-            )
+        if is_url(dirname):
+            raise ArgumentError(f"`dirname` must be a path of this machine, got {dirname!r}; use FsspecSaver for a URL")
         Saver.__init__(self, save_on_rank)
         DirectoryStore.__init__(self, os.path.abspath(Path(dirname).expanduser()))  # noqa: PTH100 - resolve() would follow links
         self.atomic = atomic
         self.durable = durable
-        self.save_options = kwargs
+        self.save_options = require_save_options(kwargs)
         self._last_path: Path | None = None
         self._lock = DirectoryLock(self.dirname)
         self._create_dir, self._is_prepared = create_dir, False

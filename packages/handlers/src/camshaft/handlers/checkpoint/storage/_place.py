@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
+from camshaft.handlers.checkpoint.storage._fsspec_store import FsspecStore
+from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ def open_store(place: Place) -> CheckpointStore:
     """Return the store that reads a place; nothing is looked at yet.
 
     Args:
-        place: A directory, ``~`` is your home, or a store itself.
+        place: A directory, ``~`` is your home, the URL of one, or a store itself.
     """
     if isinstance(place, CheckpointStore):
         return place
+    if is_url(place):
+        return FsspecStore(str(place))
     return DirectoryStore(Path(place).expanduser())
 
 
@@ -31,8 +35,11 @@ def open_checkpoint(path: str | os.PathLike[str]) -> tuple[CheckpointStore, str]
     """Return the store that holds a checkpoint, and its name there.
 
     Args:
-        path: A file.
+        path: A file, or its URL.
     """
+    if is_url(path):
+        url, _, name = str(path).rpartition("/")
+        return FsspecStore(f"{url}/" if url.endswith(":/") else url), name
     path = Path(path)
     return DirectoryStore(path.parent), path.name
 
@@ -44,7 +51,7 @@ def list_checkpoints(directory: Place) -> list[CheckpointFile]:
     listed too, but not followed.
 
     Args:
-        directory: The directory; those below it are not looked into. Or a store.
+        directory: The directory or its URL; those below it are not looked into. Or a store.
 
     Raises:
         OSError: the directory cannot be read.
@@ -65,7 +72,7 @@ def verify_checkpoint(path: str | os.PathLike[str], *, trusted: bool = False) ->
     writes. Files of plain `torch.save` are checked by the checksums of their archive.
 
     Args:
-        path: The file.
+        path: The file, or its URL.
         trusted: Whether to accept links, and files that carry no checksums.
 
     Returns:

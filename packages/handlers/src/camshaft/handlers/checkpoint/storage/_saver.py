@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -71,4 +72,6 @@ def as_write_error(done: str, path: object) -> Iterator[None]:
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointWriteError(error.errno, f"could not be {done}: {error.strerror or error}", str(path)) from error
+        # Not every file system gives its errors a number.
+        number, told = error.errno or errno.EIO, error.strerror or str(error) or type(error).__name__
+        raise CheckpointWriteError(number, f"could not be {done}: {told}", str(path)) from error
