@@ -70,6 +70,23 @@ def test_mlflow_gets_names_with_spaces(tracker):
     ] == tracker.calls
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_mlflow_writes_into_a_folder_that_is_empty_or_missing(tmp_path, monkeypatch, is_there):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    store = tmp_path / "store"
+    if is_there:
+        store.mkdir()
+    before = mlflow.get_tracking_uri()
+    engine, logger = make_engine(), ignite.handlers.MLflowLogger(store.as_uri())
+    logger.attach_output_handler(engine, Events.COMPLETED, tag="training", metric_names=["accuracy"])
+    engine.run([2.0])
+    logger.close()
+    mlflow.set_tracking_uri(before)
+    history = mlflow.MlflowClient(store.as_uri()).get_metric_history(logger.active_run.info.run_id, "training accuracy")
+    assert [0.5] == [each.value for each in history]
+
+
 @pytest.mark.parametrize("tracker", ["mlflow"], indirect=True)
 def test_a_name_that_mlflow_does_not_take_is_left_out_with_a_warning(tracker):
     engine, logger = make_engine(), ignite.handlers.MLflowLogger()

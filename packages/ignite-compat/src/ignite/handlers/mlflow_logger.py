@@ -44,7 +44,16 @@ class MLflowLogger(BaseLogger):
             self._mlflow.set_tracking_uri(tracking_uri)
         self.active_run = self._mlflow.active_run()
         if self.active_run is None:
-            self.active_run = self._mlflow.start_run()
+            self.active_run = self._begun_run()
+
+    def _begun_run(self) -> Any:
+        try:
+            return self._mlflow.start_run()
+        except self._mlflow.exceptions.MlflowException:
+            # A folder that is there, and empty, lacks the experiment that MLflow puts into one that it makes.
+            if self._mlflow.search_experiments():
+                raise
+            return self._mlflow.start_run(experiment_id=self._mlflow.create_experiment("Default"))
 
     def __getattr__(self, name: str) -> Any:
         # Not before the module is there: copying asks an empty object.
