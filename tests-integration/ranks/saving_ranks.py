@@ -6,6 +6,8 @@ import json
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 
 from camshaft.distributed import Process, start
 from camshaft.engine import Engine, Events
-from camshaft.handlers import Checkpoint, CSVLogger, History, ProgressBar, restore_latest
+from camshaft.handlers import Checkpoint, CSVLogger, History, ProgressBar, RunLog, restore_latest
 
 
 class Number:
@@ -94,7 +96,7 @@ def save_three(folder: Path) -> None:
         latest(engine)
 
 
-def restore(process: Process, folder: Path, spoil: Any, number: Number | None = None) -> Any:
+def restore(process: Process, folder: Path, spoil: Callable[[Path], object], number: Number | None = None) -> Any:
     """Restore where rank 1 has a view of its own of the directory, which was spoilt."""
     save_three(folder / "seen")
     process.exchange("saved", None)
@@ -108,6 +110,10 @@ def restore(process: Process, folder: Path, spoil: Any, number: Number | None = 
     text = attempt(lambda: reports.append(restore_latest(mine, {"number": number})))
     skipped = [[path.name, reason] for path, reason in reports[0].skipped] if reports else None
     return [number.value, text, skipped]
+
+
+def hide(folder: Path) -> None:
+    (folder / "number_3.pt").unlink()
 
 
 def damage(folder: Path) -> None:
@@ -150,11 +156,15 @@ def write_files(process: Process, folder: Path) -> Any:
     CSVLogger(folder / "rows.csv").attach(
         engine, Events.ITERATION_COMPLETED, values=lambda engine: {"x": engine.state.output}
     )
-    bar = ProgressBar()
-    bar.attach(engine)
+    RunLog(folder / "log.jsonl").attach(engine)
+    ProgressBar().attach(engine)
+    latest = Checkpoint({"history": history}, folder / "saved", save_on_rank=1)
+    engine.add_event_handler(Events.COMPLETED, latest)
     engine.run([1.0, 2.0], max_epochs=2)
     process.exchange("written", None)
-    return {file.name: len(file.read_text().splitlines()) for file in sorted(folder.iterdir())}
+    saved = torch.load(latest.last_checkpoint or "")
+    lines = {file.name: len(file.read_text().splitlines()) for file in sorted(folder.glob("*.*"))}
+    return [lines, saved["size"] == (folder / "history.jsonl").stat().st_size]
 
 
 def main() -> None:
@@ -163,16 +173,17 @@ def main() -> None:
     torch.set_num_threads(1)
     shared = Path(sys.argv[1])
     with start(timeout_s=60, device="cpu") as process:
-        cases = {
+        cases: dict[str, Callable[[Process, Path], Any]] = {
             "best": save_the_best,
             "write": fail_to_write,
             "gather": fail_to_gather,
-            "hidden": lambda *at: restore(*at, lambda folder: (folder / "number_3.pt").unlink()),
-            "damaged": lambda *at: restore(*at, damage),
-            "other": lambda *at: restore(*at, replace_newest),
-            "none": lambda *at: restore(*at, clear),
+            "hidden": partial(restore, spoil=hide),
+            "damaged": partial(restore, spoil=damage),
+            "other": partial(restore, spoil=replace_newest),
+            "none": partial(restore, spoil=clear),
             "refused": refuse_to_load,
             "list": restore_list,
+            "files": write_files,
         }
         found = {}
         for name, do in cases.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("saving_ranks.py")
 Found = list[dict[str, Any]]
+Ended = list[CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def found(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def ended(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Run both processes to their end."""
+    return warm_python.run_ranks(2, PROGRAM, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="module")
+def found(ended: Ended) -> Found:
     """Return what each of two processes has seen in each case."""
-    ended = warm_python.run_ranks(2, PROGRAM, tmp_path_factory.mktemp("ranks"))
     assert [0, 0] == [each.returncode for each in ended], [each.stderr[-3000:] for each in ended]
     return [json.loads(each.stdout) for each in ended]
 
@@ -71,3 +78,14 @@ def test_where_nothing_can_be_loaded_by_all_nobody_loads_anything(found: Found, 
 def test_all_processes_restore_the_same_list(found: Found) -> None:
     assert ["number_3.pt", ["number_1.pt", "number_2.pt", "number_3.pt"], None] == found[0]["list"]
     assert found[1]["list"] == found[0]["list"]
+
+
+def test_one_process_writes_what_a_person_reads(found: Found, ended: Ended) -> None:
+    lines, _ = found[0]["files"]
+
+    assert {"history.jsonl": 2, "log.jsonl": 2, "rows.csv": 5} == lines
+    assert ["Epoch [2/2]" in each.stderr for each in ended] == [True, False]
+
+
+def test_the_saving_process_knows_what_another_has_written(found: Found) -> None:
+    assert found[1]["files"][1]

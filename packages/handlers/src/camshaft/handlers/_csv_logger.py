@@ -73,6 +73,14 @@ class CSVLogger(Logger):
         """Return the size of the file in bytes; that much is on the disk then."""
         return self._rows.state_dict()
 
+    def consolidate_state_dict(self, to: int) -> None:
+        """Learn from the process that writes how large the file is. All processes have to call this.
+
+        Args:
+            to: the process that is going to save the state.
+        """
+        self._rows.consolidate_state_dict(to)
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from camshaft.engine import CallableEventWithFilter, Events, EventsList
 from camshaft.handlers._global_step import global_step_from_engine
+from camshaft.handlers._rank import is_writer
 from camshaft.handlers._value_reader import AnyEngine, MetricNames, ValueReader
 
 StepOf = Callable[[AnyEngine, CallableEventWithFilter], int]
@@ -20,6 +21,8 @@ class Logger(ABC):
 
     To make a logger of your own, derive a class with a method `write`, and with `close` if it holds something open.
     A `with` block closes the logger at its end.
+
+    Where several processes train together, attach it in all of them. Only the one of rank 0 writes.
 
     Examples:
         >>> from camshaft.engine import Engine, Events
@@ -91,8 +94,9 @@ class Logger(ABC):
         engine: AnyEngine,
         *_: Any,
     ) -> None:
+        # Read in every process: what reads them may need all processes.
         values = {f"{prefix}{name}": value for name, value in reader.read(engine).items()}
-        if values:
+        if values and is_writer():
             # Made each time: kept in a handler, it would make a reference cycle through the engine.
             step_of = global_step_transform or global_step_from_engine(engine)
             self.write(values, step_of(engine, event))

@@ -12,6 +12,7 @@ from typing import Any, Literal, TextIO
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Events
 from camshaft.handlers._extra import import_extra
+from camshaft.handlers._rank import is_writer
 from camshaft.handlers._running_average import ExponentialAverages
 from camshaft.handlers._saved_state import require_keys
 from camshaft.handlers._value_reader import AnyEngine, MetricNames, ValueReader
@@ -235,6 +236,8 @@ class ProgressBar:
         return f"{self._description or 'Epoch'} [{count}]"
 
     def _drawing(self, stream: TextIO) -> dict[str, Any]:
+        if not is_writer():
+            return {"disable": True}
         if self._is_notebook:
             return {}
         if not self._live:  # a line in a file cannot be redrawn: tqdm only counts and measures

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camshaft.engine import EngineWarning
+from camshaft.engine import EngineWarning, ranks
 from camshaft.handlers._saved_state import require_integer, require_keys
 
 
@@ -56,6 +56,14 @@ class RowFile:
             with self.path.open("r+b") as file:
                 os.fsync(file.fileno())
         return {"size": self.size}
+
+    def consolidate_state_dict(self, to: int) -> None:
+        """Learn from the process that writes how large the file is. All processes have to call this.
+
+        Args:
+            to: the process that is going to save the state.
+        """
+        self.size = ranks().exchange("the size of a file of rows", self.size)[0]
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go back to a saved size. The next line that is added truncates the file.

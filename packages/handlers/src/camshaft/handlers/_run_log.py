@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.engine import Events
+from camshaft.handlers._rank import is_writer
 from camshaft.handlers._row_file import complete_lines
 from camshaft.handlers._value_reader import AnyEngine
 
@@ -93,6 +94,8 @@ class RunLog:
             self._add(engine, what, details)
 
     def _add(self, engine: AnyEngine, what: str, details: Mapping[str, Any] | None = None) -> None:
+        if not is_writer():
+            return
         line = {
             "what": what,
             "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds"),

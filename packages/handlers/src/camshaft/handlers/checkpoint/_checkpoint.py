@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from camshaft.engine import Engine, EventEnum, as_integer, ranks
+from camshaft.handlers._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._errors import CheckpointWriteError, NoDirectoryError, warn_of_deprecated
 from camshaft.handlers.checkpoint._handler_files import (
     files_of_handler,
@@ -39,7 +40,6 @@ from camshaft.handlers.checkpoint._objects import (
     require_whole_objects,
     with_entry,
 )
-from camshaft.handlers.checkpoint._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
 from camshaft.handlers.checkpoint._retention import Plan, best, plan, ranked, surplus

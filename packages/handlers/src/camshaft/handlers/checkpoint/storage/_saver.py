@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import EngineWarning
+from camshaft.handlers._rank import current_rank
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointWriteError
-from camshaft.handlers.checkpoint._rank import current_rank
 from camshaft.handlers.checkpoint._sharded import require_whole_tensors
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys

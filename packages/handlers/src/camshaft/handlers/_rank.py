@@ -13,6 +13,11 @@ def current_rank() -> int:
     return int(runtime.global_ordinal()) if runtime is not None else 0
 
 
+def is_writer() -> bool:
+    """Return whether this process is the one that writes what a person reads: files of loggers, the progress bar."""
+    return current_rank() == 0
+
+
 def takes_part(save_on_rank: int) -> bool:
     """Return whether this process has to write, or to help another one to."""
     return current_rank() == save_on_rank or is_xla_in_use()
