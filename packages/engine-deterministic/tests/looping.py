@@ -65,5 +65,6 @@ def resume_everywhere(make, epochs=2, most=None, every=1, resume_with=None, **op
         resumed.load_state_dict(loaded(state))
         disturb()
         rest = run(resumed, epochs, most)
-        assert find_difference(whole[count:], rest, f"after {count} entries") is None
+        difference = find_difference(whole[count:], rest, f"after {count} entries: ")
+        assert difference is None, difference
     return len(saved[::every])

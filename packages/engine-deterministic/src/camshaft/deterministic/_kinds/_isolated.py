@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from camshaft.deterministic._inside import find_generators
-from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._rng import Undo, isolated
 from camshaft.deterministic._seeds import derive_seed
 
 
@@ -22,18 +22,30 @@ class IsolatedIterator(Iterator[Any]):
         seed: seed of the streams.
         number: as the attribute, at the beginning.
         private_of: an object whose own generators are seeded as well.
+        go_on: puts the generators to where the first batch is drawn, instead of seeding them for it.
     """
 
-    def __init__(self, data: Iterable[Any], seed: int, number: int = 0, *, private_of: Any = None) -> None:
+    def __init__(
+        self,
+        data: Iterable[Any],
+        seed: int,
+        number: int = 0,
+        *,
+        private_of: Any = None,
+        go_on: Undo | None = None,
+    ) -> None:
         self.number = number
         self.iterator: Iterator[Any] | None = None
         self._data = data
         self._seed = seed
+        self._go_on = go_on
         self._private = find_generators(private_of)
 
     def __next__(self) -> Any:
         with isolated(derive_seed(self._seed, self.number), self._private):
             if self.iterator is None:
+                if self._go_on is not None:
+                    self._go_on()
                 self.iterator = iter(self._data)
             batch = next(self.iterator)
         self.number += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import Kind, Setting, entries_of, stream_seed
-from camshaft.deterministic._rng import isolated
+from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import kept_numbers
 from camshaft.deterministic._streams import seed_pass, seed_step
@@ -73,7 +73,12 @@ class RankedSource:
 
     def state(self, position: Position) -> Any:
         """Return what the data needs beside the position, and whose it is."""
-        state = self._kind.state(self._unwrap(position))
+        position = self._unwrap(position)
+        if self._setting.isolates:  # data may look at its next batch when it is asked
+            with isolated(self._seed_at(position)):
+                state = self._kind.state(position)
+        else:
+            state = self._kind.state(position)
         if self._setting.ranks.world_size == 1 or state is None:
             return state
         return {_RANK: self._setting.ranks.rank, _DATA: state}
@@ -95,11 +100,25 @@ class RankedSource:
         return position._replace(data_state=entries[_DATA] if self._is_own or self._is_shared else None)
 
     def _open_isolated(self, position: Position) -> Iterator[Any]:
-        with isolated(derive_seed(self._setting.seed, position.data_pass, "open")):
+        with isolated(self._opening_seed(position)):
             batches = self._kind.open(position)
+            go_on = remember_generators()
         if not self._draws:
             return batches
-        return IsolatedIterator(batches, stream_seed(self._setting, position.data_pass), _first(position))
+        # An order may be drawn when the pass is opened, or with its first batch: then it is the same when data that is
+        # opened in the middle draws it again.
+        first = _first(position)
+        seed = stream_seed(self._setting, position.data_pass)
+        return IsolatedIterator(batches, seed, first, go_on=None if first else go_on)
+
+    def _opening_seed(self, position: Position) -> int:
+        return derive_seed(self._setting.seed, position.data_pass, "open")
+
+    def _seed_at(self, position: Position) -> int:
+        """Return what the next batch is drawn under."""
+        if not position.pass_open:
+            return self._opening_seed(position)
+        return derive_seed(stream_seed(self._setting, position.data_pass), position.batch)
 
     def _follow(self, batches: Iterator[Any], position: Position, keep: int | None) -> Iterator[Any]:
         """Leave out what is skipped, and seed the steps; where all is isolated, what comes after the last one, too."""
