@@ -26,18 +26,24 @@ if TYPE_CHECKING:
 PACKAGES = Path(__file__).parents[1] / "packages"
 
 
+SOURCES = tuple(PACKAGES / name / "src" for name in boundaries.PORTIONS)
+
+
 @cache
-def read_sources(top: str) -> Any:
+def read_sources(top: str, folders: tuple[Path, ...]) -> Any:
     """Return all modules of a top-level package, whichever distributions they are in."""
-    return griffe.load(
-        top, search_paths=[PACKAGES / name / "src" for name in boundaries.PORTIONS], allow_inspection=False
-    )
+    return griffe.load(top, search_paths=folders, allow_inspection=False)
 
 
-def api_of(package: str) -> list[str]:
-    """Return a line for each public name of a distribution, sorted."""
+def api_of(package: str, folders: tuple[Path, ...] = SOURCES) -> list[str]:
+    """Return a line for each public name of a distribution, sorted.
+
+    Args:
+        package: its name.
+        folders: where the sources of all distributions are.
+    """
     top, *names = boundaries.PORTIONS[package].split(".")
-    module = read_sources(top)
+    module = read_sources(top, folders)
     for name in names:
         module = module[name]
     return sorted(set(lines_of_module(module)), key=lambda line: line.removeprefix("class "))

@@ -1,3 +1,3 @@
 """The version of camshaft-engine-core; `hatch version` edits it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

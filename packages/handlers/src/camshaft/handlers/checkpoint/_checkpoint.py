@@ -130,6 +130,7 @@ class Checkpoint:
     """
 
     SAVED_CHECKPOINT = CheckpointEvents.SAVED_CHECKPOINT
+    save_handler: Any
     Item = SavedItem
     load_objects = staticmethod(load_objects)
     get_default_score_fn = staticmethod(get_default_score_fn)
@@ -176,7 +177,7 @@ class Checkpoint:
         self._knows_files = False  # whether the list was restored, or begun by a save
         if isinstance(save_handler, CheckpointStore) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
-        self.save_handler: Any = require_save_handler(save_handler, save_on_rank)
+        self.save_handler = require_save_handler(save_handler, save_on_rank)
         as_save_handler(self.save_handler)
         if isinstance(self.save_handler, Saver):
             self.save_on_rank = self.save_handler.save_on_rank
