@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch.optim import lr_scheduler as torch_schedulers
 
-from handler_cases.tools import case, error_of, make_optimizer, values_of
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     BatchSizeScheduler,
@@ -22,6 +21,7 @@ from ignite.handlers import (
     ReduceLROnPlateauScheduler,
     create_lr_scheduler_with_warmup,
 )
+from reference_cases.tools import case, error_of, make_optimizer, values_of
 
 
 @case

@@ -7,7 +7,6 @@ import tempfile
 
 import torch
 
-from handler_cases.tools import case, error_of, logged_scalars, make_batches, make_network, make_optimizer, make_trainer
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     ProgressBar,
@@ -22,6 +21,15 @@ from ignite.handlers.tensorboard_logger import (
     OutputHandler,
     WeightsHistHandler,
     WeightsScalarHandler,
+)
+from reference_cases.tools import (
+    case,
+    error_of,
+    logged_scalars,
+    make_batches,
+    make_network,
+    make_optimizer,
+    make_trainer,
 )
 
 

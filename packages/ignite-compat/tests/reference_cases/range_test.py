@@ -6,11 +6,11 @@ import contextlib
 
 import torch
 
-from handler_cases.tools import case, error_of, make_batches, make_network, make_optimizer, make_trainer
 from ignite.engine import Engine
 from ignite.handlers import (
     FastaiLRFinder,
 )
+from reference_cases.tools import case, error_of, make_batches, make_network, make_optimizer, make_trainer
 
 
 def sweep(losses, groups=1, epochs=1, **options):

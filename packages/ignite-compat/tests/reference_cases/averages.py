@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from handler_cases.tools import case, error_of, make_batches, make_network, make_trainer, warnings_of
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     EMAHandler,
 )
+from reference_cases.tools import case, error_of, make_batches, make_network, make_trainer, warnings_of
 
 
 @case

@@ -1,13 +1,13 @@
-"""Run the cases of the tests of `ignite.handlers` with whichever package is installed as `ignite`.
+"""Run the reference cases of the tests of ignite-compat with whichever package is installed as `ignite`.
 
 Without a file it prints which cases differ from what pytorch-ignite 0.5.5 gave; with one it writes its results there::
 
-    python benchmarks/ignite_handlers.py                # compare this repository's package with the recorded results
-    python benchmarks/ignite_handlers.py results.json   # record: with pytorch-ignite, to make expected.json anew
+    python benchmarks/ignite_cases.py                # compare this repository's package with the recorded results
+    python benchmarks/ignite_cases.py results.json   # record: with pytorch-ignite, to make expected.json anew
 
 `expected.json` was made in an environment with pytorch-ignite==0.5.5, torch==2.13.0, tensorboard, tqdm and pandas::
 
-    python benchmarks/ignite_handlers.py packages/ignite-compat/tests/handler_cases/expected.json
+    python benchmarks/ignite_cases.py packages/ignite-compat/tests/reference_cases/expected.json
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TESTS = Path(__file__).resolve().parent.parent / "packages" / "ignite-compat" / 
 def main(arguments: list[str]) -> int:
     """Run all cases; return 1 if any differs from what is recorded."""
     sys.path.insert(0, str(TESTS))
-    cases = importlib.import_module("handler_cases")
+    cases = importlib.import_module("reference_cases")
 
     logging.disable(logging.CRITICAL)
     results = {name: run(cases, name) for name in cases.CASES}
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         text = ",\n".join(f"{json.dumps(name)}: {json.dumps(result)}" for name, result in results.items())
         Path(arguments[0]).write_text(f"{{\n{text}\n}}\n")
         return 0
-    expected = json.loads((TESTS / "handler_cases" / "expected.json").read_text())
+    expected = json.loads((TESTS / "reference_cases" / "expected.json").read_text())
     different = [name for name, result in results.items() if expected.get(name) != result]
     for name in different:
         for path, recorded, now in differences(expected.get(name), results[name]):

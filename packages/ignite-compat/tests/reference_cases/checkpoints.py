@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 
-from handler_cases.tools import case, error_of, make_network
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     Checkpoint,
@@ -13,6 +12,7 @@ from ignite.handlers import (
     ModelCheckpoint,
 )
 from ignite.handlers.checkpoint import CheckpointEvents
+from reference_cases.tools import case, error_of, make_network
 
 
 @case

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from handler_cases.tools import case, error_of, warnings_of
 from ignite.engine import Engine, EventEnum, Events
 from ignite.handlers import (
     BasicTimeProfiler,
@@ -19,6 +18,7 @@ from ignite.handlers import (
     TimeLimit,
     Timer,
 )
+from reference_cases.tools import case, error_of, warnings_of
 
 
 def stopped(scores, patience=2, **options):

@@ -59,6 +59,21 @@ def error_of(function):
     return None
 
 
+def raises(error, function, *args, **kwargs):
+    """Return whether a call raises an error of this kind, or of one derived from it."""
+    try:
+        function(*args, **kwargs)
+    except error:
+        return True
+    except Exception as other:  # noqa: BLE001  # whichever it is
+        return repr(other)
+    return False
+
+
+def echo(engine, batch):
+    return batch
+
+
 def warnings_of(function):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

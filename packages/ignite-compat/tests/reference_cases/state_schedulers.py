@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from handler_cases.tools import case, error_of, warnings_of
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     ExpStateScheduler,
@@ -11,6 +10,7 @@ from ignite.handlers import (
     PiecewiseLinearStateScheduler,
     StepStateScheduler,
 )
+from reference_cases.tools import case, error_of, warnings_of
 
 
 def state_values(scheduler, event=Events.ITERATION_STARTED, epochs=1, **attributes):

@@ -7,7 +7,6 @@ import tempfile
 
 import torch
 
-from handler_cases.tools import case, logged_scalars, make_batches, make_network, make_trainer
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     BasicTimeProfiler,
@@ -26,6 +25,7 @@ from ignite.handlers import (
 from ignite.handlers.tensorboard_logger import (
     WeightsScalarHandler,
 )
+from reference_cases.tools import case, logged_scalars, make_batches, make_network, make_trainer
 
 
 @case
