@@ -6,7 +6,7 @@ different places find out at once, all of them, in place of waiting for each oth
 
 from __future__ import annotations
 
-import pickle
+import io
 import time
 from collections.abc import Collection, Mapping
 from hashlib import blake2b
@@ -63,7 +63,7 @@ class Control:
 
         Args:
             what: what is exchanged, in words; the same in all processes.
-            value: anything that pickles.
+            value: anything that pickles; tensors arrive on the CPU.
 
         Raises:
             RankMissingError: a process has not come within the timeout.
@@ -71,7 +71,7 @@ class Control:
             RanksApartError: a process is at another place.
         """
         self._close_vote()
-        data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        data = _packed(value)
         called = self._call_roll(what, len(data))
         self._finish(called)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self._group.size())]
@@ -81,7 +81,7 @@ class Control:
         gathered = [torch.empty_like(mine) for _ in lengths]
         self._wait(what, distributed.all_gather(gathered, mine, self._group, async_op=True))
         parts = zip(gathered, lengths, strict=True)
-        return [pickle.loads(part[: int(length)].numpy().tobytes()) for part, length in parts]  # noqa: S301 - of our own processes
+        return [_unpacked(part[: int(length)]) for part, length in parts]
 
     def vote(self, event: Events, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
         """Tell what this process wishes, and return what any process wishes; see `camshaft.engine.Vote`.
@@ -157,6 +157,17 @@ class Control:
         if waited_s > 0.9 * self._timeout_s:
             return RankMissingError(f"not all processes have come to {what} within {self._timeout_s:g} s: {told}")
         return RankLostError(f"the connection to another process has broken at {what}: {told}")
+
+
+def _packed(value: Any) -> Tensor:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
+
+
+def _unpacked(data: Tensor) -> Any:
+    # What a process of this job has sent may be anything. Tensors of its device come to the CPU.
+    return torch.load(io.BytesIO(data.numpy().tobytes()), map_location="cpu", weights_only=False)
 
 
 def _hash(*texts: str) -> int:

@@ -51,7 +51,7 @@ class Process:
 
         Args:
             what: what is exchanged, in words; the same in all processes.
-            value: anything that pickles; tensors on the CPU.
+            value: anything that pickles; tensors arrive on the CPU.
 
         Returns:
             The values of all processes.

@@ -15,6 +15,8 @@ from camshaft.engine._events import Events
 from camshaft.engine._last_run import LastRun
 from camshaft.engine._nesting import outermost_run
 from camshaft.engine._position import Position
+from camshaft.engine._rank_state import Gathered, gather
+from camshaft.engine._ranks import ranks
 from camshaft.engine._requests import Finishing, NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._run_plan import RunArguments, RunPlan, make_plan
@@ -64,6 +66,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         self._logger: Logger | None = None
         self.state_dict_user_keys: list[str] = []
         self.stateful: dict[str, Stateful] = {}
+        self._gathered: Gathered | None = None  # what belongs to each of several processes
         self._status = RunStatus()
         self.state = State()
 
@@ -340,7 +343,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """Return where the run stands, as integers, strings, lists and dicts.
 
         Entries: epoch_length, max_epochs or max_iters, iteration (done ones), the user keys; seed
-        when there is one; position when the counters do not imply it; stateful when objects are registered.
+        when there is one; position when the counters do not imply it; stateful when objects are registered; ranks
+        when several processes have saved different things.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: batch)
@@ -349,7 +353,17 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
             {'epoch_length': 3, 'max_epochs': 2, 'iteration': 6}
         """
         position, is_implied = self._status.saved_position(self.state), self._status.is_implied()
-        return write(self.state, position, self.state_dict_user_keys, self.stateful, is_implied)
+        parts = [] if self._gathered is None else self._gathered.at(position)
+        return write(self.state, position, self.state_dict_user_keys, self.stateful, is_implied, parts)
+
+    def consolidate_state_dict(self, to: int = 0) -> None:
+        """Gather, for the next `state_dict` of rank `to`, what belongs to each process: `stateful` objects, data.
+
+        All processes have to call this; `Checkpoint` does. What is loaded goes back to its rank, or is merged where an
+        object has `merge_state_dicts(states)`.
+        """
+        gathered = gather(self._status.saved_position(self.state), self.stateful) if ranks().size > 1 else None
+        self._gathered = gathered if ranks().rank == to else None
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; the next `run` continues there.

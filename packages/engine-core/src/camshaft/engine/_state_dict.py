@@ -12,6 +12,7 @@ from camshaft.engine._data import pass_length
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, StateDictError
 from camshaft.engine._events import Events
 from camshaft.engine._position import Position, implied_position
+from camshaft.engine._rank_state import own_data_state, own_states, read_parts
 from camshaft.engine._state import State, checked_epoch_length, checked_limits
 from camshaft.engine._value import Stateful, is_integer
 
@@ -21,7 +22,7 @@ STAGES = (
 )  # fmt: skip
 FLAGS = ("pass_open", "over", "awaits_data", "skips_epoch_completed")
 COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
-OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful")
+OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful", "ranks")
 
 
 # Keys of a saved deterministic engine, which a plain one can do nothing with.
@@ -62,6 +63,7 @@ def write(
     user_keys: Sequence[str],
     stateful: Mapping[str, Stateful],
     is_implied: bool | None,
+    parts: Sequence[Mapping[str, Any]] = (),
 ) -> OrderedDict[str, Any]:
     """Return the dict that `Engine.state_dict` gives out; integers, strings, lists and dicts only.
 
@@ -70,6 +72,7 @@ def write(
         position: where the run stands.
         user_keys, stateful: what else belongs to the engine.
         is_implied: whether the counters stand for the position; None to find out from the data.
+        parts: what each of several processes has saved for itself.
     """
     # A handler may have lowered a limit below what is done already.
     max_epochs, max_iters = checked_limits(state)
@@ -93,6 +96,8 @@ def write(
     entries.update((key, getattr(state, key)) for key in user_keys)
     if stateful:
         entries["stateful"] = {name: each.state_dict() for name, each in stateful.items()}
+    if parts:
+        entries["ranks"] = list(parts)
     return entries
 
 
@@ -124,20 +129,20 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
     max_epochs = _count(entries, "max_epochs", least=1)
     max_iters = _count(entries, "max_iters", least=1)
     epoch_length = _count(entries, "epoch_length", least=1)
-    position = _read_position(entries, epoch_length, max_epochs, max_iters)
+    position, parts = _read_position(entries, epoch_length, max_epochs, max_iters), read_parts(entries)
     ignored = [key for key in FOREIGN_KEYS if key in entries]
     if ignored:
         text = f"this engine does not restore random numbers: {', '.join(ignored)} are ignored"
         warnings.warn(f"{text}; a DeterministicEngine does", EngineWarning, stacklevel=3)
     return Saved(
-        position,
+        position._replace(data_state=own_data_state(parts, position.data_state)),
         "position" not in entries,
         epoch_length,
         max_epochs,
         max_iters,
         _integer(entries, "seed"),
         {key: entries[key] for key in user_keys},
-        _read_stateful(entries, stateful),
+        own_states(parts, _read_stateful(entries, stateful), stateful),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -19,9 +20,11 @@ from camshaft.engine import (
     StateDictError,
     accepts,
     has_state,
+    ranks,
 )
 from camshaft.supervised._batch import batch_size
 from camshaft.supervised._errors import BackendMissingError
+from camshaft.supervised._merged_metric import merge_states
 
 if TYPE_CHECKING:
     from camshaft.supervised._batch import Device
@@ -281,6 +284,29 @@ class AttachedMetric:
         else:
             self.metric.load_state_dict(state)
         self._is_updated, self._iteration = bool(state_dict["updated"]), None
+
+    def merge_state_dicts(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what this process goes on with where other processes have saved, in another number.
+
+        Rank 0 gets what all have accumulated, the others nothing: over processes that is the same.
+
+        Args:
+            states: what `state_dict` has returned in each process.
+
+        Raises:
+            StateDictError: the metric does not say how its states are merged.
+        """
+        if not isinstance(self.metric, torch.nn.Module):
+            raise StateDictError(
+                f"the metric {self.name!r} was saved by {len(states)} processes, and only metrics of torchmetrics can "
+                f"be merged, got {type(self.metric).__name__}; go on with {len(states)} processes"
+            )
+        merged = merge_states(self.name, self.metric, [state["metric"] for state in states])
+        if ranks().rank != 0:
+            empty: Any = deepcopy(self.metric)
+            empty.reset()
+            merged = dict(empty.state_dict())
+        return {"updated": any(state["updated"] for state in states), "metric": merged}
 
     def _load_into_module(self, state: Mapping[str, Any]) -> None:
         # Reset, because torchmetrics keeps its last result until then. Copied, because it removes entries from the
