@@ -17,6 +17,7 @@ from reference_cases import (
     scripts,
     state_schedulers,
     stopping,
+    trainings,
     utilities,
 )
 from reference_cases.tools import CASES, run_case
@@ -36,5 +37,6 @@ __all__ = [
     "scripts",
     "state_schedulers",
     "stopping",
+    "trainings",
     "utilities",
 ]
