@@ -232,4 +232,4 @@ def segmentation_like_metrics():
     mIoU(matrix, ignore_index=0).attach(engine, "mean IoU")
     DiceCoefficient(matrix).attach(engine, "Dice")
     engine.run([(model(x).detach(), y) for x, y in make_batches(4)])
-    return {name: value.double().round(decimals=4) for name, value in engine.state.metrics.items()}
+    return {name: torch.as_tensor(value).double().round(decimals=4) for name, value in engine.state.metrics.items()}
