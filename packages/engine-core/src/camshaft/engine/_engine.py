@@ -111,10 +111,9 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     ) -> State[Batch, Output]:
         """Run the process function over `data`, for a number of epochs or of iterations.
 
-        A first call, or a call on a finished run, starts a new run. When the last run has work
-        left (it was interrupted, terminated, failed, or its state was loaded) it is continued at
-        exactly the event that would have come next. In pseudocode, `fire` calling the handlers
-        of an event in the order of attaching::
+        The first call, and a call on a finished run, start a new run. If the last run has work left (it was
+        interrupted, terminated or failed, or its state was loaded), it is continued at exactly the event that would
+        have come next. In pseudocode, where `fire` calls the handlers of an event in the order of attaching::
 
             fire STARTED                                  # not when an interrupted run goes on
             for each epoch:
@@ -151,8 +150,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
             The engine's state.
 
         Raises:
-            ArgumentError: an argument is out of range, contradicts the run that is continued, or the
-                data has no batch.
+            ArgumentError: an argument is out of range or contradicts the run that goes on, or the data has no batch.
             ArgumentTypeError: `data` is not iterable.
             RunningError: called inside a run of this engine.
 
@@ -202,10 +200,10 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         return make_source(data)
 
     def resumed(self, position: Position) -> None:
-        """Put back what belongs to a continued run; for derived classes.
+        """Put back what belongs to a continued run, once its data is open again; for derived classes.
 
         Args:
-            position: where the run goes on: after STARTED, when its data is open again, before the next event.
+            position: where the run goes on.
         """
 
     # ------------------------------------------------------------------ requests
@@ -217,9 +215,9 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
     @property
     def is_exact(self) -> bool:
-        """Whether a state saved now continues exactly.
+        """Whether a run that is resumed from a state saved now continues exactly.
 
-        False from an exception to the next run, and where a run has ended while safe points were held back.
+        It is False after an exception, and after a run that ended while safe points were held back.
         """
         run = self._status.going()
         if run is not None:
@@ -227,9 +225,9 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         return self._status.last().is_exact and not self._requests.is_held()
 
     def set_data(self, data: Any) -> None:
-        """Let the next batch come from other data; `epoch_length` stays.
+        """Take the next batch from other data; `epoch_length` does not change.
 
-        Before a run it counts only if `run()` is given no data.
+        Called before a run, it takes effect only if `run()` is given no data.
 
         Args:
             data: as for `run`.
@@ -248,8 +246,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     def terminate(self, skip_completed: bool = False) -> None:
         """End the run after the current event: TERMINATE and COMPLETED follow.
 
-        From inside the step ITERATION_COMPLETED comes first. The epoch keeps its remaining
-        iterations: the next `run` goes on with them. Before a run, the next run ends after STARTED.
+        If the step calls it, ITERATION_COMPLETED is fired first. The next `run` goes on with the iterations that
+        are left of the epoch. Called before a run, it ends that run after STARTED.
 
         Args:
             skip_completed: leave COMPLETED out.
@@ -261,8 +259,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     def terminate_epoch(self, skip_epoch_completed: bool = False) -> None:
         """End the epoch after the current event; the next epoch begins a new pass over the data.
 
-        TERMINATE_SINGLE_EPOCH and EPOCH_COMPLETED follow. An iteration whose ITERATION_STARTED was fired
-        counts, though its step is left out. At EPOCH_COMPLETED it has no effect.
+        TERMINATE_SINGLE_EPOCH and EPOCH_COMPLETED follow. An iteration whose ITERATION_STARTED was fired counts
+        as done, though its step is left out. Called at EPOCH_COMPLETED, it has no effect.
 
         Args:
             skip_epoch_completed: leave EPOCH_COMPLETED out.
@@ -298,9 +296,9 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     def at_safe_point(self, callback: Callable[[], object], *, after: Finishing | None = None) -> None:
         """Call `callback` once all handlers of the current event of the outermost engine have run.
 
-        That is before a stop takes effect and before the next batch is fetched, so what it saves
-        does not depend on the order of handlers. What is asked for between a fetch and the end of
-        its step waits for ITERATION_COMPLETED. When no engine runs in this thread it is called at once.
+        That is before a stop takes effect and before the next batch is fetched, so what it saves does not depend on
+        the order of handlers. If it is asked for between the fetch of a batch and the end of its step, it waits for
+        ITERATION_COMPLETED. If no engine runs in this thread, it is called at once.
 
         Args:
             callback: called without arguments, once.
@@ -326,7 +324,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """Let safe points of this engine wait while `predicate()` is true.
 
         Args:
-            predicate: asked only while something waits: whether a window of accumulated gradients is open, say.
+            predicate: returns whether they have to wait: for a window of accumulated gradients, for example.
         """
         self._requests.holds.append(predicate)
 
@@ -334,7 +332,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
     @property
     def position(self) -> Position:
-        """Where the run stands: after a loaded plain dict, as far as it is known before `run`."""
+        """Where the run stands. After a plain dict was loaded, some of that is known only once `run` has the data."""
         return self._status.position(self.state)
 
     # ------------------------------------------------------------------ saving
@@ -342,9 +340,8 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     def state_dict(self) -> OrderedDict[str, Any]:
         """Return where the run stands, as integers, strings, lists and dicts.
 
-        Entries: epoch_length, max_epochs or max_iters, iteration (done ones), the user keys; seed
-        when there is one; position when the counters do not imply it; stateful when objects are registered; ranks
-        when several processes have saved different things.
+        Entries: epoch_length; max_epochs or max_iters; iteration, which counts those that are done; the user keys;
+        seed if there is one; position if the counters do not tell it; stateful if there are such objects; ranks.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: batch)
@@ -370,13 +367,12 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
         Args:
             state_dict: what `state_dict` gave out, or a plain dict of `iteration` or `epoch` (completed
-                ones, from 0), `max_epochs` or `max_iters`, `epoch_length` and the user keys. One that stands at
-                an epoch's end means that EPOCH_COMPLETED was fired.
+                ones, from 0), `max_epochs` or `max_iters`, `epoch_length` and the user keys. At the end of an
+                epoch, a plain dict means that EPOCH_COMPLETED was fired.
 
         Raises:
             ArgumentTypeError: not a mapping.
-            StateDictError: an entry is missing, unknown, out of range or contradicts another; the
-                engine is unchanged.
+            StateDictError: an entry is missing, unknown, out of range or contradicts another; nothing is changed.
             RunningError: called inside a run.
 
         Examples:

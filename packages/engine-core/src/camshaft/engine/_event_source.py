@@ -61,11 +61,12 @@ class EventSource:
     ) -> RemovableEventHandle:
         """Attach a handler; it runs after those that are there already.
 
-        The handler is called with the engine first, if the parameter that it would fill has no
-        default, else without it. Handlers of EXCEPTION_RAISED also get the exception, and those of
-        TERMINATE_SINGLE_EPOCH the number of iterations in the epoch, if they have a second parameter for it.
-        A handler that an earlier one of the same firing removes does not run in it; one that is added
-        during a firing runs from the next one on. Attached twice, it runs twice.
+        The first argument of the handler is the engine, if it has a parameter without a default for it. Otherwise
+        the handler is called without the engine. If it has a second parameter, handlers of EXCEPTION_RAISED also get
+        the exception, and those of TERMINATE_SINGLE_EPOCH the number of iterations in the epoch.
+
+        A handler that is attached twice runs twice. While an event is fired, handlers may attach and remove others:
+        one that is removed before its turn does not run any more, one that is added runs from the next time on.
 
         Args:
             event: an event, a filtered one, or several joined with `|`.
@@ -122,13 +123,13 @@ class EventSource:
 
         Args:
             events: strings, or members of an `EventEnum`.
-            event_to_attr: event to the name of the attribute of `state` that counts it. The attribute
-                starts at 0 here and in each new run; whoever fires the event moves it.
+            event_to_attr: maps events to the names of attributes of `state` that count them. Such an attribute is
+                set to 0 here and in each new run. Increase it yourself before you fire the event.
 
         Raises:
             ArgumentTypeError: an event is neither a string nor a member of an `EventEnum`.
             ArgumentError: `event_to_attr` is not a mapping, names a counter for a built-in event or an unknown one, or
-                a counter is no name of an attribute that may be one. Nothing is registered then.
+                a name cannot be that of a counter. Nothing is registered then.
 
         Examples:
             >>> from camshaft.engine import Engine, EventEnum
@@ -188,15 +189,15 @@ class EventSource:
             call(self)
 
     def wrap_handlers(self, wrap: Wrap) -> None:
-        """Call every handler through another callable, until `unwrap_handlers`; to time them, say.
+        """Call every handler through another callable until `unwrap_handlers`, for example to time them.
 
-        Holds for handlers that are there and for those attached later, from the next firing on. A handler
-        that is not due is not called, wrapped or not. What is wrapped later is the outer one.
+        It applies to handlers that are there and to those attached later, from the next time that their event is
+        fired. A handler that is not due is not called, wrapped or not. Of two wrappers the later one is outside.
 
         Args:
-            wrap: called once per handler and event as `wrap(event, handler, call)`, with the event without its filter,
-                the handler as it was attached and what calls it as `call(engine, *event_args)`; returns what to
-                call in its place.
+            wrap: called once for each handler and event, as `wrap(event, handler, call)`. The event has no filter,
+                the handler is what was attached, and `call(engine, *event_args)` calls it. What `wrap` returns is
+                called in place of `call`.
 
         Examples:
             >>> from camshaft.engine import Engine, Events

@@ -62,7 +62,7 @@ class CallableEventWithFilter:
         after: int | None = None,
         **unknown: Never,
     ) -> CallableEventWithFilter:
-        """Return this event with a filter: one of the three families below, never a mix.
+        """Return this event with a filter: `event_filter`, or `once`, or some of `every`, `before` and `after`.
 
         Args:
             event_filter: `f(engine, value) -> bool`, asked at each firing; `value` is the event's counter.
@@ -74,7 +74,7 @@ class CallableEventWithFilter:
 
         Raises:
             ArgumentTypeError: there is no filter of that name.
-            ArgumentError: no family or more than one is given, a value is out of range, or
+            ArgumentError: no filter is given, or some that do not go together; a value is out of range; or
                 `event_filter` cannot be called with two arguments.
 
         Examples:

@@ -48,8 +48,8 @@ class Position(NamedTuple):
     def next_event(self) -> str | None:
         """Name of the next event to fire, None when nothing is left.
 
-        After the last epoch this is EPOCH_STARTED: whether COMPLETED comes in its place is for the
-        limits to say, which may be raised.
+        After the last epoch this is EPOCH_STARTED, because the limits of the run may still be raised. If they are
+        not, COMPLETED is fired in its place.
         """
         return None if self.over else self.stage
 

@@ -99,14 +99,14 @@ def _mix(values: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
 class KeyedSampler(Sampler[int]):
     """Sample every index once, in an order that is computed and never stored.
 
-    For data sets so large that a list of indices hurts: memory stays flat and the order is
-    entered anywhere at once. With a seed the order is a pure function of (seed, epoch);
-    several ranks share one order and take turns.
+    It is for datasets that are so large that a list of their indices hurts. The memory that it takes does not
+    grow with the dataset, and iteration can begin anywhere in the order without delay. With a seed, the order is a
+    function of seed and epoch. Several ranks share one order and take turns.
 
     Args:
-        data_source: the data set, or the number of its samples.
-        seed: decides the orders; None: a new one at each iteration from torch's generator,
-            within a `DeterministicEngine` from its base seed and pass.
+        data_source: the dataset, or the number of its samples.
+        seed: decides the orders. None draws a new order from torch's generator at each iteration; within a
+            `DeterministicEngine` its base seed and the pass decide the order.
         num_replicas, rank: how many ranks share the order, and which of them this one is.
         drop_last: leave out the last indices, where they do not divide evenly among the ranks;
             else the first ones of the order are given again to fill up.
@@ -152,7 +152,7 @@ class KeyedSampler(Sampler[int]):
 
     @property
     def size(self) -> int:
-        """How many samples the data set has now."""
+        """How many samples the dataset has now."""
         return self.data_source if isinstance(self.data_source, int) else len(self.data_source)
 
     def set_epoch(self, epoch: int) -> None:

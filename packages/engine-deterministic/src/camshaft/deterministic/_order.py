@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     Attributes:
         start: how many samples the order has before them.
-        indices: what the data set is asked for.
+        indices: what the dataset is asked for.
     """
 
     start: int
@@ -166,7 +166,7 @@ def draw_order(loader: DataLoader[Any], seed: int, data_pass: int) -> Order:
     """Return the order of a pass over a loader with indices: a function of (seed, pass) alone.
 
     The generators of the process and of the samplers are left as they were; `set_epoch(data_pass)`
-    is called on the data set and on the samplers where they have it.
+    is called on the dataset and on the samplers where they have it.
     """
     tell_pass(loader, data_pass)
     order_seed = derive_seed(seed, data_pass, "order")
@@ -181,7 +181,7 @@ def draw_order(loader: DataLoader[Any], seed: int, data_pass: int) -> Order:
 
 
 def tell_pass(loader: DataLoader[Any], data_pass: int) -> None:
-    """Call `set_epoch` of the data set and of the samplers, where they have it."""
+    """Call `set_epoch` of the dataset and of the samplers, where they have it."""
     for part in (loader.dataset, *sampler_chain(loader)):
         tell_epoch(part, data_pass)
 

@@ -63,9 +63,9 @@ class PurityReport(NamedTuple):
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
     """Fetch samples twice under the same seeds, the second time in another order, and compare.
 
-    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that remember earlier
-    samples, that look at the time, or that draw from a generator which cannot be found. A method
-    `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
+    If the dataset passes, a `DeterministicEngine` gives bitwise the same batches. A dataset fails if it remembers
+    earlier samples, looks at the time, or draws from a generator that cannot be found. With a method
+    `set_sample_seed(seed)`, which is called before each sample, it can seed such a generator itself.
     The generators of the process are left as they were.
 
     Args:

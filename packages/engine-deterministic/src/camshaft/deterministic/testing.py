@@ -75,11 +75,11 @@ def check_data(
     every: int = 1,
     resume_with: Callable[[], Any] | None = None,
 ) -> int:
-    """Run over data, resume from everywhere, and compare: the contract that every kind of data keeps.
+    """Run over data, resume from every event, and compare: what every kind of data has to pass.
 
     A run is saved at all of its events. From each state a new engine goes on with new data, and must give the same
     batches, events and random numbers as the run that was not stopped. The states pass through `torch.save` and a
-    safe `torch.load`. The generators of the process are left anywhere.
+    safe `torch.load`. Afterwards the generators of the process may stand anywhere.
 
     Args:
         make_data: returns the data as a new process would make it.

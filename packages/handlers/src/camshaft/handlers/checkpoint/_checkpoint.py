@@ -71,11 +71,11 @@ class Checkpoint:
     are taken at the engine's next safe point, when all handlers of the event have been called, so
     that the order of the handlers does not matter. Called outside a run it saves at once.
 
-    The new checkpoint is written first; only when it is safe are those removed that it replaces.
+    The new checkpoint is written first. Once it is safe, those that it replaces are removed.
     A save that fails leaves the files and the list of them as they were.
 
-    It has a state of its own, the list of what it keeps. Put a handler that keeps the best into the `to_save` of
-    the one that saves the run; else the list is empty after resuming, and the next save counts as the best.
+    The list of what it keeps is a state of its own. Put a handler that keeps the best into the `to_save` of the one
+    that saves the run. Otherwise its list is empty after resuming, and the next save counts as the best.
 
     With several processes attach it in all of them; only the one of rank `save_on_rank` collects
     states and writes (all of them on XLA devices).
@@ -187,8 +187,8 @@ class Checkpoint:
     def __call__(self, engine: Engine[Any, Any], *event_args: Any) -> None:
         """Save at the next safe point, or at once outside a run, if it is worth keeping.
 
-        A Ctrl-C that arrives while a `DiskSaver` writes ends the save without a trace, or, once the file is
-        complete, is raised right after the save, in the place of the event.
+        If a Ctrl-C arrives while a `DiskSaver` writes, the save ends and leaves no trace. If the file is complete
+        by then, the exception is raised right after the save, and SAVED_CHECKPOINT is not fired.
 
         Args:
             engine: Gives the score, the step and the safe point.
@@ -304,8 +304,8 @@ class Checkpoint:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a list of kept checkpoints.
 
-        With a store it is brought up to date from the files. Of the best, those that were saved after the list was
-        are added. Files that are gone are dropped, with a warning if no later save has removed them.
+        With a store it is brought up to date from the files. Where the best are kept, those that were saved after the
+        list are added to it. Files that are gone are dropped, with a warning if no later save has removed them.
 
         Args:
             state_dict: What `state_dict` returned.

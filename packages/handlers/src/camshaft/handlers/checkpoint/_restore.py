@@ -53,7 +53,7 @@ def load_objects(
     map_location: Any = "cpu",
     **kwargs: Any,
 ) -> None:
-    """Load a checkpoint into objects, into all of them or, if one refuses, into none.
+    """Load a checkpoint into objects. If one of them refuses its state, none is changed.
 
     A file is verified first, and nothing in it is run. While loading, main memory also holds a
     copy of the state that the objects had.

@@ -58,7 +58,8 @@ class DiskSaver(DirectoryStore, Saver):
         create_dir: Whether to make a missing directory.
         require_empty: Whether to refuse a directory that holds checkpoints already.
         save_on_rank: The process that writes, among those that train together.
-        durable: False does not wait for the disk: a kill is survived, a loss of power may not be.
+        durable: Whether to wait until the disk has the file. Without that a checkpoint survives a kill, but maybe
+            not a loss of power.
         **kwargs: For `torch.save`.
 
     Raises:
