@@ -23,6 +23,7 @@ HARNESSES = {
     "g12": "stopped_runs",
     "g17-runs": "interrupted_runs",
     "g17-saves": "interrupted_saves",
+    "g20": "failing_requests",
 }
 
 

@@ -37,6 +37,7 @@ from camshaft.handlers.checkpoint._objects import (
     consolidate,
     require_objects,
     require_savable,
+    require_weights,
     require_whole_objects,
     with_entry,
 )
@@ -47,8 +48,9 @@ from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn
 from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint._together import OtherRankError, tell, tell_all, together
-from camshaft.handlers.checkpoint.format._file_name import EXTENSION, require_bare_name
+from camshaft.handlers.checkpoint.format._file_name import extension_of, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
 from camshaft.handlers.checkpoint.storage._saver import Saver
@@ -104,6 +106,8 @@ class Checkpoint:
         include_self: Whether to save the list of kept checkpoints too, as "checkpointer".
         greater_or_equal: Whether of equal scores the later one is kept, not the first.
         save_on_rank: The process that saves, among those that train together.
+        format: "torch" for files of `torch.save`, from which a run is resumed. "safetensors" for the weights of one
+            module, to be published or served; the library has to be installed.
 
     Raises:
         ArgumentTypeError: an argument is of the wrong kind.
@@ -136,7 +140,7 @@ class Checkpoint:
     get_default_score_fn = staticmethod(get_default_score_fn)
     setup_filename_pattern = staticmethod(setup_filename_pattern)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what, where, when it is kept, and its name
         self,
         to_save: Objects,
         save_handler: SaveHandler,
@@ -150,9 +154,14 @@ class Checkpoint:
         include_self: bool = False,
         greater_or_equal: bool = False,
         save_on_rank: int = 0,
+        *,
+        format: Literal["torch", "safetensors"] = "torch",  # noqa: A002 - the word for it
     ) -> None:
         self.to_save = require_savable(to_save, SELF_KEY if include_self else None)
-        naming = Naming.checked(filename_pattern, filename_prefix, score_function, score_name, global_step_transform)
+        ext = extension_of(format)
+        naming = Naming.checked(
+            filename_pattern, filename_prefix, score_function, score_name, global_step_transform, ext
+        )
         self._set_up(save_handler, naming, n_saved, include_self, greater_or_equal, save_on_rank)
         if archived:
             warn_of_deprecated("archived", "the files are archives anyway")
@@ -170,13 +179,15 @@ class Checkpoint:
         self.include_self = include_self
         self.greater_or_equal = greater_or_equal
         self.save_on_rank = save_on_rank
-        self.ext = EXTENSION
+        self.ext = naming.ext
         self._naming = naming
         self._saved = SavedList()
         self._turn = Turn()
         self._knows_files = False  # whether the list was restored, or begun by a save
         if isinstance(save_handler, CheckpointStore) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
+        if self.to_save and has_tensors_name(naming.sample(name_for(self.to_save))):
+            require_weights(self.to_save, include_self=include_self)
         self.save_handler = require_save_handler(save_handler, save_on_rank)
         as_save_handler(self.save_handler)
         if isinstance(self.save_handler, Saver):
@@ -401,6 +412,7 @@ class Checkpoint:
         Raises:
             NoDirectoryError: the save handler is no `CheckpointStore`, as `DiskSaver` is.
             NoCheckpointError: no file can be loaded; the text says why.
+            ConnectionError: a remote place does not answer any more.
         """
         store = self._store()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from camshaft.engine import ArgumentTypeError, Engine
 from camshaft.handlers.checkpoint._checkpoint import SELF_KEY, Checkpoint
 from camshaft.handlers.checkpoint._errors import warn_of_deprecated
 from camshaft.handlers.checkpoint._naming import Naming, ScoreFunction, StepFunction
 from camshaft.handlers.checkpoint._objects import require_savable
+from camshaft.handlers.checkpoint.format._file_name import extension_of
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 
 
@@ -21,7 +22,7 @@ class ModelCheckpoint(Checkpoint):
         filename_prefix: File names begin with it.
         save_interval: Deprecated, does nothing: use ``Events.ITERATION_COMPLETED(every=1000)``.
         score_function, score_name, n_saved, global_step_transform, filename_pattern: As for `Checkpoint`.
-        include_self, greater_or_equal, save_on_rank: As for `Checkpoint`.
+        include_self, greater_or_equal, save_on_rank, format: As for `Checkpoint`.
         atomic, require_empty, create_dir, durable: As for `DiskSaver`.
         save_as_state_dict: Deprecated, does nothing.
         archived: Deprecated, does nothing.
@@ -67,6 +68,7 @@ class ModelCheckpoint(Checkpoint):
         greater_or_equal: bool = False,
         save_on_rank: int = 0,
         durable: bool = True,
+        format: Literal["torch", "safetensors"] = "torch",  # noqa: A002 - the word for it
         **kwargs: Any,
     ) -> None:
         if save_interval is not None:
@@ -76,7 +78,10 @@ class ModelCheckpoint(Checkpoint):
         if archived:
             warn_of_deprecated("archived", "the files are archives anyway")
         self.to_save = {}
-        naming = Naming.checked(filename_pattern, filename_prefix, score_function, score_name, global_step_transform)
+        ext = extension_of(format)
+        naming = Naming.checked(
+            filename_pattern, filename_prefix, score_function, score_name, global_step_transform, ext
+        )
         saver = DiskSaver(
             dirname,
             atomic=atomic,

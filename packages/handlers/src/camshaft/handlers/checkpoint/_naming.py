@@ -11,7 +11,9 @@ from camshaft.handlers.checkpoint._name_pattern import NameParts, NamePattern, s
 from camshaft.handlers.checkpoint._number import as_score, as_step
 from camshaft.handlers.checkpoint._objects import Objects, leaves
 from camshaft.handlers.checkpoint._retention import Item
+from camshaft.handlers.checkpoint.format._file_name import EXTENSION
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
 
 SEVERAL = "checkpoint"
 
@@ -51,6 +53,7 @@ class Naming:
         score_function: ``f(engine)``, None without a score.
         score_name: The name of the score.
         step_function: ``f(engine, event)``, None for the engine's iteration.
+        ext: The extension of the file names, which says their format.
     """
 
     pattern: NamePattern
@@ -58,6 +61,7 @@ class Naming:
     score_function: ScoreFunction | None
     score_name: str | None
     step_function: StepFunction | None
+    ext: str = EXTENSION
 
     @classmethod
     def checked(
@@ -67,6 +71,7 @@ class Naming:
         score_function: ScoreFunction | None,
         score_name: str | None,
         step_function: StepFunction | None,
+        ext: str = EXTENSION,
     ) -> Naming:
         """Return the naming that a handler's arguments describe.
 
@@ -93,7 +98,7 @@ class Naming:
                 with_score_name=score_name is not None,
                 with_global_step=score_function is None or step_function is not None,
             )
-        naming = cls(NamePattern(template), prefix, score_function, score_name, step_function)
+        naming = cls(NamePattern(template), prefix, score_function, score_name, step_function, ext)
         naming._require_values()
         return naming
 
@@ -117,7 +122,7 @@ class Naming:
 
     def filename(self, name: str, step: float, score: float | None) -> str:
         """Return the file name of a save."""
-        return self.pattern.format(NameParts(name, self.prefix, step, score, self.score_name))
+        return self.pattern.format(NameParts(name, self.prefix, step, score, self.score_name, self.ext))
 
     def sample(self, name: str) -> str:
         """Return a file name as an example, with numbers of a usual length."""
@@ -125,7 +130,7 @@ class Naming:
 
     def parse(self, filename: str, **known: str | None) -> Mapping[str, str] | None:
         """Return the parts of a file name, or None if this handler gives no such names."""
-        own = {"filename_prefix": self.prefix, "score_name": self.score_name}
+        own = {"filename_prefix": self.prefix, "score_name": self.score_name, "ext": self.ext}
         return self.pattern.parse(filename, **{**own, **known})
 
     def _require_values(self) -> None:
@@ -135,7 +140,11 @@ class Naming:
                     f"`filename_pattern` must not use {field!r} when there is none, got {self.pattern.template!r}; "
                     f"give `{'score_function' if field == 'score' else field}`"
                 )
-        self.sample(SEVERAL)
+        if has_tensors_name(f"a.{self.ext}") and not has_tensors_name(self.sample(SEVERAL)):
+            raise ArgumentError(
+                f"`filename_pattern` must end in .{self.ext} for format={self.ext!r}, got {self.pattern.template!r}; "
+                "write {ext} there"
+            )
 
 
 def name_for(to_save: Objects) -> str:

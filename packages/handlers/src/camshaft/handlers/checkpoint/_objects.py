@@ -12,6 +12,7 @@ from camshaft.handlers.checkpoint._rollback import Snapshot
 from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.format._safetensors import require_tensors
 
 Objects = Mapping[str, Any]
 
@@ -67,6 +68,25 @@ def require_savable(to_save: object, reserved: str | None = None) -> Objects:
         )
     require_whole_objects(objects)
     return objects
+
+
+def require_weights(to_save: Objects, *, include_self: bool) -> None:
+    """Raise if it is seen already that a file of tensors alone cannot hold what is to be saved.
+
+    Raises:
+        ArgumentError: it is more than one object.
+        ArgumentTypeError: the state of a module or an optimizer holds something else than tensors.
+    """
+    if include_self or len(to_save) != 1:
+        names = [*to_save, *(["checkpointer"] if include_self else [])]
+        raise ArgumentError(
+            f"`to_save` must be one object for format='safetensors', got {names}; make a Checkpoint for each, and one "
+            "with format='torch' to resume from"
+        )
+    for _, leaf in leaves(to_save):
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(leaf, torch.nn.Module | torch.optim.Optimizer):
+            require_tensors(unwrap(leaf).state_dict())
 
 
 def require_whole_objects(objects: Objects) -> None:

@@ -166,6 +166,7 @@ def restore_latest(
 
     Raises:
         NoCheckpointError: no file can be loaded; the text says why.
+        ConnectionError: a remote place does not answer any more.
         ArgumentTypeError: `to_load` holds something that cannot load a state.
 
     Examples:
@@ -218,6 +219,7 @@ def load_newest(
 
     Raises:
         NoCheckpointError: none can.
+        ConnectionError: a remote place does not answer any more.
     """
     gone: set[str] = set()
 
@@ -267,8 +269,8 @@ def _load_first(
         if reason is None:
             try:
                 load_from(item)
-            except MemoryError:
-                raise  # an older file would need as much
+            except (MemoryError, ConnectionError):
+                raise  # an older file would need as much; a newer one that cannot be reached now may be sound
             except Exception as error:  # whatever is wrong with one file, an older one may be sound
                 if isinstance(error, _GoneError | RanksError):
                     raise

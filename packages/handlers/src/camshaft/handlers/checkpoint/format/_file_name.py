@@ -9,6 +9,7 @@ import secrets
 from camshaft.engine import ArgumentError, ArgumentTypeError
 
 EXTENSION = "pt"
+_EXTENSION_OF_FORMAT = {"torch": EXTENSION, "safetensors": "safetensors"}
 LONGEST_NAME_BYTES = 255
 CLAIM_NAME = ".camshaft-writer"  # says which run writes to a remote directory
 _TEMPORARY = re.compile(r"\.camshaft-[0-9a-f]{16}\.tmp")
@@ -35,6 +36,22 @@ def require_bare_name(filename: str) -> str:
             "`filename_pattern`"
         )
     return filename
+
+
+def extension_of(format: str) -> str:  # noqa: A002 - what users call it
+    """Return the extension that files of a format have; it is what tells the format of a new file.
+
+    Raises:
+        ArgumentError: there is no such format.
+
+    Examples:
+        >>> extension_of("torch"), extension_of("safetensors")
+        ('pt', 'safetensors')
+    """
+    if format not in _EXTENSION_OF_FORMAT:
+        known = " or ".join(map(repr, _EXTENSION_OF_FORMAT))
+        raise ArgumentError(f"`format` must be {known}, got {format!r}; leave it out for files of torch.save")
+    return _EXTENSION_OF_FORMAT[format]
 
 
 def new_temporary_name() -> str:

@@ -23,6 +23,7 @@ from camshaft.handlers.checkpoint.format._archive import PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
 from camshaft.handlers.checkpoint.format._record import encode_record
+from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name, read_tensors, write_tensors
 from camshaft.handlers.checkpoint.format._verify import Contents, opened, verify_open
 from camshaft.handlers.checkpoint.format._writer import CheckpointWriter
 
@@ -65,19 +66,25 @@ def require_save_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def write_payload(descriptor: int, payload: Any, record: CheckpointRecord, options: Mapping[str, Any]) -> int:
+def write_payload(
+    descriptor: int, payload: Any, record: CheckpointRecord, options: Mapping[str, Any], filename: str = ""
+) -> int:
     """Write a payload and its record to an open file, and return how many bytes that were.
 
     Args:
         descriptor: Where to write.
-        payload: What `torch.save` can save.
+        payload: What `torch.save` can save; tensors by name for a file of tensors alone.
         record: What the file shall say about itself.
         options: For `torch.save`.
+        filename: What the file will be called, which decides about its format.
 
     Raises:
         OSError: the file could not be written.
         ArgumentError: this process does not write what lies on XLA devices.
+        ArgumentTypeError: a file of tensors alone cannot hold it.
     """
+    if has_tensors_name(filename):
+        return write_tensors(descriptor, payload, record)
     with CheckpointWriter(descriptor) as writer:
         try:
             _without_archive_checksums(lambda: _save(payload, writer, options))
@@ -117,6 +124,11 @@ def read_open(
     """Do what `read_payload` does to a file that is open already; `path` is what messages call it."""
     torch = require_torch()
     contents = verify_open(descriptor, path, trusted=trusted)
+    if contents.head is not None:
+        try:
+            return read_tensors(descriptor, contents.head, map_location), contents
+        except CheckpointDamagedError as error:
+            raise CheckpointDamagedError(f"{os.fspath(path)}: {error}") from error
     if not trusted:
         _warn_of_unsafe_torch(torch)
         _check_pickle(descriptor, contents, path)

@@ -13,6 +13,7 @@ from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._payload import first_line, load_quietly, require_torch
 from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
+from camshaft.handlers.checkpoint.format._safetensors import HEAD_BYTES, starts_like_tensors
 from camshaft.handlers.checkpoint.format._verify import opened, read_pickle
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def unsafe_keys(path: str | os.PathLike[str], payload: Any) -> dict[str, str] | 
     torch = require_torch()
     try:
         with opened(path, trusted=True) as descriptor:
-            if read_at(descriptor, 0, len(LOCAL_MARK)) != LOCAL_MARK:
+            start = read_at(descriptor, 0, HEAD_BYTES + 1)
+            if starts_like_tensors(start, os.fstat(descriptor).st_size):
+                return None
+            if start[: len(LOCAL_MARK)] != LOCAL_MARK:
                 return {"": "it is no archive, so its structure cannot be verified"}
             pickled = read_pickle(descriptor)
     except (CheckpointError, OSError):  # what was written cannot be read just now, which says nothing of it

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,18 @@ from camshaft.handlers.checkpoint.format._record import (
     announced_trailer_bytes,
     decode_trailer,
 )
+from camshaft.handlers.checkpoint.format._safetensors import (
+    HEAD_BYTES,
+    Head,
+    Read,
+    checksum_of_tensors,
+    has_tensors_name,
+    read_head,
+    starts_like_tensors,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    Read = Callable[[int, int], bytes]
+    from collections.abc import Iterator, Mapping
 
 _LONGEST_END_BYTES = 1 << 16
 OLD_FORMAT_START = b"\x80"  # of a pickle; from before archives
@@ -51,11 +59,13 @@ class Contents:
         record: What it says about itself; None for one that plain `torch.save` wrote.
         entries: The entries of the archive by name; empty for a file in the format from before archives.
         is_verified: False for a trusted file that carries no checksums.
+        head: The header of a file of tensors alone, None for other files.
     """
 
     record: CheckpointRecord | None
     entries: Mapping[str, Entry]
     is_verified: bool = True
+    head: Head | None = None
 
 
 @contextmanager
@@ -117,12 +127,13 @@ def read_pickle(descriptor: int) -> bytes:
     return read_at(descriptor, entry.start, entry.end - entry.start)
 
 
-def look_quickly(read: Read, size_bytes: int) -> tuple[CheckpointRecord | None, bool]:
+def look_quickly(read: Read, size_bytes: int, filename: str) -> tuple[CheckpointRecord | None, bool]:
     """Return what a file says about itself, and whether it ends as it should; quick, and no proof.
 
     Args:
         read: ``f(offset, size_bytes)``, gives bytes of the file.
         size_bytes: Size of the file.
+        filename: What it is called: a file of tensors alone speaks at its start, the others at their end.
 
     Raises:
         OSError: it cannot be read.
@@ -132,6 +143,9 @@ def look_quickly(read: Read, size_bytes: int) -> tuple[CheckpointRecord | None, 
         return read(max(0, size_bytes - length), min(length, size_bytes))
 
     try:
+        if has_tensors_name(filename):
+            trailer = read_head(read, size_bytes).trailer
+            return (trailer.record if trailer else None), True
         announced = announced_trailer_bytes(read_end(TAIL_BYTES))
         if announced is not None:
             return decode_trailer(read_end(announced)).record, True
@@ -166,6 +180,8 @@ def verify_open(descriptor: int, path: str | os.PathLike[str], *, trusted: bool 
 
 def _verify(descriptor: int, *, trusted: bool) -> Contents:
     size_bytes = os.fstat(descriptor).st_size
+    if starts_like_tensors(read_at(descriptor, 0, HEAD_BYTES + 1), size_bytes):
+        return _verify_tensors(partial(read_at, descriptor), size_bytes, trusted=trusted)
     trailer = _read_trailer(descriptor)
     content_end = size_bytes - (trailer.size_bytes if trailer else 0)
     if trailer and checksum_of(descriptor, content_end) != trailer.checksum:
@@ -187,6 +203,18 @@ def _verify(descriptor: int, *, trusted: bool) -> Contents:
             f"{len(damaged)} of its {len(entries)} entries changed, the first is {damaged[0]!r}"
         )
     return Contents(None, entries)
+
+
+def _verify_tensors(read: Read, size_bytes: int, *, trusted: bool) -> Contents:
+    head = read_head(read, size_bytes)
+    trailer = head.trailer
+    if trailer is None:
+        if not trusted:
+            raise CheckpointUnsafeError("it was written without a checksum and cannot be verified; give trusted=True")
+        return Contents(None, {}, is_verified=False, head=head)
+    if checksum_of_tensors(read, head) != trailer.checksum:
+        raise CheckpointDamagedError("its content does not match its checksum")
+    return Contents(trailer.record, {}, head=head)
 
 
 def _old_format(trailer: Trailer | None, start: bytes, end: bytes, *, trusted: bool) -> Contents:

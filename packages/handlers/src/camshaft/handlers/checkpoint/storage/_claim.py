@@ -51,15 +51,17 @@ class Claim:
             self.require(remote)
             return False
         before, text = _read(remote), _own_text()
-        remote.put_bytes(text, CLAIM_NAME)
-        for pause in remote.retry.pauses():  # until those who look see it
-            if _read(remote) == text:
+        for pause in (*remote.retry.pauses(), None):  # until those who look see it
+            remote.put_bytes(text, CLAIM_NAME)
+            if _read(remote) == text or pause is None:
                 break
             wait(pause)
+        if _holder(_read(remote) or text) is None:
+            raise OSError(errno.EIO, "what was written there to claim the place has not arrived as it was")
         self._text, self.last_number = text, None
         self.require(remote)
         if before is not None and _holder(before) != _holder(text):
-            _logger.warning("took %s over from %s", remote.url, _holder(before))
+            _logger.warning("took %s over from %s", remote.url, _holder(before) or "another run")
         return True
 
     def require(self, remote: RemoteDirectory) -> None:
@@ -73,9 +75,10 @@ class Claim:
         if found is None and self._text is not None:  # somebody has tidied up
             remote.put_bytes(self._text, CLAIM_NAME)
         elif found != self._text:
+            holder = _holder(found or b"") or "another run"
             raise CheckpointInUseError(
                 errno.EBUSY,
-                f"{_holder(found or b'')} writes checkpoints there now; stop one of the two, or give another directory",
+                f"{holder} writes checkpoints there now; stop one of the two, or give another directory",
                 remote.url,
             )
 
@@ -115,10 +118,10 @@ def _read(remote: RemoteDirectory) -> bytes | None:
         return None
 
 
-def _holder(text: bytes) -> str:
-    """Return who has written a claim, in words."""
+def _holder(text: bytes) -> str | None:
+    """Return who has written a claim, in words; None if it is illegible."""
     try:
         told = json.loads(text)
         return f"process {told['pid']} on {told['host']} ({told['command']}), since {told['since']},"
     except (ValueError, KeyError, TypeError):
-        return "another run"
+        return None

@@ -42,8 +42,9 @@ class DirectoryStore(CheckpointStore):
         return self.dirname / filename
 
     def checkpoints(self) -> list[CheckpointFile]:
-        """Return the files named ``*.pt`` or ``*.pth``, and files of any name that we wrote, the newest first.
+        """Return the checkpoints of the directory, the newest first.
 
+        These are the files named ``*.pt``, ``*.pth`` or ``*.safetensors``, and files of any name that we wrote.
         Links are listed too, but not followed. Directories in this one are not looked into.
         """
         with os.scandir(self.dirname) as entries:
@@ -91,6 +92,6 @@ def _read(path: Path) -> tuple[CheckpointRecord | None, bool]:
     """Return what a file says about itself, and whether it ends as it should."""
     try:
         with opened(path, trusted=True) as descriptor:
-            return look_quickly(partial(read_at, descriptor), os.fstat(descriptor).st_size)
+            return look_quickly(partial(read_at, descriptor), os.fstat(descriptor).st_size, path.name)
     except (CheckpointUnsafeError, OSError):
         return None, False

@@ -209,7 +209,7 @@ class DiskSaver(DirectoryStore, Saver):
             leave_memory(self._last_path)  # room for the new one: finding other room may take longer than writing
         way = replacing if self.atomic else writing_in_place
         with way(path, durable=self.durable) as descriptor:
-            size_bytes = write_payload(descriptor, checkpoint, record, self.save_options)
+            size_bytes = write_payload(descriptor, checkpoint, record, self.save_options, path.name)
             on_disk = os.fstat(descriptor).st_size
             if on_disk != size_bytes:
                 raise OSError(errno.EIO, f"{size_bytes} bytes were written and {on_disk} are there")

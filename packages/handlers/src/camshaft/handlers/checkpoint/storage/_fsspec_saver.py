@@ -117,7 +117,8 @@ class FsspecSaver(FsspecStore, Saver):
             with deferred_signals() as signals, self._turn() as claim:
                 # A save that failed may have left its file there all the same: no number comes twice.
                 claim.last_number = (claim.last_number or 0) + 1
-                write_payload(descriptor, checkpoint, replace(record, save_number=claim.last_number), self.save_options)
+                numbered = replace(record, save_number=claim.last_number)
+                write_payload(descriptor, checkpoint, numbered, self.save_options, filename)
                 signals.handle()
                 self._put(local, filename)
                 claim.require(self._remote)

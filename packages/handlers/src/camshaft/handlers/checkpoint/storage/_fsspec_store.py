@@ -74,8 +74,9 @@ class FsspecStore(CheckpointStore):
         return CheckpointUrl(f"{self._remote.url.rstrip('/')}/{filename}")
 
     def checkpoints(self) -> list[CheckpointFile]:
-        """Return the files named ``*.pt`` or ``*.pth``, and files of any name that we wrote, the newest first.
+        """Return the checkpoints of the directory, the newest first.
 
+        These are the files named ``*.pt``, ``*.pth`` or ``*.safetensors``, and files of any name that we wrote.
         The end of each file is read. Directories in this one are not looked into.
 
         Raises:
@@ -143,7 +144,7 @@ class FsspecStore(CheckpointStore):
             return self._remote.read(entry.name, offset, size_bytes)
 
         try:
-            record, is_legible = look_quickly(read, entry.size_bytes)
+            record, is_legible = look_quickly(read, entry.size_bytes, entry.name)
         except FileNotFoundError:  # removed in this moment
             return None
         except ConnectionError:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from camshaft.handlers.checkpoint.format._file_name import EXTENSION
 from camshaft.handlers.checkpoint.format._record import LARGEST_SAVE_NUMBER
+from camshaft.handlers.checkpoint.format._safetensors import SAFETENSORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
-EXTENSIONS = (f".{EXTENSION}", ".pth")
+EXTENSIONS = (f".{EXTENSION}", ".pth", f".{SAFETENSORS}")
 # name_12.pt, name_12_0.7700.pt, name_12_val_acc=0.7700.pt
 _STEP = re.compile(r"(?:.*_)?(\d+)(?:_[^=]*=[^=]*|_-?\d+\.\d+)?\.[^.]+")
 

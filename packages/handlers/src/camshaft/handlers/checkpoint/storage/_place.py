@@ -47,8 +47,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> tuple[CheckpointStore, str]
 def list_checkpoints(directory: Place) -> list[CheckpointFile]:
     """Return the checkpoints of a directory, the newest first.
 
-    These are the files named ``*.pt`` or ``*.pth``, and files of any name that we wrote. Links are
-    listed too, but not followed.
+    These are the files named ``*.pt``, ``*.pth`` or ``*.safetensors``, and files of any name that we wrote. Links
+    are listed too, but not followed.
 
     Args:
         directory: The directory or its URL; those below it are not looked into. Or a store.
