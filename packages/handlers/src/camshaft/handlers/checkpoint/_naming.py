@@ -13,7 +13,6 @@ from camshaft.handlers.checkpoint._objects import Objects, leaves
 from camshaft.handlers.checkpoint._retention import Item
 from camshaft.handlers.checkpoint.format._file_name import EXTENSION
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
 
 SEVERAL = "checkpoint"
 
@@ -140,7 +139,8 @@ class Naming:
                     f"`filename_pattern` must not use {field!r} when there is none, got {self.pattern.template!r}; "
                     f"give `{'score_function' if field == 'score' else field}`"
                 )
-        if has_tensors_name(f"a.{self.ext}") and not has_tensors_name(self.sample(SEVERAL)):
+        sample = self.sample(SEVERAL)
+        if self.ext != EXTENSION and not sample.endswith(f".{self.ext}"):
             raise ArgumentError(
                 f"`filename_pattern` must end in .{self.ext} for format={self.ext!r}, got {self.pattern.template!r}; "
                 "write {ext} there"
