@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torch.utils.data.distributed import DistributedSampler
 
+from camshaft.deterministic import keep_random_state, manual_seed
+
 # ---------------------------------------------------------------------- loaders that iterate in a way of their own
 
 
@@ -80,6 +82,13 @@ def repeated(batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """Go over a loader again and again."""
     while True:
         yield from batches
+
+
+@keep_random_state
+def cycled(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Go over a loader once, and then over what it gave: its workers start now, so they are seeded now."""
+    manual_seed(5)
+    return itertools.cycle(batches)
 
 
 # ---------------------------------------------------------------------- what reshuffles, is told the epoch, or counts
@@ -191,8 +200,7 @@ UNUSUAL: dict[str, Kind] = {
     "echoing loader": Kind(loader(kind=Echoing, shuffle=True)),
     "numbering loader": Kind(loader(kind=Numbering, shuffle=True)),
     "wrapper with items": Kind(around(Wrapper), workers="same"),
-    # With workers its own check refuses some resumes: what it has kept of its first round is another batch there.
-    "cycle of a loader": Kind(around(itertools.cycle), workers="none", has_end=False),
+    "cycle of a loader": Kind(around(cycled), workers="same", has_end=False),
     "chain of loaders": Kind(around(lambda inner: itertools.chain(*[inner] * 9)), workers="same", has_end=False),
     "generator over a loader": Kind(around(repeated), workers="same", has_end=False),
     "reshuffling list": Kind(lambda workers: Reshuffling([row[None] for row in torch.eye(5)] * 2), workers="none"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from types import GeneratorType
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic._accelerator import accelerator_name
@@ -15,6 +17,9 @@ from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import is_integer, length_of
+
+# Where the iterators of Python are from.
+_OF_PYTHON = ("builtins", "itertools")
 
 
 def describe_environment() -> dict[str, Any]:
@@ -50,6 +55,19 @@ def inner_workers(data: Any) -> list[int]:
     """Return the numbers of workers of the loaders that some data has inside."""
     loaders = [each for each in find_loaders(data) if isinstance(each, DataLoader)]
     return [loader.num_workers for loader in loaders]
+
+
+def describe_iterator(data: Any) -> dict[str, Any]:
+    """Return the workers that were started when an iterator was made, and the seeds that they were given then.
+
+    Of `itertools.cycle(loader)`, `zip(loader, other)` or `(f(batch) for batch in loader)` the loader is iterated at
+    once. Its workers draw from what the generators of the process were like, and nobody can seed them again.
+    """
+    if not isinstance(data, GeneratorType | _BaseDataLoaderIter) and type(data).__module__ not in _OF_PYTHON:
+        return {}
+    begun = [each for each in (data, *find_loaders(data)) if isinstance(each, _BaseDataLoaderIter)]
+    workers = {each._base_seed: len(each._workers) for each in begun if hasattr(each, "_workers")}  # noqa: SLF001  # torch has no public names
+    return {"started_workers": [*workers.values()], "worker_seeds": [*workers]} if workers else {}
 
 
 def _samples_of_all_ranks(loader: DataLoader[Any]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self, TypeVar, get_args
 
@@ -85,6 +85,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._seeding: Seeding | None = seeding
         self._source: DataSource | None = None  # of the data in use, or last used
         self._source_data: Any = None
+        self._described: dict[str, Any] | None = None  # an iterator, before it was drawn from: it lets go of its loader
         self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
         self._loaded_description: dict[str, Any] = {}  # until the next run: what the loaded one depends on
         self._is_loaded = False
@@ -165,6 +166,7 @@ class DeterministicEngine(Engine[Batch, Output]):
             tell = partial(report, on_mismatch=self._on_mismatch)
             self._source = make_source(data, self._base_seed(), self._seeding, tell)
             self._source_data = data
+            self._described = describe(data, self._seeding) if isinstance(data, Iterator) else None
         return self._source
 
     def resumed(self, position: Position) -> None:
@@ -263,6 +265,8 @@ class DeterministicEngine(Engine[Batch, Output]):
         """Return what the run depends on: as it was loaded, until a run has begun; then, the data in use."""
         if self._is_loaded or not self._has_begun:
             return dict(self._loaded_description)
+        if self._described is not None and self._source_data is self.state.dataloader:
+            return dict(self._described)
         return describe(self.state.dataloader, self._seeding)
 
     def _base_seed(self) -> int:

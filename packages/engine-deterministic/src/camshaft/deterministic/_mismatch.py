@@ -16,6 +16,14 @@ OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
 _NOT_COMPARED = ("rank", "environment")
 
 
+_REMEDIES = {
+    "worker_seeds": (
+        "These workers were started when the data was made, before the run: seed the generators before that, or give the "
+        "run a generator function's result that iterates over the loader only when it is drawn from"
+    ),
+}
+
+
 class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interface
     """A run would be resumed with other data, or elsewhere, than it was saved with.
 
@@ -28,10 +36,11 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
 
     def __init__(self, fields: Mapping[str, tuple[Any, Any]]) -> None:
         self.fields = dict(fields)
+        remedies = "".join(f". {text}" for name, text in _REMEDIES.items() if name in self.fields)
         listed = "; ".join(f"{name} was {saved!r} and is {present!r}" for name, (saved, present) in self.fields.items())
         super().__init__(
             f"the run cannot be resumed bit for bit: {listed}. Resume with what it was saved with, or allow the "
-            'difference with on_mismatch="warn"'
+            f'difference with on_mismatch="warn"{remedies}'
         )
 
     def __reduce__(self) -> tuple[type[ResumeMismatch], tuple[dict[str, tuple[Any, Any]]]]:

@@ -73,11 +73,6 @@ def remember_generators() -> Undo:
     return put_back
 
 
-def read_generators() -> tuple[Any, ...]:
-    """Return where `random`, `numpy.random` and torch's CPU generator stand, to be compared."""
-    return random.getstate(), read_numpy(), torch.default_generator.get_state().numpy().tobytes()
-
-
 @contextmanager
 def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int], None]]:
     """Run a block on streams of its own: seeded before it, put back after it.

@@ -70,7 +70,7 @@ def entries_of(state: object) -> Mapping[str, Any]:
 
 def without_empty(**entries: Any) -> dict[str, Any] | None:
     """Return the entries that say something, None if there is none."""
-    kept = {name: value for name, value in entries.items() if value not in (None, False) and value != {}}
+    kept = {name: value for name, value in entries.items() if value is not None and value is not False}
     return kept or None
 
 

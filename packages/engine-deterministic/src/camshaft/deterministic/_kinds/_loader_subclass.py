@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._copy import copy_loader, is_copyable, is_map_style
-from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import describe_loader, describe_map_style, inner_workers
 from camshaft.deterministic._fetch import BatchRequest, Seeding, choose_seeding
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._map_style import SeededLoader
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started
 from camshaft.deterministic._kinds._request import requests
@@ -40,9 +39,6 @@ class LoaderSubclass:
     def __init__(self, data: DataLoader[Any], setting: Setting) -> None:
         self._loader = data
         self._setting = setting
-        self._samplers = Samplers(data)
-        self._at_start: Mapping[str, Any] = {}  # the samplers, as the pass began
-        self._is_open = False
         self._fetcher: SeededLoader | None = None
         self._iterated: Any = data
         if is_copyable(data) and is_map_style(data):
@@ -50,7 +46,7 @@ class LoaderSubclass:
             self._iterated = self._fetcher.copy
         elif is_copyable(data):
             self._iterated = copy_loader(data, type(data), persistent_workers=False, in_order=True)
-        self._passes = RedrawnPasses(self._start, Counts([self._iterated]), setting)
+        self._passes = RedrawnPasses(self._start, Samplers(data, [self._iterated]), setting)
 
     @staticmethod
     def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
@@ -62,18 +58,11 @@ class LoaderSubclass:
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`; those before are drawn again and dropped."""
-        saved = entries_of(position.data_state).get("samplers", {})
-        self._samplers.restore(saved)
-        self._at_start = saved if position.pass_open else self._samplers.state()
-        self._is_open = True
         return self._passes.open(position)
 
     def state(self, position: Position) -> Any:
         """Return a hash of the last batch, and what the loader and its samplers count."""
-        if not self._is_open:
-            return position.data_state
-        samplers = self._at_start if position.pass_open else self._samplers.state()
-        return without_empty(**entries_of(self._passes.state(position)), samplers=samplers)
+        return self._passes.state(position)
 
     def close(self) -> None:
         """End the pass, and its workers."""

@@ -43,7 +43,6 @@ class MapStyleLoader:
         self._single: SingleBatches | None = None
         self._data_pass: int | None = None  # the pass that was opened last
         self._opened: Pass | None = None
-        self._at_start: dict[str, Any] | None = None  # the samplers, as the pass began
         self._order: Order | None = None
         self._size: int | None = None  # samples of the dataset, as the pass began
 
@@ -55,8 +54,8 @@ class MapStyleLoader:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`; the generators of the process are left as they are."""
         saved = entries_of(position.data_state)
-        self._samplers.restore(saved.get("samplers"))
-        self._at_start = dict(saved.get("samplers", {})) if position.pass_open else self._samplers.state()
+        self._samplers.restore(saved.get("memory"))
+        self._samplers.begin_pass()
         self._size = saved.get("size", length_of(self._loader.dataset))
         self._order = draw_order(self._loader, self._setting.seed, position.data_pass)
         iterator = self._iterate(self._order, position, saved)
@@ -65,14 +64,14 @@ class MapStyleLoader:
         return self._opened
 
     def state(self, position: Position) -> Any:
-        """Return the samplers' states and a hash of what unknown samplers have drawn; None for torch's own."""
-        if not position.pass_open:
-            return without_empty(samplers=self._samplers.state()) if self._opened is not None else position.data_state
-        if self._opened is None or self._order is None:
+        """Return what samplers remember and a hash of what unknown ones have drawn; None for torch's own."""
+        if self._opened is None and position.data_state is not None:
             return position.data_state
+        if self._opened is None or self._order is None or not position.pass_open:
+            return without_empty(memory=self._samplers.now())
         grown = self._size if self._size != length_of(self._loader.dataset) else None
         return without_empty(
-            samplers=self._at_start,
+            memory=self._samplers.at_start(),
             order=self._order.drawn_hash(position.batch),
             size=grown,
             length=None if grown is None else self._order.length,
@@ -104,7 +103,7 @@ class MapStyleLoader:
     def _iterate(self, order: Order, position: Position, saved: Any) -> Iterator[Any]:
         first = position.batch if position.pass_open else 0
         if first and "size" in saved and saved["size"] != length_of(self._loader.dataset):
-            if first < saved["length"]:
+            if "length" not in saved or first < saved["length"]:
                 present = length_of(self._loader.dataset)
                 self._setting.report({"dataset_length of the pass": (saved["size"], present)})
             return iter(())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.engine import Position
@@ -24,6 +23,22 @@ class Started(NamedTuple):
     loader_iterator: Iterator[Any] | None = None
 
 
+class Memory(Protocol):
+    """What some data remembers from one pass to the next: `Counts`, or `Samplers`."""
+
+    def begin_pass(self) -> None:
+        """Note what is remembered as a pass begins."""
+
+    def at_start(self) -> Any:
+        """Return what was remembered then, None for nothing ever."""
+
+    def now(self) -> Any:
+        """Return what is remembered now."""
+
+    def restore(self, saved: Any) -> None:
+        """Put back what was saved, None for nothing."""
+
+
 class RedrawnPasses:
     """The passes over data that cannot be opened in their middle: the batches before are drawn and dropped.
 
@@ -31,22 +46,21 @@ class RedrawnPasses:
 
     Args:
         start: begins the pass of a number.
-        counts: numbers that the data counts by itself.
+        memory: what the data remembers from one pass to the next.
         setting: what the passes depend on.
     """
 
-    def __init__(self, start: Callable[[int], Started], counts: Counts, setting: Setting) -> None:
+    def __init__(self, start: Callable[[int], Started], memory: Memory, setting: Setting) -> None:
         self._start = start
-        self._counts = counts
+        self._memory = memory
         self._setting = setting
         self._opened: Pass | None = None
-        self._at_start: dict[str, Any] = {}  # the counts, as the pass began
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come."""
         saved = entries_of(position.data_state)
-        self._counts.restore(saved.get("counts", {}))
-        self._at_start = self._counts.changed()
+        self._memory.restore(saved.get("memory"))
+        self._memory.begin_pass()
         if position.pass_open and saved.get("has_ended"):
             self._opened = Pass(iter(()), position, has_ended=True)
             return self._opened
@@ -59,14 +73,18 @@ class RedrawnPasses:
         return self._opened
 
     def state(self, position: Position) -> Any:
-        """Return whether the pass has ended, a hash of the last batch, and what the data counts."""
+        """Return whether the pass has ended, a hash of the last batch, and what the data remembers.
+
+        In a pass that has ended nothing is to be drawn again: then that is what it remembers now.
+        """
         opened = self._opened
-        if opened is None:
+        if opened is None and position.data_state is not None:
             return position.data_state
-        if not position.pass_open:
-            return without_empty(counts=self._counts.changed())
+        if opened is None or not position.pass_open:
+            return without_empty(memory=self._memory.now())
         last = None if position.holds_batch else opened.last()
-        return without_empty(counts=self._at_start, has_ended=opened.has_ended, last=last)
+        memory = self._memory.now() if opened.has_ended else self._memory.at_start()
+        return without_empty(memory=memory, has_ended=opened.has_ended, last=last)
 
     def close(self) -> None:
         """End the pass, and its workers."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat, starmap
 from typing import Any, ClassVar
 
 from camshaft.deterministic._counts import Counts
-from camshaft.deterministic._describe import inner_workers
+from camshaft.deterministic._describe import describe_iterator, inner_workers
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
@@ -16,8 +17,7 @@ from camshaft.deterministic._kinds._kind import Setting, entries_of, without_emp
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._order import tell_epoch
-from camshaft.deterministic._rng import read_generators
-from camshaft.deterministic._rng_state import capture_rng, restore_rng
+from camshaft.deterministic._rng_state import GeneratorStates, read_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._streams import seed_pass
 from camshaft.engine import EngineWarning, Position
@@ -28,8 +28,8 @@ class ReplayedData:
 
     Generators and other iterables draw from the generators of the process as the handlers leave them. Those that
     have a loader inside, and those of one rank of several, draw from streams of their own: a loader that is started
-    again in the middle of a pass takes its order from there, too. The last batch that is drawn again is
-    compared with what the saved run saw there, unless random numbers were drawn for it.
+    again in the middle of a pass takes its order from there, too. For the last batch that is drawn again the
+    generators are put back to where they stood before it, and it is compared with what the saved run saw there.
 
     An iterator that was left before its end goes on in the next pass. In another process all that was drawn from
     it is drawn again.
@@ -47,20 +47,20 @@ class ReplayedData:
         self._is_iterator = hasattr(type(data), "__next__")
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._counts = Counts([] if self._is_iterator else [data])
-        self._counts_at_start: dict[str, Any] = {}
         self._opened: ReplayedPass | None = None
         self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
-        """Return the numbers of workers of the loaders inside it: with others it would come out differently."""
+        """Return the workers of the loaders inside it: with others it would come out differently."""
         del seeding
         workers = inner_workers(data)
-        return {"num_workers": workers} if workers else {}
+        return {**({"num_workers": workers} if workers else {}), **describe_iterator(data)}
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; inside a pass the generators of the process are left anywhere."""
         saved = entries_of(position.data_state)
+        self._counts.restore(saved.get("memory"))
         stands_there = self._is_iterator and self._opened is not None  # in this process
         if not position.pass_open:
             self._opened = self._begin_next(position, saved)
@@ -69,28 +69,26 @@ class ReplayedData:
         elif stands_there:
             *earlier, now = saved["passes"]
             rest = starmap(self._data.__next__, repeat(()))  # its `__iter__` may start it anew
-            self._opened = self._open(rest, position, earlier, now["rng"])
+            self._opened = self._open(rest, position, earlier, now)
         else:
             self._warn_of_batch_in_hand(position)
-            unknown = [{"data_pass": position.data_pass, "drawn": position.batch, "rng": None}]
-            self._counts.restore(saved.get("counts", {}))
+            unknown = [{"data_pass": position.data_pass, "drawn": position.batch, "rng": None, "before": None}]
             self._opened = self._draw_again(position, saved.get("passes", unknown))
-            if not self._opened.drew_numbers:
-                compare_last(self._opened, saved.get("last"), self._setting.report)
+            compare_last(self._opened, saved.get("last"), self._setting.report)
         return self._opened
 
     def state(self, position: Position) -> Any:
-        """Return which passes were drawn, how far, and a hash of the last batch."""
-        if self._opened is None:
+        """Return which passes were drawn, how far, a hash of the last batch, and what the data counts."""
+        if self._opened is None and position.data_state is not None:
             return position.data_state
-        if not position.pass_open:
-            return without_empty(passes=self._left_unfinished() or None, counts=self._counts.changed())
+        if self._opened is None or not position.pass_open:
+            return without_empty(passes=self._left_unfinished() or None, memory=self._counts.now())
         held = position.holds_batch
         return without_empty(
             passes=self._opened.passes(left_out=int(held)),
             has_ended=self._opened.has_ended,
             last=None if held else self._opened.last(),
-            counts=self._counts_at_start,
+            memory=self._counts.now() if self._opened.has_ended else self._counts.at_start(),
         )
 
     def close(self) -> None:
@@ -101,12 +99,11 @@ class ReplayedData:
 
     def _begin_next(self, position: Position, saved: Any) -> ReplayedPass:
         """Begin a pass; after loading, bring an iterator to where the saved run had left it."""
-        self._counts.restore(saved.get("counts", {}))
         earlier = self._left_unfinished()
         if self._opened is None and "passes" in saved:
             earlier = self._draw_again(position, saved["passes"]).passes()
             self._seed(position.data_pass)
-        self._counts_at_start = self._counts.changed()
+        self._counts.begin_pass()
         return self._open(self._data, position._replace(batch=0), earlier)
 
     def _left_unfinished(self) -> list[dict[str, Any]]:
@@ -119,13 +116,13 @@ class ReplayedData:
         replay = ReplayedPass(iter(()), position)
         for number, each in enumerate(passes):
             self._seed(each["data_pass"])
-            self._counts_at_start = self._counts.changed()
+            self._counts.begin_pass()
             start = position._replace(data_pass=each["data_pass"], batch=0)
-            replay = self._open(self._data, start, passes[:number], each["rng"])
+            replay = self._open(self._data, start, passes[:number], {"rng": each["rng"], "before": None})
             skip_exactly(replay, each["drawn"] - 1, self._setting.report)
-            before = read_generators()
+            if each["before"] is not None:
+                restore_rng(each["before"])
             skip_exactly(replay, min(1, each["drawn"]), self._setting.report)
-            replay.drew_numbers = before != read_generators()
         return replay
 
     def _seed(self, data_pass: int) -> None:
@@ -133,11 +130,12 @@ class ReplayedData:
             seed_pass(self._setting.seed, self._setting.ranks, data_pass)
 
     def _open(
-        self, batches: Iterable[Any], position: Position, earlier: Sequence[Any], rng: dict[str, Any] | None = None
+        self, batches: Iterable[Any], position: Position, earlier: Sequence[Any], known: Mapping[str, Any] | None = None
     ) -> ReplayedPass:
         tell_epoch(self._data, position.data_pass)
         if not self._is_isolated:
-            return ReplayedPass(iter(batches), position, earlier, rng=rng)
+            rng, before = (known or {}).get("rng"), (known or {}).get("before")
+            return ReplayedPass(iter(batches), position, earlier, rng=rng, before=before)
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
         isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
         return ReplayedPass(isolated, position, earlier, is_isolated=True)
@@ -157,7 +155,6 @@ class ReplayedPass(Pass):
 
     Attributes:
         is_open: whether it was not closed yet.
-        drew_numbers: whether random numbers were drawn for the batch that was drawn again last.
 
     Args:
         batches: what gives the batches.
@@ -165,6 +162,7 @@ class ReplayedPass(Pass):
         earlier: passes that were drawn from the same iterator and left before its end.
         rng: where the generators stood when the first batch was drawn: it may have drawn an order then, after
             handlers had drawn numbers of their own. None: to be noted.
+        before: where they stood before the batch drawn last; None where that is not known.
         has_ended: whether it has no more batches.
         is_isolated: whether it draws from streams of its own, wherever the generators stand.
     """
@@ -176,30 +174,43 @@ class ReplayedPass(Pass):
         earlier: Sequence[dict[str, Any]] = (),
         *,
         rng: dict[str, Any] | None = None,
+        before: dict[str, Any] | None = None,
         has_ended: bool = False,
         is_isolated: bool = False,
     ) -> None:
         super().__init__(batches, position, has_ended=has_ended, keeps_last=True)
         self.is_open = True
-        self.drew_numbers = False
         self._rng = rng
+        self._before = before
+        self._standing: deque[GeneratorStates] = deque(maxlen=2)  # before the two batches drawn last
         self._earlier = list(earlier)
-        self._knows_rng = is_isolated or has_ended or self.given > 0
+        self._is_isolated = is_isolated
 
     def __next__(self) -> Any:
-        if not self._knows_rng:
-            self._knows_rng = True
-            if self._rng is None:
-                self._rng = capture_rng()
-            else:
+        if not self._is_isolated:
+            if self.given == 0 and self._rng is not None:
                 restore_rng(self._rng)
+            self._standing.append(read_rng())
+            if self.given == 0 and self._rng is None:
+                self._rng = self._standing[-1].saved()
         return super().__next__()
 
     def passes(self, *, left_out: int = 0) -> list[dict[str, Any]]:
         """Return what is drawn to come here again, without the last `left_out` batches; it loads safely."""
-        now = {"data_pass": self._data_pass, "drawn": self.given - left_out, "rng": self._rng}
-        # Numbers that an iterator remembers were drawn at its very beginning.
-        return [*self._earlier[:1], *({**each, "rng": None} for each in self._earlier[1:]), now]
+        drawn = self.given - left_out
+        now = {"data_pass": self._data_pass, "drawn": drawn, "rng": self._rng, "before": self._before_last(left_out)}
+        # Numbers that an iterator remembers were drawn at its very beginning, or a moment ago.
+        earlier = [
+            {**each, "before": None, **({"rng": None} if number else {})} for number, each in enumerate(self._earlier)
+        ]
+        return [*earlier, now]
+
+    def _before_last(self, left_out: int) -> dict[str, Any] | None:
+        """Return where the generators stood before the batch drawn last, but for the last `left_out` batches."""
+        place = 1 + left_out + self.has_ended  # it was asked for one more at its end
+        if place <= len(self._standing):
+            return self._standing[-place].saved()
+        return None if self._standing else self._before
 
     def close(self) -> None:
         """Let go of the batches."""
