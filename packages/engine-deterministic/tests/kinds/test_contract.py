@@ -108,25 +108,24 @@ def test_a_wrapper_around_a_loader_with_another_number_of_workers_is_refused():
         check_data(lambda: make(0), max_epochs=1, resume_with=lambda: make(1))
 
 
-STARTED_AT_ONCE = {
-    "cycle": itertools.cycle,
-    "zip": lambda data: zip(data, itertools.count(), strict=False),
-    "expression": lambda data: (batch for batch in data),
-}
+def cycled(seed=3, workers=1):
+    manual_seed(seed)
+    return itertools.cycle(loader(shuffle=True, num_workers=workers))
 
 
-@pytest.mark.parametrize("name", STARTED_AT_ONCE)
-def test_workers_that_were_started_before_the_run_resume_if_they_were_seeded_alike(name):
-    def make(seed=3, workers=1):
-        manual_seed(seed)
-        return STARTED_AT_ONCE[name](loader(shuffle=True, num_workers=workers))
+def test_workers_that_were_started_before_the_run_resume_if_they_were_seeded_alike():
+    assert check_data(cycled, max_epochs=2, epoch_length=6, every=9) > 1
 
-    limits = {"max_epochs": 2, "epoch_length": 6 if name == "cycle" else 2}
-    assert check_data(make, **limits, every=9) > 1
-    with pytest.raises(ResumeMismatch, match="worker_seeds .* before the run"):
-        check_data(make, **limits, resume_with=lambda: make(seed=4))
-    with pytest.raises(ResumeMismatch, match="started_workers"):
-        check_data(make, **limits, resume_with=lambda: make(workers=2))
+
+@pytest.mark.parametrize(("changes", "name"), [({"seed": 4}, "worker_seeds"), ({"workers": 2}, "started_workers")])
+def test_workers_that_were_started_otherwise_before_the_run_are_refused_before_anything_is_drawn(changes, name):
+    first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
+    first.add_event_handler(Events.STARTED, first.terminate)
+    first.run(cycled(), epoch_length=6)
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(ResumeMismatch, match=f"{name} was") as refusal:
+        second.run(cycled(**changes), epoch_length=6)
+    assert ("before the run" in str(refusal.value)) == (name == "worker_seeds")
 
 
 def test_a_generator_over_a_loader_resumes_at_its_end():
@@ -134,48 +133,6 @@ def test_a_generator_over_a_loader_resumes_at_its_end():
         yield from data
 
     assert check_data(lambda: once(loader(shuffle=True)), max_epochs=1) > 5
-
-
-# ---------------------------------------------------------------------- what counts, on one object in one process
-
-COUNTING = {
-    "sampler": lambda: loader(sampler=CountingEpochs()),
-    "loader": lambda: loader(kind=CountingLoader, shuffle=True),
-    "stream": lambda: loader(CountingStream()),
-    "iterable": CountingAgain,
-}
-
-
-@pytest.mark.parametrize("name", COUNTING)
-@pytest.mark.parametrize("ends_early", [(), (2, 5)])
-def test_what_counts_by_itself_goes_on_from_the_saved_count_on_the_same_object_too(name, ends_early):
-    data = COUNTING[name]()
-    assert check_data(lambda: data, max_epochs=3, epoch_length=4, ends_early=ends_early, every=2) > 10
-
-
-@pytest.mark.parametrize("name", COUNTING)
-def test_a_count_is_saved_by_a_resumed_run_though_it_stands_where_it_stood_before(name):
-    data = COUNTING[name]()
-    whole, parts = [], []
-    DeterministicEngine(lambda engine, batch: whole.append(batch)).run(COUNTING[name](), 4, 3, seed=7)
-    state = None
-    for stop in (2, 5, 8, None):  # each part in a new engine; every other one on data that has counted further
-        engine = DeterministicEngine(lambda engine, batch: parts.append(batch))
-        if state is not None:
-            engine.load_state_dict(state)
-        if stop is not None:
-            engine.add_event_handler(Events.ITERATION_COMPLETED(once=stop), engine.terminate)
-        engine.run(data, 4, 3, seed=7)
-        state = engine.state_dict()
-        list(data)  # somebody else iterates it
-    assert find_difference(whole, parts, "") is None
-
-
-@pytest.mark.parametrize("name", COUNTING)
-def test_a_count_is_right_when_resumed_inside_a_pass_that_has_ended(name):
-    # An epoch longer than a pass: at DATALOADER_STOP_ITERATION, and before it, the pass has given all it has.
-    assert check_data(COUNTING[name], max_epochs=2, epoch_length=6) > 20
-    assert check_data(COUNTING[name], max_epochs=3) > 20
 
 
 def unseen_number():

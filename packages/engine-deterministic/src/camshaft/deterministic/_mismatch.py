@@ -18,8 +18,8 @@ _NOT_COMPARED = ("rank", "environment")
 
 _REMEDIES = {
     "worker_seeds": (
-        "These workers were started when the data was made, before the run: seed the generators before that, or give the "
-        "run a generator function's result that iterates over the loader only when it is drawn from"
+        "These workers were started when the data was made, before the run: seed the generators before that, or give "
+        "the run what a generator function returns, which iterates over the loader only when it is drawn from"
     ),
 }
 
