@@ -30,7 +30,9 @@ from torch.utils.data import (
 )
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch, manual_seed
+from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._purity import find_difference
+from camshaft.deterministic._workers import end_workers
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import EngineWarning, Events
 
@@ -108,17 +110,28 @@ def test_a_wrapper_around_a_loader_with_another_number_of_workers_is_refused():
         check_data(lambda: make(0), max_epochs=1, resume_with=lambda: make(1))
 
 
-def cycled(seed=3, workers=1):
-    manual_seed(seed)
-    return itertools.cycle(loader(shuffle=True, num_workers=workers))
+@pytest.fixture
+def cycled():
+    """Make cycles over loaders; end their workers, for which the garbage collector would wait."""
+    made = []
+
+    def make(seed=3, workers=1):
+        manual_seed(seed)
+        data = itertools.cycle(loader(shuffle=True, num_workers=workers))
+        made.extend(find_loaders(data))
+        return data
+
+    yield make
+    for each in made:
+        end_workers(each)
 
 
-def test_workers_that_were_started_before_the_run_resume_if_they_were_seeded_alike():
+def test_workers_that_were_started_before_the_run_resume_if_they_were_seeded_alike(cycled):
     assert check_data(cycled, max_epochs=2, epoch_length=6, every=9) > 1
 
 
 @pytest.mark.parametrize(("changes", "name"), [({"seed": 4}, "worker_seeds"), ({"workers": 2}, "started_workers")])
-def test_workers_that_were_started_otherwise_before_the_run_are_refused_before_anything_is_drawn(changes, name):
+def test_workers_that_were_started_otherwise_before_the_run_are_refused_before_anything_is_drawn(changes, name, cycled):
     first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
     first.add_event_handler(Events.STARTED, first.terminate)
     first.run(cycled(), epoch_length=6)
