@@ -92,8 +92,8 @@ def test_a_count_that_began_after_the_state_was_saved_goes_back_and_one_that_was
 
 def test_another_type_is_a_change_and_other_objects_are_left_alone():
     owner = Counter()
-    owner.items = [1]
+    owner.items, owner.iterator = [1], None
     counts = Counts([owner, 7])
-    owner.epoch, owner.items = False, [1, 2]
+    owner.epoch, owner.items, owner.iterator = False, [1, 2], iter([])
     assert {"0": {"epoch": [False]}} == counts.now()
     assert Counts([7, (1, 2)]).now() is None

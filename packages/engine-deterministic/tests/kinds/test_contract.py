@@ -130,7 +130,7 @@ def test_workers_that_were_started_before_the_run_resume_if_they_were_seeded_ali
     assert check_data(cycled, max_epochs=2, epoch_length=6, every=9) > 1
 
 
-@pytest.mark.parametrize(("changes", "name"), [({"seed": 4}, "worker_seeds"), ({"workers": 2}, "started_workers")])
+@pytest.mark.parametrize(("changes", "name"), [({"seed": 4}, "worker_seeds"), ({"workers": 2}, "num_workers")])
 def test_workers_that_were_started_otherwise_before_the_run_are_refused_before_anything_is_drawn(changes, name, cycled):
     first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
     first.add_event_handler(Events.STARTED, first.terminate)

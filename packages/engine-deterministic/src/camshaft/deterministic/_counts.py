@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 _PLAIN = (bool, int, float, str, type(None))
+_OTHER = object()  # stands for values that are not plain: nobody counts with them
 
 # Of each object, by its number: its counted attributes, each as [value], or as [] where it does not exist.
 Counted: TypeAlias = dict[str, dict[str, list[Any]]]
@@ -57,29 +58,40 @@ class Counts:
         self._seen = self._at_start = self._read()
 
     def _read(self) -> list[dict[str, Any]]:
-        return [{name: value for name, value in vars(each).items() if type(value) in _PLAIN} for each in self._owners]
+        return [{name: _plain(value) for name, value in vars(each).items()} for each in self._owners]
 
     def _look(self) -> None:
         """Note what has changed since the last look, and what it was before."""
         seen, self._seen = self._seen, self._read()
         for before, then, now in zip(self._before, seen, self._seen, strict=True):
             for name in then.keys() | now.keys():
-                boxed, present = _boxed(then, name), _boxed(now, name)
-                if boxed != present or [*map(type, boxed)] != [*map(type, present)]:
-                    before.setdefault(name, boxed)
+                if _counts(_boxed(then, name), _boxed(now, name)):
+                    before.setdefault(name, _boxed(then, name))
 
     def _written(self, values: Sequence[Mapping[str, Any]]) -> Counted | None:
         if not self._owners:
             return None
-        pairs = enumerate(zip(self._before, values, strict=True))
-        return {
-            str(number): {name: _boxed(each, name) for name in before} for number, (before, each) in pairs if before
-        }
+        counts = [
+            {name: _boxed(each, name) for name in before if each.get(name) is not _OTHER}
+            for before, each in zip(self._before, values, strict=True)
+        ]
+        return {str(number): each for number, each in enumerate(counts) if each}
 
 
 def counts_by_itself(part: Any) -> bool:
     """Return whether an object may count for itself: it is of the user's own class, and saves no state."""
     return hasattr(part, "__dict__") and not type(part).__module__.startswith(("torch.", "camshaft."))
+
+
+def _plain(value: Any) -> Any:
+    return value if type(value) in _PLAIN else _OTHER
+
+
+def _counts(before: list[Any], now: list[Any]) -> bool:
+    """Return whether an attribute has changed from one plain value to another, one that is not there included."""
+    if any(value is _OTHER for value in (*before, *now)):
+        return False
+    return before != now or [*map(type, before)] != [*map(type, now)]
 
 
 def _boxed(attributes: Mapping[str, Any], name: str) -> list[Any]:

@@ -16,6 +16,7 @@ from camshaft.deterministic._fetch import Seeding, choose_seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._keyed_sampler import KeyedSampler
 from camshaft.deterministic._order import sampler_chain
+from camshaft.deterministic._workers import workers_of
 from camshaft.engine import is_integer, length_of
 
 # Where the iterators of Python are from.
@@ -57,17 +58,24 @@ def inner_workers(data: Any) -> list[int]:
     return [loader.num_workers for loader in loaders]
 
 
-def describe_iterator(data: Any) -> dict[str, Any]:
-    """Return the workers that were started when an iterator was made, and the seeds that they were given then.
+def describe_inside(data: Any) -> dict[str, Any]:
+    """Return the workers of the loaders that some data has inside; and the seeds of those that were started already.
 
     Of `itertools.cycle(loader)`, `zip(loader, other)` or `(f(batch) for batch in loader)` the loader is iterated at
     once. Its workers draw from what the generators of the process were like, and nobody can seed them again.
     """
+    started = _started_workers(data)
+    workers = [*inner_workers(data), *(len(each._workers) for each in started)]  # noqa: SLF001  # torch has no public names
+    seeds = [each._base_seed for each in started]  # noqa: SLF001  # as above
+    return {**({"num_workers": workers} if workers else {}), **({"worker_seeds": seeds} if seeds else {})}
+
+
+def _started_workers(data: Any) -> list[Any]:
+    """Return the iterators over loaders with workers that an iterator of Python's has inside, or is."""
     if not isinstance(data, GeneratorType | _BaseDataLoaderIter) and type(data).__module__ not in _OF_PYTHON:
-        return {}
+        return []
     begun = [each for each in (data, *find_loaders(data)) if isinstance(each, _BaseDataLoaderIter)]
-    workers = {each._base_seed: len(each._workers) for each in begun if hasattr(each, "_workers")}  # noqa: SLF001  # torch has no public names
-    return {"started_workers": [*workers.values()], "worker_seeds": [*workers]} if workers else {}
+    return [each for each in begun if workers_of(each)]
 
 
 def _samples_of_all_ranks(loader: DataLoader[Any]) -> int | None:

@@ -9,7 +9,7 @@ from itertools import repeat, starmap
 from typing import Any, ClassVar
 
 from camshaft.deterministic._counts import Counts
-from camshaft.deterministic._describe import describe_iterator, inner_workers
+from camshaft.deterministic._describe import describe_inside
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
@@ -54,8 +54,7 @@ class ReplayedData:
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
         """Return the workers of the loaders inside it: with others it would come out differently."""
         del seeding
-        workers = inner_workers(data)
-        return {**({"num_workers": workers} if workers else {}), **describe_iterator(data)}
+        return describe_inside(data)
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; inside a pass the generators of the process are left anywhere."""
