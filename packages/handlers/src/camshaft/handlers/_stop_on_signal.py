@@ -15,6 +15,7 @@ from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarn
 from camshaft.handlers._number import is_number
 from camshaft.handlers._signal_handlers import SignalHandlers, name_of, require_main_thread, send_to_main_thread
 from camshaft.handlers._worker_shield import ShieldedLoaders, has_workers, is_shielded
+from camshaft.handlers.checkpoint.storage._background import give_up_all
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 _STATUS_OF_SIGNALS = 128  # shells add the number of the signal that has ended a process
@@ -165,10 +166,10 @@ class StopOnSignal:
             return  # the run ends by itself, what there is to save may be half done, and to terminate would hide why
         self._has_stopped, self.signal_number = True, number
         self._grace.end()
+        if self.engine.is_running:
+            self.engine.terminate()  # first, so that what is saved now is known to be the last
         if self._save is not None:
             self._save(self.engine)
-        if self.engine.is_running:
-            self.engine.terminate()
 
     def _leave(self, number: int, *, is_late: bool) -> None:
         """Leave the run right here. Where Python drops what a handler raises, it still stops at its safe point.
@@ -179,6 +180,7 @@ class StopOnSignal:
         """
         self.signal_number = number
         self._grace.end()
+        give_up_all()  # what is being written in the background
         if number == signal.SIGINT and not is_late:
             raise KeyboardInterrupt
         raise SystemExit(_STATUS_OF_SIGNALS + number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,17 +9,10 @@ from typing import Any, Literal, overload
 
 from camshaft.engine import Engine, EventEnum, as_integer, ranks
 from camshaft.handlers._rank import is_distributed, takes_part
-from camshaft.handlers.checkpoint._errors import CheckpointWriteError, NoDirectoryError, warn_of_deprecated
-from camshaft.handlers.checkpoint._handler_files import (
-    files_of_handler,
-    find_file,
-    later_items,
-    read_saved,
-    verified_items,
-    warn_of_unknown_files,
-    without_later_steps,
-    without_missing,
-)
+from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
+from camshaft.handlers.checkpoint._flight import is_left_out
+from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, read_saved, warn_of_unknown_files
+from camshaft.handlers.checkpoint._keeper import Keeper
 from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
 from camshaft.handlers.checkpoint._naming import (
     Naming,
@@ -32,7 +24,6 @@ from camshaft.handlers.checkpoint._naming import (
 )
 from camshaft.handlers.checkpoint._objects import (
     Objects,
-    Payload,
     collect,
     consolidate,
     require_objects,
@@ -43,15 +34,17 @@ from camshaft.handlers.checkpoint._objects import (
 )
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
-from camshaft.handlers.checkpoint._retention import Plan, best, plan, ranked, surplus
-from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, Turn, saved_state
-from camshaft.handlers.checkpoint._saving import SaveHandler, remove, require_save_handler, warn_if_behind, write
+from camshaft.handlers.checkpoint._retention import Plan, best, plan
+from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, saved_state
+from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handler, warn_if_behind, write
 from camshaft.handlers.checkpoint._signals import deferred_signals
-from camshaft.handlers.checkpoint._together import OtherRankError, tell, tell_all, together
+from camshaft.handlers.checkpoint._taken_up import items_from_files, list_from_state
+from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell, tell_all, together
 from camshaft.handlers.checkpoint.format._file_name import extension_of, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
-from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
+from camshaft.handlers.checkpoint.storage._background import Saving
+from camshaft.handlers.checkpoint.storage._listing import CheckpointPath
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
 from camshaft.handlers.checkpoint.storage._saver import Saver
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
@@ -181,14 +174,12 @@ class Checkpoint:
         self.save_on_rank = save_on_rank
         self.ext = naming.ext
         self._naming = naming
-        self._saved = SavedList()
-        self._turn = Turn()
-        self._knows_files = False  # whether the list was restored, or begun by a save
         if isinstance(save_handler, CheckpointStore) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
         if self.to_save and has_tensors_name(naming.sample(name_for(self.to_save))):
             require_weights(self.to_save, include_self=include_self)
         self.save_handler = require_save_handler(save_handler, save_on_rank)
+        self._keeper = Keeper(self.save_handler)
         as_save_handler(self.save_handler)
         if isinstance(self.save_handler, Saver):
             self.save_on_rank = self.save_handler.save_on_rank
@@ -217,33 +208,42 @@ class Checkpoint:
         save = self._naming.pending_save(engine, to_save)
         if isinstance(self.save_handler, CheckpointStore):
             require_bare_name(save.item.filename)
-        was_exact = save.is_exact()
-        engine.at_safe_point(lambda: self._save(save, was_exact))
+        engine.at_safe_point(lambda: self._save(save))
 
-    def _save(self, pending: PendingSave, was_exact: bool) -> None:
+    def _save(self, pending: PendingSave) -> None:
         """Collect the states, write them, and only then remove what they replace."""
-        what = f"the save of {pending.record.prefix or name_for(pending.to_save)}"
+        what, keeper = _describe(pending), self._keeper
+        if ranks().size > 1:
+            self.wait()
         decided = tell(f"{what}: whether and as what", lambda: self._decide(pending), self.save_on_rank)
         if decided is None:
             return
+        self.wait()
         pending = replace(pending, item=decided[0], record=decided[1])
-        if not self._knows_files:
-            self._knows_files = True
+        if not keeper.knows_files:
+            keeper.knows_files = True
             self._warn_of_unknown_files(pending)
-        try:
+        with as_write_error_of_rank(pending.item.filename):
             together(f"{what}: gathering", lambda: self._gather(pending))
-            self._saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending, was_exact), self.save_on_rank)
-        except OtherRankError as error:
-            raise CheckpointWriteError(errno.EIO, f"could not be written: {error}", pending.item.filename) from error
-        pending.engine.fire_event(self.SAVED_CHECKPOINT)
+            saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending), self.save_on_rank)
+        if saved is not None:
+            self._note_saved(pending, saved)
+            return
+        if keeper.in_flight.present is None:
+            keeper.in_flight.begin(pending, None)
+        pending.engine.at_safe_point(self.wait, after=keeper.in_flight.when_known())
 
     def _decide(self, pending: PendingSave) -> tuple[SavedItem, CheckpointRecord] | None:
-        """Return what to save, None if it is not worth keeping."""
-        if self._plan(pending.item) is not None:
-            return pending.item, pending.record
-        if self._naming.score_function is None:
-            warn_if_behind(self._saved.items, pending.item)
-        return None
+        """Return what to save, None if it is not worth keeping, or stands back for the one that is being written."""
+        items = self._keeper.expected(self._plan)
+        if self._plan(items, pending.item) is None:
+            if self._naming.score_function is None:
+                warn_if_behind(items, pending.item)
+            return None
+        if is_left_out(self.save_handler, pending, self._keeper.in_flight.present):
+            pending.engine.logger.info("%s is not saved: the one before is being written", pending.item.filename)
+            return None
+        return pending.item, pending.record
 
     def _gather(self, pending: PendingSave) -> None:
         """Let objects gather what belongs to each process."""
@@ -251,66 +251,77 @@ class Checkpoint:
         if is_distributed() or ranks().size > 1:
             consolidate(pending.to_save, self.save_on_rank)
 
-    def _keep(self, pending: PendingSave, was_exact: bool) -> SavedList:
-        """Write a checkpoint, and remove what it replaces; return the list of those that are kept."""
-        item = pending.item
-        payload = collect(pending.to_save) if takes_part(self.save_on_rank) else None
-        record = replace(pending.record, exact=was_exact and pending.is_exact())
-        # From here on the files and the list change together, or not at all.
-        with deferred_signals() as signals, self._turn:
-            what = self._plan(item)  # another thread may have saved meanwhile
-            if what is None:
-                return self._saved
-            if payload is not None:
-                self._write(payload, record, what, item.filename, signals)
-                # A save handler of the user's own may have been interrupted by another save of this handler.
-                what = self._plan(item) or surplus(self._saved.items, item)
-            self._saved = SavedList(what.keep, item.filename)
-            if payload is not None:
-                # What is still there stays in the list, and is to be removed by the next save.
-                self._saved = SavedList((*what.drop, *what.keep), item.filename)
-                for gone in remove(self.save_handler, what.drop):
-                    self._saved = self._saved.without(gone)
-            return self._saved
+    def _keep(self, pending: PendingSave) -> SavedList | None:
+        if not takes_part(self.save_on_rank):
+            return self._keeper.keep(pending, self._plan, None)
+        payload = collect(pending.to_save)
+        record = replace(pending.record, exact=pending.was_exact and pending.is_exact())
+
+        def write_payload(what: Plan, signals: deferred_signals) -> Saving | None:
+            whole = with_entry(payload, SELF_KEY, saved_state(what.keep)) if self.include_self else payload
+            metadata = SaveMetadata(replace(record, keys=whole.keys, is_bare=whole.is_bare))
+            return write(self.save_handler, whole.state, pending.item.filename, metadata, signals)
+
+        return self._keeper.keep(pending, self._plan, write_payload)
+
+    def wait(self) -> None:
+        """Wait until no save goes on in the background, and take note of the last one: list, removal, event.
+
+        A run does so at the first safe point after the save, and at its end. Several processes do so together.
+
+        Raises:
+            CheckpointWriteError: the save has failed, or is not over in time.
+        """
+        flight = self._keeper.in_flight.present
+        if flight is None:
+            return
+        if flight.saving is not None:
+            flight.saving.wait()
+        if ranks().size > 1 and not flight.pending.engine.is_exact:
+            saved = self._keeper.land(flight, self._plan)  # the run has failed here; the others are elsewhere
+        else:
+            with as_write_error_of_rank(flight.pending.item.filename):
+                what = f"{_describe(flight.pending)}: its end"
+                saved = tell_all(what, lambda: self._keeper.land(flight, self._plan), self.save_on_rank)
+        if saved is not None:
+            self._note_saved(flight.pending, saved)
+
+    def _note_saved(self, pending: PendingSave, saved: SavedList) -> None:
+        if ranks().size > 1:
+            self._keeper.saved = saved
+        pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
     def _warn_of_unknown_files(self, pending: PendingSave) -> None:
         if isinstance(self.save_handler, CheckpointStore) and takes_part(self.save_on_rank):
             warn_of_unknown_files(self.save_handler, self._naming, name_for(pending.to_save))
 
-    def _plan(self, item: SavedItem) -> Plan | None:
-        return plan(self._saved.items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
-
-    def _write(
-        self, payload: Payload, record: CheckpointRecord, what: Plan, filename: str, signals: deferred_signals
-    ) -> None:
-        if self.include_self:
-            payload = with_entry(payload, SELF_KEY, saved_state(what.keep))
-        record = replace(record, keys=payload.keys, is_bare=payload.is_bare)
-        write(self.save_handler, payload.state, filename, SaveMetadata(record), signals)
+    def _plan(self, items: Sequence[SavedItem], item: SavedItem) -> Plan | None:
+        return plan(items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
 
     # ------------------------------------------------------------------ the list of kept checkpoints
 
     @property
     def last_checkpoint(self) -> CheckpointPath | str | None:
         """The kept checkpoint with the highest priority, None if there is none; a full path or URL with a store."""
-        item = best(self._saved.items)
+        item = best(self._keeper.saved.items)
         return None if item is None else self._located(item.filename)
 
     @property
     def newest_checkpoint(self) -> CheckpointPath | str | None:
         """The checkpoint that was written last, None before the first; a full path or URL with a store."""
-        return None if self._saved.newest is None else self._located(self._saved.newest)
+        return None if self._keeper.saved.newest is None else self._located(self._keeper.saved.newest)
 
     def _located(self, filename: str) -> CheckpointPath | str:
         return self.save_handler.path_of(filename) if isinstance(self.save_handler, CheckpointStore) else filename
 
     def reset(self) -> None:
-        """Forget what was saved; the files stay."""
-        self._saved, self._knows_files = SavedList(), True
+        """Forget what was saved; the files stay. A save in the background is waited for first."""
+        self.wait()
+        self._keeper.restart(SavedList())
 
     def state_dict(self) -> SavedState:
         """Return the list of kept checkpoints: ``{"_saved": [(priority, filename), ...]}``."""
-        return self._saved.state_dict()
+        return self._keeper.saved.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a list of kept checkpoints.
@@ -326,17 +337,13 @@ class Checkpoint:
             ArgumentError: it holds no such list, or names files that are not this handler's. The
                 handler is unchanged.
         """
+        self.wait()
         store = self.save_handler if isinstance(self.save_handler, CheckpointStore) else None
-        # The order is that of the list: of equal priorities the last one stays the last.
-        saved = SavedList.of(read_saved(state_dict, self._naming, self._name, store), None, greater_or_equal=True)
-        if store is not None:
-            later = later_items(store, self._naming, self._name, saved.items, self.n_saved)
-            kept = without_missing(saved.items, store, expected=bool(later))
-            saved = SavedList(tuple(ranked(later, greater_or_equal=self.greater_or_equal, saved=kept)))
-        # The latest has the highest step; which of several scores was the last to be saved is not told.
-        if saved.items and self._naming.score_function is None:
-            saved = replace(saved, newest=saved.items[-1].filename)
-        self._saved, self._knows_files = saved, True
+        items = read_saved(state_dict, self._naming, self._name, store)
+        saved = list_from_state(
+            items, store, self._naming, self._name, self.n_saved, greater_or_equal=self.greater_or_equal
+        )
+        self._keeper.restart(saved)
 
     @property
     def _name(self) -> str | None:
@@ -414,6 +421,7 @@ class Checkpoint:
             NoCheckpointError: no file can be loaded; the text says why.
             ConnectionError: a remote place does not answer any more.
         """
+        self.wait()
         store = self._store()
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
         find = partial(files_of_handler, store, self._naming, self._name, missing_ok=missing_ok)
@@ -424,16 +432,12 @@ class Checkpoint:
         report, files = load_newest(
             store, found, find_together, to_load, trusted=trusted, map_location=map_location, module_options=options
         )
-        items = tell("the list of kept checkpoints", lambda: self._items_of(files, report), self.save_on_rank)
+        check = self.n_saved is not None
+        find_items = partial(items_from_files, store, files, self._naming, report.path, check=check)
+        items = tell("the list of kept checkpoints", find_items, self.save_on_rank)
         newest = items[-1].filename if items else None
-        self._saved = SavedList.of(items, newest, greater_or_equal=self.greater_or_equal)
-        self._knows_files = True
+        self._keeper.restart(SavedList.of(items, newest, greater_or_equal=self.greater_or_equal))
         return report
-
-    def _items_of(self, files: Sequence[CheckpointFile], report: LoadReport) -> list[SavedItem]:
-        """Return what the list says of files, once one of them is loaded."""
-        items = verified_items(self._store(), files, self._naming, skip=report.path, check=self.n_saved is not None)
-        return items if self._naming.score_function is not None else without_later_steps(items, report.path.name)
 
     def _store(self) -> CheckpointStore:
         if not isinstance(self.save_handler, CheckpointStore):
@@ -442,3 +446,7 @@ class Checkpoint:
                 f"{self.save_handler!r}; use load_objects"
             )
         return self.save_handler
+
+
+def _describe(pending: PendingSave) -> str:
+    return f"the save of {pending.record.prefix or name_for(pending.to_save)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
@@ -15,6 +15,7 @@ from camshaft.handlers.checkpoint.format._file_name import EXTENSION
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 
 SEVERAL = "checkpoint"
+_LAST_EVENTS = (Events.TERMINATE, Events.COMPLETED, Events.INTERRUPT, Events.EXCEPTION_RAISED)
 
 ScoreFunction = Callable[[Engine[Any, Any]], Any]
 StepFunction = Callable[[Engine[Any, Any], Any], Any]
@@ -29,12 +30,16 @@ class PendingSave:
         to_save: The objects.
         item: Priority and file name.
         record: What the file is to say about itself, as far as it is known yet.
+        was_exact: Whether a run could have been continued exactly when the save was asked for.
+        is_last: Whether it was asked for as the run ends.
     """
 
     engine: Engine[Any, Any]
     to_save: Objects
     item: Item
     record: CheckpointRecord
+    was_exact: bool = True
+    is_last: bool = False
 
     def is_exact(self) -> bool:
         """Return whether a run could be continued exactly from what is saved now."""
@@ -117,7 +122,9 @@ class Naming:
         record = CheckpointRecord(
             step=step, prefix=self.prefix, name=name, score_name=self.score_name, priority=item.priority
         )
-        return PendingSave(engine, to_save, item, record)
+        save = PendingSave(engine, to_save, item, record)
+        is_last = engine.should_terminate or engine.last_event_name in _LAST_EVENTS
+        return replace(save, was_exact=save.is_exact(), is_last=is_last)
 
     def filename(self, name: str, step: float, score: float | None) -> str:
         """Return the file name of a save."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from camshaft.handlers.checkpoint._signals import deferred_signals
+    from camshaft.handlers.checkpoint.storage._background import Saving
 
 SaveHandler = str | os.PathLike[str] | BaseSaveHandler | Callable[..., Any]
 
@@ -50,8 +51,8 @@ def require_save_handler(save_handler: SaveHandler, save_on_rank: int) -> BaseSa
 
 def write(
     save_handler: Callable[..., Any], state: Any, filename: str, metadata: SaveMetadata, signals: deferred_signals
-) -> None:
-    """Let a save handler keep a checkpoint.
+) -> Saving | None:
+    """Let a save handler keep a checkpoint; return what goes on in the background, None if it is kept.
 
     Args:
         save_handler: The handler.
@@ -64,6 +65,7 @@ def write(
     call = as_save_handler(save_handler)
     with nullcontext() if isinstance(save_handler, Saver) else signals.let_through():
         require_done(call(state, filename, metadata), save_handler)
+    return save_handler.follow(filename) if isinstance(save_handler, Saver) else None
 
 
 def remove(save_handler: Callable[..., Any], items: Iterable[Item]) -> Iterator[Item]:

@@ -5,11 +5,13 @@ Alone, each function just does what it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from camshaft.engine import RanksError, ranks
-from camshaft.handlers.checkpoint._errors import CheckpointError
+from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointWriteError
 
 Result = TypeVar("Result")
 
@@ -80,6 +82,15 @@ def tell_all(what: str, do: Callable[[], Result], rank: int) -> Result:
     """
     result, told = _share(what, do, tells=True)
     return told[rank] if told else result
+
+
+@contextmanager
+def as_write_error_of_rank(filename: str) -> Iterator[None]:
+    """Turn what another process could not write into a `CheckpointWriteError`."""
+    try:
+        yield
+    except OtherRankError as error:
+        raise CheckpointWriteError(errno.EIO, f"could not be written: {error}", filename) from error
 
 
 def _share(what: str, do: Callable[[], Result], *, tells: bool) -> tuple[Result, list[Result]]:

@@ -67,7 +67,13 @@ def require_save_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_payload(
-    descriptor: int, payload: Any, record: CheckpointRecord, options: Mapping[str, Any], filename: str = ""
+    descriptor: int,
+    payload: Any,
+    record: CheckpointRecord,
+    options: Mapping[str, Any],
+    filename: str = "",
+    *,
+    one_thread: bool = False,
 ) -> int:
     """Write a payload and its record to an open file, and return how many bytes that were.
 
@@ -77,6 +83,7 @@ def write_payload(
         record: What the file shall say about itself.
         options: For `torch.save`.
         filename: What the file will be called, which decides about its format.
+        one_thread: Whether to sum up the checksum in this thread too: none can be started when Python is ending.
 
     Raises:
         OSError: the file could not be written.
@@ -85,7 +92,7 @@ def write_payload(
     """
     if has_tensors_name(filename):
         return write_tensors(descriptor, payload, record)
-    with CheckpointWriter(descriptor) as writer:
+    with CheckpointWriter(descriptor, one_thread=one_thread) as writer:
         try:
             _without_archive_checksums(lambda: _save(payload, writer, options))
         except BaseException:

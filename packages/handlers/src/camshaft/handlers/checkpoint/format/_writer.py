@@ -33,6 +33,7 @@ class CheckpointWriter:
 
     Args:
         descriptor: The file, open for writing.
+        one_thread: Whether to do without the second thread.
 
     Examples:
         >>> import os, tempfile
@@ -43,12 +44,13 @@ class CheckpointWriter:
         b'contentcamshaft-checkpoint/1'
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, one_thread: bool = False) -> None:
         self._descriptor = descriptor
         self._signals = deferred_signals()
         self._buffer, self._spare = bytearray(_BUFFER_BYTES), bytearray()
         self._filled = 0
         self._checksum = BlockChecksum()
+        self._one_thread = one_thread
         self._thread: ThreadPoolExecutor | None = None
         self._summing: Future[None] | None = None
         self._error: BaseException | None = None
@@ -128,7 +130,7 @@ class CheckpointWriter:
 
     def _put(self, view: memoryview) -> None:
         self._finish_summing()
-        if len(view) < _LEAST_FOR_A_THREAD_BYTES:
+        if self._one_thread or len(view) < _LEAST_FOR_A_THREAD_BYTES:
             self._checksum.update(view)
         else:
             self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="camshaft-checksum")

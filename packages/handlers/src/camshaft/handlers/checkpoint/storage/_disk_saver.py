@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
-from camshaft.handlers._rank import is_xla_in_use
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
-from camshaft.handlers.checkpoint.format._payload import require_save_options, write_nothing, write_payload
+from camshaft.handlers.checkpoint.format._payload import require_save_options, write_payload
+from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
+from camshaft.handlers.checkpoint.storage._background import Background, WhenBusy
 from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 from camshaft.handlers.checkpoint.storage._durable import (
     leave_memory,
@@ -30,12 +31,13 @@ from camshaft.handlers.checkpoint.storage._durable import (
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
 from camshaft.handlers.checkpoint.storage._remote import is_url
-from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, record_of
+from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+    from camshaft.handlers.checkpoint.storage._background import Saving
 
 _logger = logging.getLogger("camshaft.handlers.checkpoint")
 
@@ -60,11 +62,18 @@ class DiskSaver(DirectoryStore, Saver):
         save_on_rank: The process that writes, among those that train together.
         durable: Whether to wait until the disk has the file. Without that a checkpoint survives a kill, but maybe
             not a loss of power.
+        asynchronous: Whether to write in the background. A save copies the checkpoint, into memory that is used again,
+            and returns. What a `Checkpoint` does after a save, it then does at the first safe point after the file is
+            written. The end of a run, and of the program, waits for it.
+        when_busy: What to do about a save that is asked for while another one is written: ``"wait"`` for that, or
+            ``"skip"`` the new one. A `Checkpoint` skips none at the end of a run, nor with several processes.
+        timeout_s: How long to wait for a save in the background, in seconds; then it has failed.
         **kwargs: For `torch.save`.
 
     Raises:
-        ArgumentError: the directory is missing, or holds checkpoints; how to go on is in the text.
-        ArgumentTypeError: `torch.save` has no such argument.
+        ArgumentError: the directory is missing, or holds checkpoints; how to go on is in the text. `when_busy` or
+            `timeout_s` is out of range.
+        ArgumentTypeError: `torch.save` has no such argument, or `timeout_s` is no number.
         CheckpointWriteError: the directory cannot be written to.
 
     Examples:
@@ -85,11 +94,15 @@ class DiskSaver(DirectoryStore, Saver):
         save_on_rank: int = 0,
         *,
         durable: bool = True,
+        asynchronous: bool = False,
+        when_busy: WhenBusy = "wait",
+        timeout_s: float = 600.0,
         **kwargs: Any,
     ) -> None:
         if is_url(dirname):
             raise ArgumentError(f"`dirname` must be a path of this machine, got {dirname!r}; use FsspecSaver for a URL")
-        Saver.__init__(self, save_on_rank)
+        background = Background(require_save_options(kwargs), when_busy, timeout_s)
+        Saver.__init__(self, save_on_rank, background if asynchronous else None)
         DirectoryStore.__init__(self, os.path.abspath(Path(dirname).expanduser()))  # noqa: PTH100 - resolve() would follow links
         self.atomic = atomic
         self.durable = durable
@@ -100,32 +113,17 @@ class DiskSaver(DirectoryStore, Saver):
         if self.is_writer:
             self._prepare(require_empty=require_empty)
 
-    def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint; when this returns it survives a kill and a loss of power.
-
-        Args:
-            checkpoint: What `torch.save` can save.
-            filename: Name of the file, without a directory. An earlier file of that name is replaced.
-            metadata: What a `Checkpoint` says about the save.
-
-        Raises:
-            ArgumentError: `filename` is no file name, or leads out of the directory.
-            ArgumentTypeError: a tensor is sharded over several processes.
-            CheckpointWriteError: the file could not be written; the earlier files are as they were.
-            CheckpointInUseError: another process writes to the directory.
-        """
-        require_bare_name(filename)
-        if not self.is_writer:
-            if is_xla_in_use():
-                write_nothing(checkpoint)
-            return
+    def save(
+        self, checkpoint: Any, filename: str, record: CheckpointRecord, saving: Saving | None = None, *, is_first: bool
+    ) -> Mapping[str, str] | None:
+        """Write a file, bring it to the disk, and give it its name; in whichever thread."""
         path = self.dirname / filename
-        record = record_of(checkpoint, metadata)
-        with deferred_signals(), as_write_error("written", path), self._turn():
-            number = (self._lock.last_number or 0) + 1
-            self._write(checkpoint, path, replace(record, save_number=number))
-            self._lock.last_number, self._last_path = number, path
-        self._warn_if_unsafe(path, checkpoint, filename, metadata)
+        with deferred_signals(), as_write_error("written", path):
+            with self._turn():
+                self._lock.last_number = number = (self._lock.last_number or 0) + 1
+            self._write(checkpoint, path, replace(record, save_number=number), saving)
+            self._last_path = path
+        return unsafe_keys(path, checkpoint) if is_first else None
 
     def remove(self, filename: str) -> None:
         """Remove a file; a link is removed itself, not what it leads to. A missing file is a warning.
@@ -141,6 +139,7 @@ class DiskSaver(DirectoryStore, Saver):
         require_bare_name(filename)
         if not self.is_writer:
             return
+        self._wait_before_removing()
         path = self.dirname / filename
         with deferred_signals(), as_write_error("removed", path), self._turn():
             try:
@@ -152,8 +151,17 @@ class DiskSaver(DirectoryStore, Saver):
                 sync_directory(self.dirname)
 
     def close(self) -> None:
-        """Let other processes write to the directory; the next save takes the lock again."""
-        self._lock.release()
+        """Wait for a save in the background, and let other processes write to the directory.
+
+        The next save takes the lock again.
+
+        Raises:
+            CheckpointWriteError: the save in the background has failed, or is not over in time.
+        """
+        try:
+            self.wait()
+        finally:
+            self._lock.release()
 
     def _prepare(self, *, require_empty: bool) -> None:
         with deferred_signals(), as_write_error("used", self.dirname):
@@ -204,12 +212,15 @@ class DiskSaver(DirectoryStore, Saver):
                 self._lock.last_number = largest_save_number(self.checkpoints())
             yield
 
-    def _write(self, checkpoint: Any, path: Path, record: CheckpointRecord) -> None:
+    def _write(self, checkpoint: Any, path: Path, record: CheckpointRecord, saving: Saving | None) -> None:
         if self._last_path is not None:
             leave_memory(self._last_path)  # room for the new one: finding other room may take longer than writing
         way = replacing if self.atomic else writing_in_place
         with way(path, durable=self.durable) as descriptor:
-            size_bytes = write_payload(descriptor, checkpoint, record, self.save_options, path.name)
+            options, one_thread = self.save_options, saving is not None
+            size_bytes = write_payload(descriptor, checkpoint, record, options, path.name, one_thread=one_thread)
             on_disk = os.fstat(descriptor).st_size
             if on_disk != size_bytes:
                 raise OSError(errno.EIO, f"{size_bytes} bytes were written and {on_disk} are there")
+            if saving is not None:
+                saving.raise_if_given_up()

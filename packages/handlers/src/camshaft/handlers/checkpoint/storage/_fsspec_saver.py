@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
-from camshaft.handlers._rank import is_xla_in_use
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name, require_bare_name
-from camshaft.handlers.checkpoint.format._payload import require_save_options, write_nothing, write_payload
+from camshaft.handlers.checkpoint.format._payload import require_save_options, write_payload
+from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
+from camshaft.handlers.checkpoint.storage._background import Background, WhenBusy
 from camshaft.handlers.checkpoint.storage._claim import Claim, claim_of
 from camshaft.handlers.checkpoint.storage._fsspec_store import FsspecStore
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._retry import wait
-from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, record_of
+from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+    from camshaft.handlers.checkpoint.storage._background import Saving
     from camshaft.handlers.checkpoint.storage._remote import Entry
 
 _COMPARED_BYTES = 1 << 16
@@ -53,6 +56,7 @@ class FsspecSaver(FsspecStore, Saver):
         require_empty: Whether to refuse a directory that holds checkpoints already.
         save_on_rank: The process that writes, among those that train together.
         read_back: Whether to read what was uploaded back and compare. False compares the size only.
+        asynchronous, when_busy, timeout_s: As for `DiskSaver`: whether to save in the background.
         storage_options: What the file system of fsspec is to be told, for example the address of a server.
         attempts: How often each request is made, if it fails.
         first_pause_s: Seconds before the second attempt; each pause is twice the one before, and 30 s at most.
@@ -80,12 +84,16 @@ class FsspecSaver(FsspecStore, Saver):
         save_on_rank: int = 0,
         *,
         read_back: bool = True,
+        asynchronous: bool = False,
+        when_busy: WhenBusy = "wait",
+        timeout_s: float = 600.0,
         storage_options: Mapping[str, Any] | None = None,
         attempts: int = 5,
         first_pause_s: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        Saver.__init__(self, save_on_rank)
+        background = Background(require_save_options(kwargs), when_busy, timeout_s)
+        Saver.__init__(self, save_on_rank, background if asynchronous else None)
         FsspecStore.__init__(self, url, storage_options=storage_options, attempts=attempts, first_pause_s=first_pause_s)
         self.save_options = require_save_options(kwargs)
         self.read_back = read_back
@@ -93,36 +101,23 @@ class FsspecSaver(FsspecStore, Saver):
         if self.is_writer:
             self._prepare(require_empty=require_empty)
 
-    def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint; when this returns it can be found and read there.
-
-        Args:
-            checkpoint: What `torch.save` can save.
-            filename: Name of the file, without a directory. An earlier file of that name is replaced.
-            metadata: What a `Checkpoint` says about the save.
-
-        Raises:
-            ArgumentError: `filename` is no file name, or leads out of the directory.
-            ArgumentTypeError: a tensor is sharded over several processes.
-            CheckpointWriteError: the file could not be written; the earlier files are as they were.
-            CheckpointInUseError: another run writes to the directory.
-        """
-        require_bare_name(filename)
-        if not self.is_writer:
-            if is_xla_in_use():
-                write_nothing(checkpoint)
-            return
-        record = record_of(checkpoint, metadata)
+    def save(
+        self, checkpoint: Any, filename: str, record: CheckpointRecord, saving: Saving | None = None, *, is_first: bool
+    ) -> Mapping[str, str] | None:
+        """Write a file here, upload it, and look whether it is there; in whichever thread."""
         with as_write_error("written", self.path_of(filename)), _local_file() as (descriptor, local):
             with deferred_signals() as signals, self._turn() as claim:
                 # A save that failed may have left its file there all the same: no number comes twice.
                 claim.last_number = (claim.last_number or 0) + 1
-                numbered = replace(record, save_number=claim.last_number)
-                write_payload(descriptor, checkpoint, numbered, self.save_options, filename)
+                numbered, one_thread = replace(record, save_number=claim.last_number), saving is not None
+                options = self.save_options
+                write_payload(descriptor, checkpoint, numbered, options, filename, one_thread=one_thread)
                 signals.handle()
+                if saving is not None:
+                    saving.raise_if_given_up()
                 self._put(local, filename)
                 claim.require(self._remote)
-            self._warn_if_unsafe(local, checkpoint, filename, metadata)
+            return unsafe_keys(local, checkpoint) if is_first else None
 
     def remove(self, filename: str) -> None:
         """Remove a file. A missing file is a warning, where the file system tells.
@@ -138,6 +133,7 @@ class FsspecSaver(FsspecStore, Saver):
         require_bare_name(filename)
         if not self.is_writer:
             return
+        self._wait_before_removing()
         path = self.path_of(filename)
         with deferred_signals(), as_write_error("removed", path), self._turn():
             try:
@@ -146,11 +142,18 @@ class FsspecSaver(FsspecStore, Saver):
                 warnings.warn(f"{path} was to be removed and is gone already", EngineWarning, stacklevel=2)
 
     def close(self) -> None:
-        """Take the claim to the directory back; the next save claims it again."""
-        with deferred_signals():
-            claim = claim_of(self._remote)
-            with claim.turn:
-                claim.give_up(self._remote)
+        """Wait for a save in the background, and take the claim to the directory back; the next save claims it again.
+
+        Raises:
+            CheckpointWriteError: the save in the background has failed, or is not over in time.
+        """
+        try:
+            self.wait()
+        finally:
+            with deferred_signals():
+                claim = claim_of(self._remote)
+                with claim.turn:
+                    claim.give_up(self._remote)
 
     def _prepare(self, *, require_empty: bool) -> None:
         with deferred_signals(), as_write_error("used", self.location):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import warnings
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import EngineWarning
-from camshaft.handlers._rank import current_rank
+from camshaft.engine import ArgumentError, EngineWarning
+from camshaft.handlers._rank import current_rank, is_xla_in_use
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointWriteError
 from camshaft.handlers.checkpoint._sharded import require_whole_tensors
+from camshaft.handlers.checkpoint.format._file_name import require_bare_name
+from camshaft.handlers.checkpoint.format._payload import write_nothing
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
+from camshaft.handlers.checkpoint.storage._background import Background, Saving, WhenBusy
 from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, SaveMetadata
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
 
@@ -26,10 +28,12 @@ class Saver(CheckpointStore, BaseSaveHandler):
 
     Args:
         save_on_rank: The process that writes, among those that train together.
+        background: What saves in the background; None saves before a call returns.
     """
 
-    def __init__(self, save_on_rank: int) -> None:
+    def __init__(self, save_on_rank: int, background: Background | None = None) -> None:
         self.save_on_rank = save_on_rank
+        self._background = background
         self._checked: set[str] = set()
 
     @property
@@ -37,19 +41,113 @@ class Saver(CheckpointStore, BaseSaveHandler):
         """Whether this process is the one that writes."""
         return current_rank() == self.save_on_rank
 
-    def _warn_if_unsafe(
-        self, path: str | os.PathLike[str], checkpoint: Any, filename: str, metadata: Mapping[str, Any] | None
-    ) -> None:
-        """Warn once per kind of checkpoint if what was written to a local file cannot be loaded safely."""
-        basename = str((metadata or {}).get("basename"))
-        if basename in self._checked or metadata is None:
+    @property
+    def asynchronous(self) -> bool:
+        """Whether checkpoints are written in the background."""
+        return self._background is not None
+
+    @property
+    def when_busy(self) -> WhenBusy:
+        """What is done about a save that is asked for while one goes on in the background."""
+        return "wait" if self._background is None else self._background.when_busy
+
+    def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """Save a checkpoint. When this returns it is safe; if the saver is asynchronous, it is at the next `wait`.
+
+        An asynchronous saver has copied the checkpoint when this returns, so that it may be changed. A save that goes
+        on is waited for first.
+
+        Args:
+            checkpoint: What `torch.save` can save.
+            filename: Name of the file, without a directory. An earlier file of that name is replaced.
+            metadata: What a `Checkpoint` says about the save.
+
+        Raises:
+            ArgumentError: `filename` is no file name, or leads out of the directory.
+            ArgumentTypeError: a tensor is sharded over several processes.
+            CheckpointWriteError: the file could not be written, or, of an asynchronous saver, the one before; the
+                earlier files are as they were.
+            CheckpointInUseError: another process writes to the directory.
+        """
+        require_bare_name(filename)
+        if not self.is_writer:
+            if is_xla_in_use():
+                write_nothing(checkpoint)
             return
-        self._checked.add(basename)
-        for key, reason in (unsafe_keys(path, checkpoint) or {}).items():
-            what = f"the state of {key!r}" if key else "what was saved"
-            warnings.warn(
-                f"{filename}: {what} will not load without trusted=True: {reason}", EngineWarning, stacklevel=3
-            )
+        record, reasons = record_of(checkpoint, metadata), dict[str, str]()
+        basename = str((metadata or {}).get("basename"))
+        is_first = metadata is not None and basename not in self._checked
+
+        def write(payload: Any, saving: Saving | None) -> None:
+            reasons.update(self.save(payload, filename, record, saving, is_first=is_first) or {})
+
+        def note() -> None:
+            self._checked.add(basename)
+            _warn_if_unsafe(filename, reasons)
+
+        if self._background is None:
+            write(checkpoint, None)
+            note()
+            return
+        if is_xla_in_use():
+            raise ArgumentError("`asynchronous` must be False on XLA devices, whose processes save together, got True")
+        self._background.start(checkpoint, write, str(self.path_of(filename)), note)
+
+    @abstractmethod
+    def save(
+        self, checkpoint: Any, filename: str, record: CheckpointRecord, saving: Saving | None = None, *, is_first: bool
+    ) -> Mapping[str, str] | None:
+        """Write a checkpoint, in whichever thread; when this returns it is safe.
+
+        Args:
+            checkpoint: What `torch.save` can save.
+            filename: Name of the file.
+            record: What the file is to say about itself; its number is still to be given.
+            saving: The save in the background that this is part of.
+            is_first: Whether to find out what keeps the file from being loaded safely.
+
+        Returns:
+            The reasons, by key; None if there are none, or nobody wants to know.
+
+        Raises:
+            CheckpointWriteError: the file could not be written; the earlier files are as they were.
+        """
+
+    def wait(self) -> None:
+        """Wait until no save goes on in the background.
+
+        Raises:
+            CheckpointWriteError: the last one has failed, or is not over in time.
+        """
+        if self._background is not None:
+            self._background.wait()
+
+    def follow(self, filename: str) -> Saving | None:
+        """Return what the last call has begun in the background, None if that was nothing.
+
+        Whoever takes it asks for its result, and removes nothing before.
+
+        Args:
+            filename: What it was called with.
+        """
+        saving = None if self._background is None else self._background.present()
+        if saving is None or saving.is_followed or saving.name != str(self.path_of(filename)):
+            return None
+        saving.is_followed = True
+        return saving
+
+    def _wait_before_removing(self) -> None:
+        """Wait for a save that is not known to be safe; what replaces a file has to be there before it is removed."""
+        saving = None if self._background is None else self._background.present()
+        if saving is not None and not saving.is_followed:
+            self.wait()
+
+
+def _warn_if_unsafe(filename: str, reasons: Mapping[str, str]) -> None:
+    """Warn of what was written and cannot be loaded safely."""
+    for key, reason in reasons.items():
+        what = f"the state of {key!r}" if key else "what was saved"
+        warnings.warn(f"{filename}: {what} will not load without trusted=True: {reason}", EngineWarning, stacklevel=4)
 
 
 def record_of(checkpoint: Any, metadata: Mapping[str, Any] | None) -> CheckpointRecord:
