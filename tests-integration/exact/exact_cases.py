@@ -80,7 +80,11 @@ def _resumes(case: Case, whole: Job, left_out: str | None) -> Iterator[Outcome]:
         setting = case.resumed_as[number % len(case.resumed_as)]
         goes_on_again = bool(case.again) and number % case.again == case.again - 1
         iterations = None if goes_on_again else case.iterations
-        resumed = _resume(setting, saved, iterations, left_out)
+        try:
+            resumed = _resume(setting, saved, iterations, left_out)
+        except ResumeMismatch as mismatch:
+            yield Outcome(case.setting, setting, saved.event, _place(saved, whole), f"it was refused: {mismatch}")
+            continue
         expected = whole.log[saved.done :]
         yield Outcome(case.setting, setting, saved.event, _place(saved, whole), _difference(expected, resumed.log))
         if goes_on_again and resumed.saved:
