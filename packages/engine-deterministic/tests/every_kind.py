@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 
 import noisy_data
 import numpy as np
+import pytest
 import torch
 from noisy_data import noise
-from torch.utils.data import DataLoader, IterableDataset, Sampler, default_collate
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, default_collate
 
 from camshaft.engine import Position
 
@@ -17,6 +20,19 @@ SIZE = 11
 
 class Noisy(noisy_data.Noisy):
     size = SIZE
+
+
+class Failing(Noisy):
+    """Fails once for one sample."""
+
+    def __init__(self, failing):
+        self.failing = {failing}
+
+    def __getitem__(self, index):
+        if index in self.failing:
+            self.failing.remove(index)
+            raise OSError("the disk is away")
+        return super().__getitem__(index)
 
 
 class Told(Noisy):
@@ -357,3 +373,30 @@ DATA = {
     "table": Frame,
     "data that opens itself": OpensItself,
 }
+
+ENDLESS = {
+    "generator": numbers,
+    "generator over a loader": lambda: forever(loader(shuffle=True)),
+    "chain of loaders": lambda: itertools.chain(*[loader(shuffle=True)] * 4),
+    "cycle of a loader": lambda: itertools.cycle(loader(shuffle=True)),
+}
+
+
+def shuffling_nodes():
+    """Draws its order from the generators of the process when it is iterated, and looks one item ahead."""
+    nodes = pytest.importorskip("torchdata.nodes")
+    order = nodes.SamplerWrapper(RandomSampler(range(9)))
+    return nodes.Loader(nodes.Batcher(nodes.Mapper(order, noise), 2, drop_last=False))
+
+
+def unseen_number():
+    """Return a random number that no seed decides."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+class SecretSampler(Sampler):
+    def __iter__(self):
+        return iter(sorted(range(SIZE), key=lambda index: unseen_number()))
+
+    def __len__(self):
+        return SIZE

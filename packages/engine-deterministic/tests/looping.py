@@ -8,8 +8,35 @@ import random
 
 import numpy as np
 import torch
+from every_kind import loader
 
+from camshaft.deterministic import ResumableLoader
 from camshaft.deterministic._purity import find_difference
+
+
+def resumable(make=lambda: loader(shuffle=True), seed=7, **options):
+    return ResumableLoader(make(), seed, **options)
+
+
+def texts(batches):
+    return [repr(batch) for batch in batches]
+
+
+def on_its_way(count, **options):
+    """Return a loader whose loop stands in the body of a batch, and the iterator of that loop."""
+    made = resumable(**options)
+    iterator = iter(made)
+    for _ in range(count):
+        next(iterator)
+    return made, iterator
+
+
+def epochs_of(made, count):
+    return [[batch for batch in made] for _ in range(count)]  # noqa: C416  # list() asks for the length, which may raise
+
+
+def seeding_steps(make):
+    return lambda **options: ResumableLoader(make(), 7, seed_steps=True, **options)
 
 
 def dumped(state):
@@ -36,9 +63,9 @@ def run(loader, epochs, most=None, saved=None):
 
     save()
     for epoch in range(loader.epoch, epochs):
-        for number, batch in enumerate(loader, loader.index):
-            seen.append((epoch, number, copy.deepcopy(batch), drawn()))
-            if number + 1 == most:
+        for batch in loader:
+            seen.append((epoch, loader.index, copy.deepcopy(batch), drawn()))
+            if loader.index == most:
                 break
             save()
         seen.append((epoch, "ended", drawn()))

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import numpy as np
 import pytest
 import torch
 from every_kind import (
     DATA,
+    ENDLESS,
     SIZE,
     Mixing,
     Noisy,
     Regrouping,
     Restarting,
+    SecretSampler,
     Standing,
     Told,
-    forever,
     loader,
-    noise,
-    numbers,
+    shuffling_nodes,
+    unseen_number,
 )
 from torch.utils.data import (
     DataLoader,
     IterableDataset,
-    RandomSampler,
-    Sampler,
 )
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch, manual_seed
@@ -54,14 +52,6 @@ def test_data_without_a_length_resumes_where_it_was_found(name):
     assert check_data(DATA[name], max_epochs=2, every=3) > 5
 
 
-ENDLESS = {
-    "generator": numbers,
-    "generator over a loader": lambda: forever(loader(shuffle=True)),
-    "chain of loaders": lambda: itertools.chain(*[loader(shuffle=True)] * 4),
-    "cycle of a loader": lambda: itertools.cycle(loader(shuffle=True)),
-}
-
-
 @pytest.mark.parametrize("name", ENDLESS)
 def test_iterators_resume_beyond_where_their_data_begins_again(name):
     assert check_data(ENDLESS[name], max_epochs=2, epoch_length=6, every=4) > 5
@@ -77,13 +67,6 @@ def test_workers_that_persist_change_nothing(name):
 
     assert check_data(DATA[name], max_epochs=2, every=9, resume_with=with_workers) > 2
     assert check_data(with_workers, max_epochs=2, every=9, resume_with=DATA[name]) > 2
-
-
-def shuffling_nodes():
-    """Draws its order from the generators of the process when it is iterated, and looks one item ahead."""
-    nodes = pytest.importorskip("torchdata.nodes")
-    order = nodes.SamplerWrapper(RandomSampler(range(9)))
-    return nodes.Loader(nodes.Batcher(nodes.Mapper(order, noise), 2, drop_last=False))
 
 
 @pytest.mark.parametrize("ends_early", [(), (2, 5)])
@@ -148,11 +131,6 @@ def test_a_generator_over_a_loader_resumes_at_its_end():
     assert check_data(lambda: once(loader(shuffle=True)), max_epochs=1) > 5
 
 
-def unseen_number():
-    """Return a random number that no seed decides."""
-    return int.from_bytes(os.urandom(4), "big")
-
-
 def resume_behind(make, iterations, limits):
     """Stop a run and go on with new data in a new engine."""
     first, second = (DeterministicEngine(lambda engine, batch: torch.rand(1)) for _ in range(2))
@@ -160,14 +138,6 @@ def resume_behind(make, iterations, limits):
     first.run(make(), **limits)
     second.load_state_dict(first.state_dict())
     second.run(make())
-
-
-class SecretSampler(Sampler):
-    def __iter__(self):
-        return iter(sorted(range(SIZE), key=lambda index: unseen_number()))
-
-    def __len__(self):
-        return SIZE
 
 
 class Secret(Noisy):

@@ -12,6 +12,7 @@ from camshaft.engine import ArgumentError, ArgumentTypeError, Position, StateDic
 
 _KEYS = ("epoch", "index", "is_open", "seed", "skip", "data", "deterministic")
 _REQUIRED = ("epoch", "index")
+_UNCHANGED = "; the loader is unchanged"
 
 
 class LoaderState(NamedTuple):
@@ -31,7 +32,11 @@ class LoaderState(NamedTuple):
 
 
 def write_state(state: LoaderState) -> dict[str, Any]:
-    """Return a state as plain values, which `torch.load(weights_only=True)` takes."""
+    """Return a state as plain values, which `torch.load(weights_only=True)` takes.
+
+    What the data saves is in a tuple, which `torch.distributed.checkpoint` stores as one value: all dicts that it loads
+    must have the same keys as those that it replaces.
+    """
     position = state.position
     return {
         "epoch": position.data_pass,
@@ -39,7 +44,7 @@ def write_state(state: LoaderState) -> dict[str, Any]:
         "is_open": position.pass_open,
         "seed": state.seed,
         "skip": [list(place) for place in sorted(state.skip)],
-        "data": position.data_state,
+        "data": () if position.data_state is None else (position.data_state,),
         "deterministic": dict(state.description),
     }
 
@@ -52,32 +57,47 @@ def read_state(entries: Any) -> LoaderState:
         StateDictError: an entry is missing, unknown or malformed.
     """
     if not isinstance(entries, Mapping):
-        raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r}; the loader is unchanged")
+        raise ArgumentTypeError(f"`state_dict` must be a mapping, got {entries!r}{_UNCHANGED}")
     for key in entries:
         if key not in _KEYS:
-            raise StateDictError(f"`state_dict` must have the keys {', '.join(_KEYS)}, got {key!r}; is it a loader's?")
-    epoch, index = (_count(entries, key) for key in _REQUIRED)
-    seed, description = entries.get("seed"), entries.get("deterministic")
-    if seed is not None and not is_integer(seed):
-        raise StateDictError(f"`seed` must be None or an integer, got {seed!r}; the loader is unchanged")
-    is_open = entries.get("is_open", index > 0)
-    if not isinstance(is_open, bool) or (index > 0 and not is_open):
-        raise StateDictError(f"`is_open` must be True after {index} batches of a pass, or a bool, got {is_open!r}")
-    if description is not None and not isinstance(description, Mapping):
-        raise StateDictError(f"`deterministic` must be None or a mapping, got {description!r}; the loader is unchanged")
-    position = BEGINNING._replace(data_pass=epoch, batch=index, pass_open=is_open, data_state=entries.get("data"))
+            raise StateDictError(f"`state_dict` must have the keys {', '.join(_KEYS)}, got {key!r}{_UNCHANGED}")
     try:
-        if seed is not None:
-            check_seed(int(seed))
-        return LoaderState(
-            position, None if seed is None else int(seed), as_skip(entries.get("skip", ())), description or {}
-        )
+        skip = as_skip(entries.get("skip", ()))
     except (ArgumentError, ArgumentTypeError) as error:
-        raise StateDictError(f"{error}; the loader is unchanged") from error
+        raise StateDictError(f"{error}{_UNCHANGED}") from error
+    description = entries.get("deterministic")
+    if description is not None and not isinstance(description, Mapping):
+        raise StateDictError(f"`deterministic` must be None or a mapping, got {description!r}{_UNCHANGED}")
+    return LoaderState(_read_position(entries), _read_seed(entries), skip, description or {})
 
 
-def _count(entries: Mapping[str, Any], key: str) -> int:
+def _read_position(entries: Mapping[str, Any]) -> Position:
+    epoch, index = (_read_count(entries, key) for key in _REQUIRED)
+    is_open, data = entries.get("is_open", index > 0), entries.get("data", ())
+    if not isinstance(is_open, bool) or (index > 0 and not is_open):
+        raise StateDictError(f"`is_open` must be a bool, True with an `index` above 0, got {is_open!r}{_UNCHANGED}")
+    if not isinstance(data, tuple | list) or len(data) > 1:
+        raise StateDictError(f"`data` must be a tuple of at most one value, got {data!r}{_UNCHANGED}")
+    return BEGINNING._replace(
+        data_pass=epoch, batch=index, pass_open=is_open, data_state=data[0] if len(data) > 0 else None
+    )
+
+
+def _read_seed(entries: Mapping[str, Any]) -> int | None:
+    seed = entries.get("seed")
+    if seed is None:
+        return None
+    if not is_integer(seed):
+        raise StateDictError(f"`seed` must be None or an integer, got {seed!r}{_UNCHANGED}")
+    try:
+        check_seed(int(seed))
+    except ArgumentError as error:
+        raise StateDictError(f"{error}{_UNCHANGED}") from error
+    return int(seed)
+
+
+def _read_count(entries: Mapping[str, Any], key: str) -> int:
     value = entries.get(key)
     if not is_integer(value) or int(value) < 0:  # type: ignore[arg-type]  # an integer, asked before
-        raise StateDictError(f"`{key}` must be an integer of at least 0, got {value!r}; the loader is unchanged")
+        raise StateDictError(f"`{key}` must be an integer of at least 0, got {value!r}{_UNCHANGED}")
     return int(value)  # type: ignore[arg-type]  # as above

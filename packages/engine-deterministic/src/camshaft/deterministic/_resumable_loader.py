@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias, get_args
 
+from camshaft.deterministic._copy import is_iterable_style
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds import describe, make_source, require_known, require_single_batches
 from camshaft.deterministic._kinds._ranked import RankedSource
@@ -180,9 +181,20 @@ class ResumableLoader:
         return self._reader.source.batch_at(*place)
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the loader inside, such as `dataset` or `batch_size`."""
+        """Return an attribute of the loader inside, such as `dataset` or `batch_size`.
+
+        Raises:
+            AttributeError: there is none of this name; or libraries would make a loader of it that gives other batches:
+                `batch_sampler`, and `dataset` where it is iterable-style.
+        """
         if name.startswith("_") or name == "loader":  # protocols that it does not have; a half-made copy
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name == "batch_sampler" or (name == "dataset" and is_iterable_style(self.loader)):
+            raise AttributeError(
+                f"a ResumableLoader does not give away its {name}: a loader made of it would give other batches. Let "
+                "it go on by load_state_dict (transformers: `ignore_data_skip=True`); `loader.loader` is the one that "
+                "it was made of"
+            )
         return getattr(self.loader, name)
 
     # ------------------------------------------------------------------ saving

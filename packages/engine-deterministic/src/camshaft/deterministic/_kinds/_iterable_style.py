@@ -100,10 +100,11 @@ class _SavedPasses:
 
     def open(self, position: Position) -> Iterator[Any]:
         saved = entries_of(position.data_state)
+        undrawn = self._undrawn_place()
         self._loaded = position.data_state if position.pass_open else None
         is_inside = position.pass_open and "now" in saved and position.batch > 0
         loaded = saved.get("between") if self._opened is None else None
-        place = saved.get("start") if position.pass_open else self._before or loaded
+        place = saved.get("start") if position.pass_open else self._before or loaded or undrawn
         self._before = None
         self._start = place or read_place(self._dataset, self._how_left())
         tell_pass(self._loader, position.data_pass)
@@ -124,7 +125,8 @@ class _SavedPasses:
         if opened is None:
             return position.data_state
         if not position.pass_open:
-            return {"between": self._before or read_place(self._dataset, self._how_left())}
+            place = self._before or self._undrawn_place()
+            return {"between": place or read_place(self._dataset, self._how_left())}
         if self._loaded is not None and not opened.has_drawn:  # a dataset may know its place only when it goes on
             return self._loaded
         if position.holds_batch:  # then the state now is of no use
@@ -136,6 +138,12 @@ class _SavedPasses:
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()
+
+    def _undrawn_place(self) -> dict[str, Any] | None:
+        """Return where the dataset stands if nothing was drawn since it was opened inside a pass."""
+        now = entries_of(self._loaded).get("now")
+        is_undrawn = self._opened is not None and not self._opened.has_drawn and not self._opened.has_ended
+        return {"state": now, "left": EARLY} if is_undrawn and now is not None else None
 
     def _how_left(self) -> str:
         if self._opened is None:

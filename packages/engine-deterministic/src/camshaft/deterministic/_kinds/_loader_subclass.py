@@ -85,7 +85,7 @@ class LoaderSubclass:
 
     def _round(self, data_pass: int, number: int) -> Iterator[BatchRequest]:
         """Return the requests of one iteration of torch's own loader, of which there may be several in a pass."""
-        setting = self._setting
+        setting = self._setting._replace(skip=frozenset())  # the class may make other batches of these
         if number:
             setting = setting._replace(seed=derive_seed(setting.seed, "round", number))
         order = draw_order(self._loader, setting.seed, data_pass)

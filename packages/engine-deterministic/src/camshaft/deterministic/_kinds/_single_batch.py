@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._copy import copy_loader
+from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._fetch import SeededDataset, choose_seeding
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._request import requests
@@ -35,6 +36,7 @@ class SingleBatches:
             is_batched=loader.batch_sampler is not None,
         )
         self._order: tuple[int, Order] | None = None
+        self._counts: Counts | None = None  # of the copied samplers of that order
 
     def fetch(self, data_pass: int, number: int) -> Any:
         """Return batch `number` of a pass; the dataset and the samplers are told this pass.
@@ -47,8 +49,10 @@ class SingleBatches:
             self._order = data_pass, self._draw(data_pass)
         else:
             tell_pass(self._loader, data_pass)
-        order = self._order[1]
+        order, counts = self._order[1], self._counts
         batch = next(order.batches(number), None)
+        if counts is not None and any((counts.now() or {}).values()):
+            raise _unknown(self._loader)
         if batch is None:
             known = "" if order.length is None else f"the {order.length} "
             raise IndexError(f"`index` must be less than {known}batches of epoch {data_pass}, got {number}")
@@ -56,16 +60,24 @@ class SingleBatches:
         return self._dataset.__getitems__(request)
 
     def _draw(self, data_pass: int) -> Order:
+        self._counts = None
         order = draw_order(self._loader, self._setting.seed, data_pass)
         if isinstance(order, IndexedOrder):
             return order
-        for part in sampler_chain(self._loader):
-            if has_state(part):
-                raise ArgumentError(
-                    f"`epoch` and `index` do not say which batch it is: the order of {type(part)} follows from its own "
-                    "state; iterate up to the batch instead"
-                )
-        return draw_order(_with_own_samplers(self._loader), self._setting.seed, data_pass)
+        if any(has_state(part) for part in sampler_chain(self._loader)):
+            raise _unknown(self._loader)
+        copy = _with_own_samplers(self._loader)
+        order = draw_order(copy, self._setting.seed, data_pass)
+        self._counts = Counts(sampler_chain(copy))  # a sampler that counts when it is drawn from remembers
+        return order
+
+
+def _unknown(loader: DataLoader[Any]) -> ArgumentError:
+    names = " of ".join(type(part).__qualname__ for part in sampler_chain(loader))
+    return ArgumentError(
+        f"`epoch` and `index` must say which batch it is, but the order of {names} follows from what the sampler "
+        "remembers; iterate up to the batch instead"
+    )
 
 
 def _with_own_samplers(loader: DataLoader[Any]) -> DataLoader[Any]:

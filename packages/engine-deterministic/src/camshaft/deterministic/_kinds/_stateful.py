@@ -47,6 +47,7 @@ class StatefulData:
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
+        undrawn = self._undrawn_place()
         self._loaded, self._replayed = position.data_state if position.pass_open else None, None
         if position.pass_open and self._loaded is None:
             self._replayed = ReplayedData(self._data, self._setting)
@@ -54,7 +55,7 @@ class StatefulData:
         if position.pass_open:
             return self._open_inside(position)
         loaded = _marked(position.data_state).get("between") if self._opened is None else None
-        place, self._before = self._before or loaded, None
+        place, self._before = self._before or loaded or undrawn, None
         self._start = place or self._read_place()
         tell_epoch(self._data, position.data_pass)
         self._opened = Pass(
@@ -69,7 +70,7 @@ class StatefulData:
         if self._opened is None:
             return position.data_state
         if not position.pass_open:
-            return {_MARK: {"between": self._before or self._read_place()}}
+            return {_MARK: {"between": self._before or self._undrawn_place() or self._read_place()}}
         return self._state_inside(self._opened)
 
     def close(self) -> None:
@@ -98,6 +99,12 @@ class StatefulData:
         if opened.has_ended:
             return {_MARK: {"ended": self._before or self._read_place()}}
         return self._data.state_dict() if opened.given else {_MARK: {"start": self._start}}
+
+    def _undrawn_place(self) -> dict[str, Any] | None:
+        """Return where the data stands if nothing was drawn since it was opened inside a pass."""
+        is_undrawn = self._opened is not None and not self._opened.has_drawn
+        is_loaded = self._loaded is not None and self._replayed is None and not _marked(self._loaded)
+        return {"state": self._loaded, "left": EARLY} if is_undrawn and is_loaded else None
 
     def _iterate(self) -> Iterator[Any]:
         return iter(self._data)
