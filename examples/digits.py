@@ -3,6 +3,8 @@
     python examples/digits.py                     a few seconds, at least 97 % accuracy
     python examples/digits.py --stop-after 100    stops inside an epoch, as abruptly as a crash
     python examples/digits.py --resume            resumes that run and ends with the same parameters
+    torchrun --nproc-per-node 2 --max-restarts 3 examples/digits.py
+                                                  two processes, started again where one of them fails
 
 Ctrl-C, SIGTERM or SIGUSR1 stop a run after the iteration, with a checkpoint and the exit status 130, 143 or 138.
 
@@ -81,6 +83,8 @@ def read_options() -> tuple[argparse.Namespace, Path]:
     parser = make_parser()
     options = parser.parse_args()
     folders = sorted(options.run_dir.glob("[0-9]*"), key=lambda folder: (len(folder.name), folder.name))
+    is_restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"  # by torchrun, with the same options
+    options.resume |= is_restarted and bool(folders)
     if not options.resume:
         folder = options.run_dir / f"{int(folders[-1].name) + 1 if folders else 1:03}"
         folder.mkdir(parents=True)
@@ -90,35 +94,46 @@ def read_options() -> tuple[argparse.Namespace, Path]:
     if not folders:
         parser.error(f"--resume: there is no run in {options.run_dir}")
     parser.set_defaults(**json.loads((folders[-1] / "options.json").read_text()))
-    return parser.parse_args(), folders[-1]
+    return parser.parse_args(namespace=argparse.Namespace(resume=True)), folders[-1]
 
 
-def main() -> None:
-    """Train and print the result; print an error in one line."""
-    try:
-        options, folder = read_options()
-        from digits_job import Job  # only now, because torch is slow to import: wrong options were reported before
+def train(options: argparse.Namespace, folder: Path) -> None:
+    """Train and print the result."""
+    from digits_job import Job
 
-        begun = time.perf_counter()
-        job = Job(options, folder)
+    from camshaft.distributed import start  # only now: torch is slow to import, and wrong options were reported before
+
+    begun = time.perf_counter()
+    with start(device=options.device) as process:
+        tell = print if process.rank == 0 else lambda *_: None
+        options, folder = process.exchange("the options and the folder of the run", (options, folder))[0]
+        job = Job(options, folder, process)
         if options.resume:
-            job.restore()
+            tell(job.restore())
         if options.stop_after is not None:
             last = Events.ITERATION_COMPLETED(once=job.trainer.position.iteration + options.stop_after)
             job.trainer.add_event_handler(last, os._exit, 137)
         job.run()
+        parameters = job.hash_parameters()
+    if process.rank == 0:
         job.history.plot(folder / "learning-curve.png")
-        report = write_report(folder)
+        print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
+        print(f"time         {time.perf_counter() - begun:.1f} s")
+        print(f"checkpoints  {job.checkpoints}")
+        print(f"report       {write_report(folder)}")
+        print(f"parameters   {parameters}")
+
+
+def main() -> None:
+    """Train; print an error in one line."""
+    try:
+        # Of several processes the first one chooses.
+        train(*(read_options() if os.environ.get("RANK", "0") == "0" else (make_parser().parse_args(), Path())))
     except (EngineError, OSError, ValueError) as error:
         sys.exit(f"digits.py: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         print("digits.py: interrupted; --resume continues the run", file=sys.stderr)
         sys.exit(130)
-    print(f"accuracy     {job.history.rows()[-1]['validation/accuracy']:.2%}")
-    print(f"time         {time.perf_counter() - begun:.1f} s")
-    print(f"checkpoints  {job.checkpoints}")
-    print(f"report       {report}")
-    print(f"parameters   {job.hash_parameters()}")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics.classification import MulticlassAccuracy
 
+from camshaft.deterministic import KeyedSampler
+from camshaft.distributed import Process
 from camshaft.engine import Engine, Events
 from camshaft.handlers import (
     Checkpoint,
@@ -52,14 +55,19 @@ class Digits(Dataset[tuple[Tensor, int]]):
         return image, self.labels[index]
 
 
-def make_loaders(batch_size: int, workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return loaders of four fifths of the digits, augmented, and of the others as they are."""
-    training, validation = Digits(augment=True), Digits(augment=False)
-    order = torch.randperm(len(training), generator=torch.Generator().manual_seed(0)).tolist()
+def make_loaders(batch_size: int, workers: int, process: Process) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return loaders of four fifths of the digits, augmented, and of the others as they are.
+
+    A step has the same `batch_size` digits for any number of processes; each takes its share of them.
+    """
+    order = torch.randperm(len(Digits(augment=False)), generator=torch.Generator().manual_seed(0)).tolist()
     cut = len(order) * 4 // 5
+    training = Subset(Digits(augment=True), order[:cut])
+    validation = Subset(Digits(augment=False), order[cut + process.rank :: process.size])
+    share = KeyedSampler(training, num_replicas=process.size, rank=process.rank, global_batch_size=batch_size)
     return (
-        DataLoader(Subset(training, order[:cut]), batch_size, shuffle=True, num_workers=workers),
-        DataLoader(Subset(validation, order[cut:]), batch_size=256),
+        DataLoader(training, batch_size // process.size, sampler=share, num_workers=workers),
+        DataLoader(validation, batch_size=256),
     )
 
 
@@ -75,20 +83,22 @@ def make_model() -> nn.Module:
 class Job:
     """A training run with everything that takes part in it."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path, process: Process) -> None:
         self.options = options
         torch.set_num_threads(1)  # faster for such a small model, and sums are the same on any number of cores
         torch.manual_seed(options.seed)
-        self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers)
-        self.model = make_model().to(options.device)
+        self.training_data, self.validation_data = make_loaders(options.batch_size, options.workers, process)
+        self.model = make_model().to(process.device)
+        trained = DistributedDataParallel(self.model) if process.size > 1 else self.model
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=options.lr)
         self.history = History(folder / "history.jsonl")
-        where: dict[str, Any] = {"device": options.device, "amp_mode": "amp" if options.amp else None}
-        self.trainer = create_supervised_trainer(self.model, self.optimizer, cross_entropy, deterministic=True, **where)
-        attach_mean_loss(self.trainer, device=options.device)
+        where: dict[str, Any] = {"device": process.device, "amp_mode": "amp" if options.amp else None}
+        self.trainer = create_supervised_trainer(trained, self.optimizer, cross_entropy, deterministic=True, **where)
+        process.agree(self.trainer)
+        attach_mean_loss(self.trainer, device=process.device)
         accuracy = MulticlassAccuracy(10, average="micro")
         self.evaluator = create_supervised_evaluator(self.model, {"accuracy": accuracy}, **where)
-        attach_mean_loss(self.evaluator, cross_entropy, device=options.device)
+        attach_mean_loss(self.evaluator, cross_entropy, device=process.device)
         self.checkpoints = folder / "checkpoints"
         self.latest = self.attach_handlers()
 
@@ -129,13 +139,12 @@ class Job:
             "validation/loss": results["loss"], "validation/accuracy": results["accuracy"],
         }  # fmt: skip
 
-    def restore(self) -> None:
+    def restore(self) -> str:
         """Restore the newest checkpoint that is not damaged; without one, the run starts from the beginning."""
         report = self.latest.restore_latest(missing_ok=True)
         if report is None:
-            print("no checkpoint was written yet: the run starts from the beginning")
-        else:
-            print(f"resumed after iteration {report.step}, from {report.path}")
+            return "no checkpoint was written yet: the run starts from the beginning"
+        return f"resumed after iteration {report.step}, from {report.path}"
 
     def hash_parameters(self) -> str:
         """Return the SHA-256 of all parameters."""

@@ -24,6 +24,7 @@ HARNESSES = {
     "g17-runs": "interrupted_runs",
     "g17-saves": "interrupted_saves",
     "g20": "failing_requests",
+    "g18": "ranks_faults",
 }
 
 

@@ -50,7 +50,7 @@ def attempt(do: Any) -> str:
 
 def save_the_best(process: Process, folder: Path) -> Any:
     """Keep the two best by a score that differs between the processes."""
-    engine = Engine(lambda engine, batch: None)
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
     scores = [5, 1, 4, 2, 3] if process.rank == 0 else [1, 2, 3, 4, 5]
     best = Checkpoint(
         {"number": Number()}, folder, score_function=lambda _: scores[engine.state.iteration - 1], n_saved=2
@@ -71,7 +71,8 @@ def fail_to_write(process: Process, folder: Path) -> Any:
             raise OSError(28, "No space left on device")
         written.append(filename)
 
-    engine, found = Engine(lambda engine, batch: None), list[str]()
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    found: list[str] = []
     latest = Checkpoint({"number": Number()}, write, n_saved=None)
 
     for number in (1, 2, 3):
@@ -89,7 +90,8 @@ def fail_to_gather(process: Process, folder: Path) -> Any:
 
 def save_three(folder: Path) -> None:
     """Save the numbers 1, 2 and 3."""
-    number, engine = Number(), Engine(lambda engine, batch: None)
+    number = Number()
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
     latest = Checkpoint({"number": number}, folder, n_saved=3)
     for number.value in (1, 2, 3):
         engine.state.iteration = number.value
@@ -150,7 +152,7 @@ def restore_list(process: Process, folder: Path) -> Any:
 
 def write_files(process: Process, folder: Path) -> Any:
     """Attach what writes files in all processes, and return what is there then."""
-    engine = Engine(lambda engine, batch: batch)
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: batch)
     history = History(folder / "history.jsonl")
     history.attach(engine, values=lambda engine: {"output": engine.state.output})
     CSVLogger(folder / "rows.csv").attach(

@@ -234,3 +234,18 @@ def test_what_was_removed_is_not_called_and_its_name_is_free() -> None:
 def test_what_was_never_added_cannot_be_removed() -> None:
     with pytest.raises(ArgumentError, match="add it first"):
         Engine(lambda engine, batch: None).remove_request("save")
+
+
+def test_a_run_that_fails_reaches_no_safe_point_as_the_others_would_not_be_there():
+    engine, seen = shared(Other()), []
+
+    def ask(engine):
+        engine.at_safe_point(lambda: seen.append(engine.last_event_name))
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), ask)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: 1 / 0)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, ask)
+    with pytest.raises(ZeroDivisionError):
+        engine.run(range(5))
+
+    assert seen == []

@@ -149,9 +149,29 @@ def test_ranks_take_turns_in_one_order(size, num_replicas):
     assert size // num_replicas == len(dropping)
 
 
+@pytest.mark.parametrize("size", [1, 21, 22, 24, 2000])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_with_a_global_batch_each_step_has_the_same_samples_for_any_number_of_ranks(size, drop_last):
+    def steps(num_replicas):
+        options = {"seed": 3, "drop_last": drop_last, "global_batch_size": 8, "num_replicas": num_replicas}
+        ranks = [list(KeyedSampler(size, rank=rank, **options)) for rank in range(num_replicas)]
+        each = 8 // num_replicas
+        assert {len(rank) % each for rank in ranks} == {0}
+        return [
+            sorted(index for rank in ranks for index in rank[start : start + each])
+            for start in range(0, len(ranks[0]), each)
+        ]
+
+    alone = steps(1)
+    assert len(alone) == (size // 8 if drop_last else -(-size // 8))
+    assert [alone] * 3 == [steps(number) for number in (2, 4, 8)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
+        ({"data_source": 9, "num_replicas": 2, "global_batch_size": 3}, ValueError),
+        ({"data_source": 9, "global_batch_size": 0}, ValueError),
         ({"data_source": 0}, ValueError),
         ({"data_source": []}, ValueError),
         ({"data_source": iter([1])}, TypeError),

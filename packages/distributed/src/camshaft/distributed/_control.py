@@ -148,6 +148,10 @@ class Control:
         except RuntimeError as error:  # the backend has no finer class for what has become of its connections
             raise self._explained(what, time.monotonic() - begun) from error
 
+    def others(self) -> str:
+        """Return in words what is known of the others: which one has failed, or where each was last heard of."""
+        return self._watch.failure(wait_s=1.0) or self._watch.missing()
+
     def _explained(self, what: str, waited_s: float) -> Exception:
         """Return the error that says what has become of the others."""
         failure = self._watch.failure(wait_s=2.0)

@@ -12,7 +12,7 @@ from torch import distributed
 
 from camshaft.distributed._control import Control
 from camshaft.distributed._watch import Watch
-from camshaft.engine import Engine, RunningError, use_ranks
+from camshaft.engine import Engine, Events, RanksError, RunningError, use_ranks
 
 HEAR_S = 3.0  # how long the keeper of the store waits at its failure, for the others to hear of it
 
@@ -88,6 +88,12 @@ class Process:
         """
         if self._links is not None:
             engine.share_requests(self._links.control.vote, every)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self._note_others)
+
+    def _note_others(self, engine: Engine[Any, Any], error: BaseException) -> None:
+        """Add where the others are to what has raised: an operation may have waited for them."""
+        if self._links is not None and isinstance(error, RuntimeError) and not isinstance(error, RanksError):
+            error.add_note(f"the other processes: {self._links.control.others()}")
 
     def end(self) -> None:
         """Wait for the other processes, and let go of them. Does nothing the second time.

@@ -133,7 +133,8 @@ def _use_device(name: str | None, local_rank: int) -> torch.device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         name = "cpu" if accelerator is None else accelerator.type
     device = torch.device(name)
-    if device.type == "cpu":
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or accelerator.type != device.type:
         return device
     index = local_rank if device.index is None else device.index
     torch.accelerator.set_device_index(index)

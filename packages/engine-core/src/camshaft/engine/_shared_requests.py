@@ -81,7 +81,8 @@ class SharedRequests(EventSource):
 
         From then on `terminate`, `terminate_epoch`, `interrupt` and `request` are wishes. `vote` is called, in every
         process, after all handlers of STARTED, EPOCH_STARTED, EPOCH_COMPLETED and of every n-th ITERATION_COMPLETED;
-        what it returns takes effect there. Everything else of a run stays with its own process.
+        what it returns takes effect there. Everything else of a run stays with its own process. A run that
+        fails reaches no safe point then: the other processes would not be there.
 
         Args:
             vote: tells the others what this process wishes, and returns what any process wishes; None to end this.

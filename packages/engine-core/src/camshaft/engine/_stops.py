@@ -118,7 +118,11 @@ def fail(run: GoingRun, error: BaseException) -> bool:
     _move(run)  # an epoch that was asked to end before something raised ends all the same
     requests.terminate = None
     run.has_failed, run.emitter.is_exact = True, False  # what raised may be half done
-    run.emitter.fire_last(Events.EXCEPTION_RAISED, error)
+    if requests.agreement is None:
+        run.emitter.fire_last(Events.EXCEPTION_RAISED, error)
+    else:  # the other processes do not come to a safe point here
+        run.emitter.fire(Events.EXCEPTION_RAISED, error)
+        requests.callbacks.clear()
     _move(run)
     if requests.terminate is not None:
         terminate(run)

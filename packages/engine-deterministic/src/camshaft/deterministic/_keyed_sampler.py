@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sized
 from typing import overload
 
@@ -110,10 +109,14 @@ class KeyedSampler(Sampler[int]):
         num_replicas, rank: how many ranks share the order, and which of them this one is.
         drop_last: leave out the last indices, where they do not divide evenly among the ranks;
             else the first ones of the order are given again to fill up.
+        global_batch_size: fill up, or leave out, whole batches of all ranks together. Then each step has the same
+            samples for any number of ranks that divides it, whatever the length; loaders have a batch size of
+            ``global_batch_size // num_replicas``. None: only up to what divides among the ranks.
 
     Raises:
         ArgumentTypeError: `data_source` has no length and is not an integer.
-        ArgumentError: a size, `num_replicas` or `rank` is out of range.
+        ArgumentError: a size, `num_replicas` or `rank` is out of range, or `global_batch_size` is no multiple of
+            `num_replicas`.
 
     Examples:
         >>> sampler = KeyedSampler(10, seed=3)
@@ -134,6 +137,7 @@ class KeyedSampler(Sampler[int]):
         num_replicas: int = 1,
         rank: int = 0,
         drop_last: bool = False,
+        global_batch_size: int | None = None,
     ) -> None:
         if length_of(data_source) is None:
             if not is_integer(data_source):
@@ -144,9 +148,16 @@ class KeyedSampler(Sampler[int]):
         self.num_replicas = as_integer("num_replicas", num_replicas, least=1)
         self.rank = as_integer("rank", rank, least=0)
         self.drop_last = drop_last
+        unit = self.num_replicas if global_batch_size is None else global_batch_size
+        self.global_batch_size = as_integer("global_batch_size", unit, least=1)
         self.epoch = 0
         if self.size < 1:
             raise ArgumentError(f"`data_source` must have at least one sample, got {self.size}")
+        if self.global_batch_size % self.num_replicas:
+            raise ArgumentError(
+                f"`global_batch_size` must be a multiple of `num_replicas`, {self.num_replicas}, got "
+                f"{global_batch_size!r}; each rank takes the same share of it"
+            )
         if self.rank >= self.num_replicas:
             raise ArgumentError(f"`rank` must be from 0 to {self.num_replicas - 1}, got {rank!r}")
 
@@ -164,9 +175,9 @@ class KeyedSampler(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        if self.drop_last:
-            return self.size // self.num_replicas
-        return math.ceil(self.size / self.num_replicas)
+        unit = self.global_batch_size
+        batches = self.size // unit if self.drop_last else -(-self.size // unit)
+        return batches * unit // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
         order = self.order(int(torch.empty((), dtype=torch.int64).random_().item()))
