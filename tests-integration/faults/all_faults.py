@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "tools"))  # which the tests have on their path
+for folder in ("tools", "tests-integration/ranks"):  # which the tests have on their path
+    sys.path.append(str(Path(__file__).parents[2] / folder))
 
 HARNESSES = {
     "g6": "killed_saves",

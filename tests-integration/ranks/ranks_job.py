@@ -99,7 +99,7 @@ def spy(fault: Fault) -> None:
         replace(*args, **options)
         fault.reach("rename")
 
-    os.fsync, os.replace = watched_sync, watched_replace
+    os.fsync, os.replace = watched_sync, watched_replace  # type: ignore[assignment]  # another name of a parameter
 
 
 def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
@@ -167,9 +167,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=60.0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    with start(
-        timeout_s=20 if options.fault == "sleep" else 60, control_timeout_s=options.timeout, device="cpu"
-    ) as process:
+    timeout_s = 20 if options.fault == "sleep" else 60
+    with start(timeout_s=timeout_s, control_timeout_s=options.timeout, device="cpu") as process:
         found = run(options, process)
         json.dump(found, sys.stdout)
 
