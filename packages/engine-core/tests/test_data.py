@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, Position
-from camshaft.engine._data import as_lasting, make_source, pass_length, require_data
+from camshaft.engine._data import as_own_iterator, make_source, pass_length, require_data
 
 INSIDE = Position(epoch=1, epoch_iteration=2, iteration=2, batch=2, pass_open=True, stage="GET_BATCH_STARTED")
 
@@ -126,7 +126,7 @@ class OwnIterator:
 
 
 def test_a_lasting_iterator_is_not_begun_again_by_iter() -> None:
-    lasting = as_lasting(iter(OwnIterator(["a", "b", "c"])))
+    lasting = as_own_iterator(iter(OwnIterator(["a", "b", "c"])))
 
     assert [next(lasting), *list(lasting)] == ["a", "b", "c"]
 
@@ -138,17 +138,17 @@ def test_a_lasting_iterator_compares_no_batches() -> None:
 
         __hash__ = None  # type: ignore[assignment]  # as arrays have none
 
-    assert len(list(as_lasting(iter(OwnIterator([Incomparable(), Incomparable()]))))) == 2
+    assert len(list(as_own_iterator(iter(OwnIterator([Incomparable(), Incomparable()]))))) == 2
 
 
 def test_an_iterator_of_the_standard_library_is_used_as_it_is() -> None:
     for iterator in (iter([1]), iter({}), map(str, "a"), (each for each in "a")):
-        assert as_lasting(iterator) is iterator
+        assert as_own_iterator(iterator) is iterator
 
 
 def test_a_loader_that_is_its_own_iterator_starts_again_inside_a_pass_with_a_warning() -> None:
     with pytest.warns(EngineWarning, match="after batch 2"):
-        assert list(as_lasting(open_data(OwnIterator(["a", "b", "c"]), INSIDE))) == ["a", "b", "c"]
+        assert list(as_own_iterator(open_data(OwnIterator(["a", "b", "c"]), INSIDE))) == ["a", "b", "c"]
 
 
 def test_a_pass_that_was_used_up_has_nothing_left_and_loses_nothing() -> None:

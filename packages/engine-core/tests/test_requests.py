@@ -49,9 +49,9 @@ def test_nothing_is_asked_of_a_copy() -> None:
     requests = Requests()
     requests.terminate = Terminate(False)
     requests.holds.append(bool)
-    twin = copy.deepcopy(requests)
+    copied = copy.deepcopy(requests)
 
-    assert (twin.terminate, twin.holds) == (None, [bool])
+    assert (copied.terminate, copied.holds) == (None, [bool])
 
 
 @pytest.mark.parametrize(

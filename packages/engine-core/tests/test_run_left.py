@@ -20,32 +20,32 @@ def test_a_copy_made_inside_a_run_stands_there_and_is_not_running(event: Any) ->
     engine: Engine[Any, Any] = Engine(lambda engine, batch: (engine.state.iteration, batch))
     engine.add_event_handler(event, lambda engine: copies.append(deepcopy(engine)))
     engine.run("abc", max_epochs=2)
-    twin = copies[0]
-    done = twin.position.iteration
+    copied = copies[0]
+    done = copied.position.iteration
 
-    assert not twin.is_running
-    assert twin.state.iteration == done
-    twin.terminate()
+    assert not copied.is_running
+    assert copied.state.iteration == done
+    copied.terminate()
     assert engine.position.over
     assert not engine.should_terminate
-    log = record_events(twin)
+    log = record_events(copied)
     with pytest.warns(EngineWarning, match="terminate"):
-        twin.run()
-    twin.run()
+        copied.run()
+    copied.run()
 
-    assert twin.state.iteration == 6
+    assert copied.state.iteration == 6
     assert log.names.count("ITERATION_COMPLETED") == 6 - done
 
 
 def test_handlers_of_a_copy_act_on_the_copy() -> None:
     engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
-    twin = deepcopy(engine)
-    state = twin.run("abc", max_epochs=2)
+    copied = deepcopy(engine)
+    state = copied.run("abc", max_epochs=2)
 
     assert state.iteration == 2
     assert not engine.should_terminate
-    assert twin.has_event_handler(twin.terminate)
+    assert copied.has_event_handler(copied.terminate)
     assert deepcopy(Events.STARTED(every=2)).filter == Events.STARTED(every=2).filter
 
 

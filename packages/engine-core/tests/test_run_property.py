@@ -42,7 +42,7 @@ def many(examples: int) -> settings:
 @example(Programme(kind="iterable", lengths=(1,), max_epochs=2, stops=(Stop("EPOCH_STARTED", 2, "terminate"),)), False)
 def test_engine_fires_what_the_oracle_says_however_often_it_is_left(programme: Programme, repeat_data: bool) -> None:
     oracle, runner = Oracle(programme), Runner(programme, observed=True)
-    while not oracle.is_finished and not oracle.is_spent:
+    while not oracle.is_finished and not oracle.starts_anew:
         assert oracle.run() == runner.run(repeat_data=repeat_data)
 
         position = runner.engine.position
@@ -66,7 +66,7 @@ def test_loading_the_state_into_another_engine_continues_as_in_the_process(progr
 def test_observers_on_every_event_change_nothing(programme: Programme, repeat_data: bool) -> None:
     observed, alone = Runner(programme, observed=True), Runner(programme, observed=False)
     oracle = Oracle(programme)
-    while not oracle.is_finished and not oracle.is_spent:
+    while not oracle.is_finished and not oracle.starts_anew:
         oracle.run()
         steps = [entry for entry in observed.run(repeat_data=repeat_data) if entry.event == "STEP"]
         assert steps == alone.run(repeat_data=repeat_data)
@@ -183,7 +183,7 @@ def test_handlers_run_when_their_filters_say_in_the_order_of_attaching(
     oracle, runner = Oracle(programme), Runner(programme, observed=observed)
     handlers = Handlers(runner.engine, plans)
     entries: list[Entry] = []
-    while not oracle.is_finished and not oracle.is_spent:
+    while not oracle.is_finished and not oracle.starts_anew:
         entries += oracle.run()
         runner.run()
 
@@ -240,7 +240,7 @@ def test_an_evaluator_in_a_handler_leaves_the_run_around_it_alone(
         evaluations.append((Oracle(inner).run(), Runner(inner, observed=True).run()))
 
     runner.engine.add_event_handler(Events[event], evaluate)
-    while not oracle.is_finished and not oracle.is_spent:
+    while not oracle.is_finished and not oracle.starts_anew:
         assert oracle.run() == runner.run()
     for expected, actual in evaluations:
         assert expected == actual

@@ -187,9 +187,9 @@ def test_a_copy_shares_nothing_and_knows_the_names():
     other = Other()
     engine = shared(other)
     engine.add_request("save", print)
-    twin = copy.deepcopy(engine)
-    twin.run(range(3))
-    twin.request("save")
+    copied = copy.deepcopy(engine)
+    copied.run(range(3))
+    copied.request("save")
 
     assert other.votes == []
 

@@ -90,14 +90,14 @@ def test_a_copy_made_inside_a_run_stands_there_and_goes_on_exactly(name, event):
     seen = outputs_of(engine)
     engine.add_event_handler(event, lambda engine: copies.append(deepcopy(engine)))
     engine.run(DATA[name](), max_epochs=2, seed=7)
-    (twin,) = copies
-    whole, done = list(seen), twin.position.iteration
+    (copied,) = copies
+    whole, done = list(seen), copied.position.iteration
 
-    assert not twin.is_running
-    assert twin.state.iteration == done
+    assert not copied.is_running
+    assert copied.state.iteration == done
     assert len(whole) == ITERATIONS
-    rest = outputs_of(twin)
-    twin.run()
+    rest = outputs_of(copied)
+    copied.run()
     assert whole[done:] == rest
 
 
@@ -107,9 +107,9 @@ def test_a_copy_of_an_interrupted_engine_goes_on_exactly_and_leaves_the_first_on
     seen = outputs_of(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=6), engine.interrupt)
     engine.run(DATA[name](), max_epochs=2, seed=7)
-    twin = deepcopy(engine)
-    rest = outputs_of(twin)
-    twin.run()
+    copied = deepcopy(engine)
+    rest = outputs_of(copied)
+    copied.run()
     del seen[6:]  # the copy has the handlers of the engine, which wrote there
     engine.run()
     assert len(seen) == ITERATIONS

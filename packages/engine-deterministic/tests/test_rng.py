@@ -107,11 +107,11 @@ PRIVATE = {
 @pytest.mark.parametrize("kind", PRIVATE)
 def test_a_private_generator_is_seeded_in_the_block_and_put_back(kind):
     make, take = PRIVATE[kind]
-    generator, twin, other = make(), make(), make()
+    generator, copied, other = make(), make(), make()
     take(other)
     with isolated(8, [generator]):
         inside = take(generator)
-    assert take(twin) == take(generator)
+    assert take(copied) == take(generator)
     with isolated(8, [other]):
         assert inside == take(other)
     with isolated(9, [other]):

@@ -163,7 +163,7 @@ def pass_length(data: object, epoch_length: int | None) -> int | None:
     return length or epoch_length
 
 
-def as_lasting(iterator: Iterator[Any]) -> Iterator[Any]:
+def as_own_iterator(iterator: Iterator[Any]) -> Iterator[Any]:
     """Return an iterator that `iter` returns as it is, so that several loops in turn go on with it.
 
     An `__iter__` written in Python may be missing, or start the data anew (a loader that is its own iterator).

@@ -69,7 +69,7 @@ class Listener:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Listener:
         """Return a copy that calls the copy of the handler: a method of a copied object, say."""
-        twin = Listener(
+        copied = Listener(
             self.number,
             self.event,
             deepcopy(self.handler, memo),
@@ -78,9 +78,9 @@ class Listener:
             deepcopy(self.filter, memo),
             self._counter,
         )
-        twin.is_attached = self.is_attached
-        twin.wrap_call(deepcopy(self._wraps, memo))
-        return twin
+        copied.is_attached = self.is_attached
+        copied.wrap_call(deepcopy(self._wraps, memo))
+        return copied
 
     @property
     def schedule(self) -> Schedule | None:
@@ -136,9 +136,9 @@ class DispatchTable:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DispatchTable:
         """Return a table of copied handlers, which is built when it is looked at."""
-        twin = DispatchTable(self.event)
-        twin.listeners, twin.is_outdated = deepcopy(self.listeners, memo), True
-        return twin
+        copied = DispatchTable(self.event)
+        copied.listeners, copied.is_outdated = deepcopy(self.listeners, memo), True
+        return copied
 
     def build(self) -> None:
         """Sort the handlers into those that always run and those that are scheduled."""

@@ -390,11 +390,11 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return a copy that stands where this engine stands, and is not running."""
-        twin = object.__new__(type(self))
-        memo[id(self)] = twin
-        vars(twin).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
-        twin.state.iteration, twin.state.batch = twin.position.iteration, None
-        return twin
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        vars(copied).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
+        copied.state.iteration, copied.state.batch = copied.position.iteration, None
+        return copied
 
     def __repr__(self) -> str:
         return describe(self, self._registry)

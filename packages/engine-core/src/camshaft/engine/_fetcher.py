@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from camshaft.engine._data import DataSource, as_lasting
+from camshaft.engine._data import DataSource, as_own_iterator
 from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._position import Position
 from camshaft.engine._value import length_of
@@ -32,7 +32,7 @@ class Fetcher:
 
     def open(self, position: Position) -> None:
         """Open the data at `position`."""
-        self.iterator = as_lasting(self.source.open(position))
+        self.iterator = as_own_iterator(self.source.open(position))
 
     def close(self) -> None:
         """Let go of the iterator, and let the source do the same."""
@@ -43,7 +43,7 @@ class Fetcher:
         """Return the next batch of the open data, END when there is none."""
         return next(self.iterator, END)  # type: ignore[arg-type]  # the run has opened it
 
-    def warn_dry(self, position: Position, epoch_length: int | None, *, is_new: bool) -> None:
+    def warn_exhausted(self, position: Position, epoch_length: int | None, *, is_new: bool) -> None:
         """Warn that data which was started again gives nothing, so that its epoch ends.
 
         Args:

@@ -202,7 +202,7 @@ class Cursor:
         """Return whether the limits leave nothing but COMPLETED to do; see `Position.is_finished`."""
         return self.snapshot(self.done).is_finished(max_epochs, max_iters)
 
-    def is_dry(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Return whether the data was started again in this epoch and has given nothing since."""
         return self.awaits_data and self.done == self.pass_start
 
@@ -217,7 +217,7 @@ class Cursor:
             pass_open=self.pass_open,
             stage=self.stage_at(started).name,
             over=self.over,
-            awaits_data=self.is_dry(),
+            awaits_data=self.is_exhausted(),
             skips_epoch_completed=self.skips_epoch_completed,
             data_state=self.data_state,
         )

@@ -198,7 +198,7 @@ class Run:
         cursor = self.cursor
         max_iters = self.limits()[1]
         # Where iterations are counted and no more can come, no number of epochs would end the run.
-        if self.is_finished() or (max_iters is not None and cursor.is_dry()):
+        if self.is_finished() or (max_iters is not None and cursor.is_exhausted()):
             self._complete()
             return
         then = cursor.at_next_epoch()
@@ -317,10 +317,10 @@ class Run:
             if cursor.pass_start == cursor.epoch_start:
                 self._found_length = FoundLength(fetcher.data, count)
             cursor.stage = EPOCH_COMPLETED
-        elif cursor.is_dry():
+        elif cursor.is_exhausted():
             position = cursor.snapshot(cursor.done)
             is_new = (cursor.done, cursor.data_pass) == self._new_data_at
-            fetcher.warn_dry(position, self.engine.state.epoch_length, is_new=is_new)
+            fetcher.warn_exhausted(position, self.engine.state.epoch_length, is_new=is_new)
             cursor.stage = EPOCH_COMPLETED
         else:
             fetcher.warn_if_short(cursor.done - cursor.pass_start)

@@ -144,7 +144,7 @@ class Oracle:
     Attributes:
         is_finished: nothing is left; a further call would be a new run.
         epoch, done: the number of the current epoch, and how many iterations are done in all.
-        is_spent: a further call in the same process would be a new run; a saved state would still continue.
+        starts_anew: a further call in the same process would be a new run; a saved state would still continue.
 
     Examples:
         >>> oracle = Oracle(Programme(lengths=(2,), stops=[Stop("ITERATION_COMPLETED", 1, "interrupt")]))
@@ -165,7 +165,7 @@ class Oracle:
         self._passes = 0  # how many were begun
         self._pass_start = 0  # what `done` was when the current one was
         self._place = 0  # how many batches of the current one were used or fetched
-        self._is_open = self._has_batch = self._is_dry = self._skips = False
+        self._is_open = self._has_batch = self._is_exhausted = self._skips = False
         self._is_used_up = False  # all batches of the pass that is open again
         self._must_reopen = False  # a continued run has not opened its data yet
         self._seen: Counter[str] = Counter()
@@ -177,11 +177,11 @@ class Oracle:
         self._upcoming: str | None = None
         self._redo = False
         self.is_finished = False
-        self.is_spent = False
+        self.starts_anew = False
 
     def reload(self) -> None:
         """Go on as in another process, into which the state was loaded."""
-        self._is_interrupted = self.is_spent = False
+        self._is_interrupted = self.starts_anew = False
 
     def run(self) -> list[Entry]:
         """Return what the next call of `run` fires, "STEP" entries included."""
@@ -230,12 +230,12 @@ class Oracle:
             self._redo = False
         if "raise" in actions:
             self._fire(Events.EXCEPTION_RAISED.name)
-            self.is_spent = self._max_epochs == 1
+            self.starts_anew = self._max_epochs == 1
             return True
         if "terminate" in actions:
             self._fire(Events.TERMINATE.name)
             self.is_finished = self._upcoming is None and self._has_nothing_left()
-            self.is_spent = self._max_epochs == 1
+            self.starts_anew = self._max_epochs == 1
             if not next(stop.skip for stop in reversed(stops) if stop.action == "terminate"):
                 self._fire(Events.COMPLETED.name)
             return True
@@ -259,7 +259,7 @@ class Oracle:
         while not self._is_limit_reached():
             self.epoch += 1
             self._in_epoch = 0
-            self._is_dry = False
+            self._is_exhausted = False
             try:
                 yield "EPOCH_STARTED"
                 yield from self._walk_epoch()
@@ -294,7 +294,7 @@ class Oracle:
                     yield "DATALOADER_STOP_ITERATION"
                     yield from self._fetch()
                 if not self._has_batch:
-                    self._is_dry = True
+                    self._is_exhausted = True
                     return
                 yield "GET_BATCH_COMPLETED"
             self._iteration += 1
@@ -308,7 +308,7 @@ class Oracle:
 
     def _is_limit_reached(self) -> bool:
         if self._programme.max_iters is not None:
-            return self.done >= self._programme.max_iters or self._is_dry
+            return self.done >= self._programme.max_iters or self._is_exhausted
         return self.epoch >= (self._max_epochs or 1)
 
     def _is_cut(self) -> bool:

@@ -232,9 +232,9 @@ class DeterministicEngine(Engine[Batch, Output]):
             "_has_begun": False,
         }
         memo[id(self._source)] = None
-        twin = super().__deepcopy__(memo)
-        vars(twin).update(own)
-        return twin
+        copied = super().__deepcopy__(memo)
+        vars(copied).update(own)
+        return copied
 
     # ------------------------------------------------------------------ parts of the above
 
