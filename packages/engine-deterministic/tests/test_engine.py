@@ -209,7 +209,7 @@ def test_each_pass_augments_anew():
     assert seen[0] != seen[1]
 
 
-def test_a_custom_data_set_sees_itself_in_its_workers():
+def test_a_custom_dataset_sees_itself_in_its_workers():
     class Curious(Noisy):
         def __getitem__(self, index):
             return torch.tensor(float(get_worker_info().dataset is self) + self.mark)
@@ -685,7 +685,7 @@ def test_another_rank_does_not_take_the_generators_of_the_one_that_saved():
 # ---------------------------------------------------------------------- order without a list
 
 
-def test_a_huge_data_set_is_resumed_at_its_end_without_delay_or_memory():
+def test_a_huge_dataset_is_resumed_at_its_end_without_delay_or_memory():
     class Huge(Dataset):
         def __len__(self):
             return 10**12
