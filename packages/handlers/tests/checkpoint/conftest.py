@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 # Programs, which import torch: --doctest-modules would import it too.
-collect_ignore = ["interrupt_saves.py", "kill_saves.py"]
+collect_ignore = ["exits.py", "interrupt_saves.py", "kill_saves.py"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from camshaft.handlers.checkpoint._errors import warn_of_deprecated
 from camshaft.handlers.checkpoint._naming import Naming, ScoreFunction, StepFunction
 from camshaft.handlers.checkpoint._objects import require_savable
 from camshaft.handlers.checkpoint.format._file_name import extension_of
+from camshaft.handlers.checkpoint.storage._background import WhenBusy
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 
 
@@ -23,7 +24,7 @@ class ModelCheckpoint(Checkpoint):
         save_interval: Deprecated, does nothing: use ``Events.ITERATION_COMPLETED(every=1000)``.
         score_function, score_name, n_saved, global_step_transform, filename_pattern: As for `Checkpoint`.
         include_self, greater_or_equal, save_on_rank, format: As for `Checkpoint`.
-        atomic, require_empty, create_dir, durable: As for `DiskSaver`.
+        atomic, require_empty, create_dir, durable, asynchronous, when_busy, timeout_s: As for `DiskSaver`.
         save_as_state_dict: Deprecated, does nothing.
         archived: Deprecated, does nothing.
         **kwargs: For `torch.save`.
@@ -68,6 +69,9 @@ class ModelCheckpoint(Checkpoint):
         greater_or_equal: bool = False,
         save_on_rank: int = 0,
         durable: bool = True,
+        asynchronous: bool = False,
+        when_busy: WhenBusy = "wait",
+        timeout_s: float = 600.0,
         format: Literal["torch", "safetensors"] = "torch",  # noqa: A002 - the word for it
         **kwargs: Any,
     ) -> None:
@@ -89,6 +93,9 @@ class ModelCheckpoint(Checkpoint):
             require_empty=require_empty,
             save_on_rank=save_on_rank,
             durable=durable,
+            asynchronous=asynchronous,
+            when_busy=when_busy,
+            timeout_s=timeout_s,
             **kwargs,
         )
         self._set_up(saver, naming, n_saved, include_self, greater_or_equal, save_on_rank)
