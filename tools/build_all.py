@@ -45,12 +45,21 @@ print(json.dumps([requires, sorted(imported)]))
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment without pip: what is in it was put there by the test."""
+    """A virtual environment without pip: what is in it was put there by the test.
+
+    Args:
+        folder: where to make it.
+        interpreter: the Python to make it of; None means this one.
+    """
 
     folder: Path
+    interpreter: Path | None = None
 
     def __post_init__(self) -> None:
-        venv.create(self.folder, with_pip=False, symlinks=os.name != "nt")
+        if self.interpreter is None:
+            venv.create(self.folder, with_pip=False, symlinks=os.name != "nt")
+        else:
+            call(self.interpreter, "-m", "venv", "--without-pip", self.folder)
 
     @property
     def python(self) -> Path:
