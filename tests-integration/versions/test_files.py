@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 import small_training
 
 FILES = Path(__file__).parent / "files"
