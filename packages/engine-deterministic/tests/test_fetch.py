@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, Dataset, StackDataset, Subset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, StackDataset, Subset, default_collate
 
-from camshaft.deterministic import manual_seed
+from camshaft.deterministic import ResumableLoader, manual_seed
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, fetches_at_once, sample_seed_hooks
 
 
@@ -228,3 +228,16 @@ def test_hooks_are_found_in_data_sets_inside_data_sets():
 )
 def test_data_sets_that_fetch_whole_batches_are_told_apart(dataset, at_once):
     assert at_once == fetches_at_once(dataset)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stop_iteration_of_a_dataset_is_an_error_and_no_end(workers):
+    class Ending(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return index if index < 2 else next(iter(()))
+
+    with pytest.raises(RuntimeError, match="has raised StopIteration"):
+        list(ResumableLoader(DataLoader(Ending(), num_workers=workers), 7))

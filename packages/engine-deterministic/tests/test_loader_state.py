@@ -115,3 +115,11 @@ def test_it_may_be_among_the_objects_of_a_distributed_checkpoint(name, tmp_path)
     distributed.load({"loader": again}, checkpoint_id=tmp_path)
     assert (again.epoch, again.index, again.skip) == (0, 1, {(0, 2)})
     assert texts(again) == texts(iterator)
+
+
+@pytest.mark.parametrize("name", ["shuffled", "list"])
+def test_a_place_behind_the_end_of_an_epoch_is_a_mismatch(name):
+    made = resumable(DATA[name])
+    made.load_state_dict({"epoch": 0, "index": 99})
+    with pytest.raises(ResumeMismatch, match="batches was 'at least 99'"):
+        next(iter(made))

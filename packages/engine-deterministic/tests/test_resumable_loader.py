@@ -218,3 +218,45 @@ def test_options_are_refused_by_name(options, text):
 def test_what_is_no_data_is_refused(data):
     with pytest.raises(ArgumentTypeError, match="`loader` must"):
         ResumableLoader(data)
+
+
+def around(inner):
+    """Return data of different kinds that has something inside."""
+
+    class Wrapper:
+        def __init__(self):
+            self.inner = inner
+
+        def __iter__(self):
+            return iter(self.inner)
+
+    return {
+        "wrapper": Wrapper(),
+        "generator": (batch for batch in inner),
+        "zip": zip(inner, inner, strict=False),
+        "iterator": iter(inner),
+    }
+
+
+@pytest.mark.parametrize("name", around([]))
+def test_data_around_a_resumable_loader_is_refused(name):
+    with pytest.raises(ArgumentError, match="must not have a ResumableLoader inside"):
+        ResumableLoader(around(resumable())[name], 7)
+    ResumableLoader(around(loader())[name], 7)
+
+
+def test_attributes_of_the_loader_inside_are_not_set_beside_it():
+    made = resumable()
+    with pytest.raises(AttributeError, match="`batch_size` must be set on the loader inside"):
+        made.batch_size = 7
+    made.note = "my own"
+    assert made.note == "my own"
+
+
+def test_a_generator_that_makes_its_loader_when_it_begins_resumes():
+    def twice():
+        inside = loader(shuffle=True)
+        for _ in range(2):
+            yield from inside
+
+    assert resume_everywhere(seeding_steps(twice), 1) > 6

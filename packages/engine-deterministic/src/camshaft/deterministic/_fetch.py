@@ -91,12 +91,19 @@ class SeededDataset:
         """Return the collated batch of a request; generators of a main process are left as they were."""
         if get_worker_info() is not None:
             self._tell_pass(request.data_pass)
-            return self._fetch(request)
+            return self._fetch_whole(request)
         put_back = [remember_generators(), *map(remember_private, self._private)]
         try:
-            return self._fetch(request)
+            return self._fetch_whole(request)
         finally:
             _undo(put_back)
+
+    def _fetch_whole(self, request: BatchRequest) -> Any:
+        """Return the batch; a StopIteration of the user's code must not look like the end of the pass."""
+        try:
+            return self._fetch(request)
+        except StopIteration as error:
+            raise RuntimeError("the dataset, or its `collate_fn`, has raised StopIteration") from error
 
     @cached_property
     def _private(self) -> list[Any]:

@@ -26,6 +26,8 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 GENERATORS = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 
+_READER = "camshaft.deterministic._reader"
+
 # A search ends after so many objects, and does not look into longer lists: those are data.
 _MOST_OBJECTS = 2_000
 _LONGEST = 64
@@ -53,6 +55,13 @@ def find_loaders(*owners: object) -> list[Any]:
 def holds_class(owner: object, name: str) -> bool:
     """Return whether `owner` holds an object of a class with this name."""
     return any(type(each).__name__ == name for each in _inside((owner,)))
+
+
+def holds_resumable(owner: object) -> bool:
+    """Return whether `owner` holds a `ResumableLoader`, or an iteration over one; being such a loader does not count."""
+    if type(getattr(owner, "__dict__", {}).get("_reader")).__module__ == _READER != type(owner).__module__:
+        return False
+    return any(type(each).__module__ == _READER for each in _inside((owner,)))
 
 
 def _is_global(generator: Any) -> bool:

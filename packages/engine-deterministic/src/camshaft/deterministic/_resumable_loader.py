@@ -57,7 +57,8 @@ class ResumableLoader:
 
     Raises:
         ArgumentTypeError: `loader` cannot be iterated over, or is a `ResumableLoader`.
-        ArgumentError: an option is unknown or out of range, or the loader holds an iterator of its own.
+        ArgumentError: an option is unknown or out of range; or the data holds a `ResumableLoader`, or, being a loader,
+            an iterator of its own.
 
     Examples:
         >>> from torch.utils.data import DataLoader
@@ -101,6 +102,8 @@ class ResumableLoader:
         self._given_seed = chosen
         self._is_seed_drawn = chosen is None
         self._seed = draw_seed() if chosen is None else chosen
+        # An iterator lets go of its loader when it has ended; other data is described as it is when it is asked.
+        self._described = describe(loader, seeding) if isinstance(loader, Iterator) else None
         self._reader = self._make_reader(as_skip(skip))
 
     # ------------------------------------------------------------------ iterating
@@ -180,6 +183,16 @@ class ResumableLoader:
         require_single_batches(self.loader)
         return self._reader.source.batch_at(*place)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of this object.
+
+        Raises:
+            AttributeError: it is one of the loader inside, which would not notice.
+        """
+        if not name.startswith("_") and name != "loader" and hasattr(self.loader, name):
+            raise AttributeError(f"`{name}` must be set on the loader inside: `loader.loader.{name}` of this object")
+        super().__setattr__(name, value)
+
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the loader inside, such as `dataset` or `batch_size`.
 
@@ -222,7 +235,8 @@ class ResumableLoader:
         Raises:
             ArgumentTypeError: not a mapping.
             StateDictError: an entry is missing, unknown or malformed; the loader is unchanged.
-            ResumeMismatch: it is the state of other data, or of another seed; the loader is unchanged.
+            ResumeMismatch: the saved data had another length, batch size, sampler or the like, or another seed; the
+                loader is unchanged.
         """
         state = read_state(deepcopy(state_dict))
         differing = compare_runs(state.description, self._describe()) if state.description else {}
@@ -256,7 +270,8 @@ class ResumableLoader:
         return partial(_make_source, self.loader, setting, tell)
 
     def _describe(self) -> dict[str, Any]:
-        return {**describe(self.loader, self._seeding), "seed_steps": self._seed_steps}
+        described = describe(self.loader, self._seeding) if self._described is None else self._described
+        return {**described, "seed_steps": self._seed_steps}
 
 
 class _Setting(NamedTuple):

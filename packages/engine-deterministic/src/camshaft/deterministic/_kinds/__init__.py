@@ -20,6 +20,7 @@ from camshaft.deterministic._copy import (
 )
 from camshaft.deterministic._describe import describe_environment
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
 from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader, loses_samples
 from camshaft.deterministic._kinds._kind import Kind, Setting
@@ -78,8 +79,14 @@ def require_known(data: Any) -> None:
     """Refuse data whose order cannot be controlled.
 
     Raises:
-        ArgumentError: a loader that holds an iterator of its own.
+        ArgumentError: a loader that holds an iterator of its own, or data around a `ResumableLoader`, whose place would
+            be out of reach.
     """
+    if holds_resumable(data):
+        raise ArgumentError(
+            f"`data` must not have a ResumableLoader inside, got {type(data)}: make it of plain loaders, and wrap the "
+            "whole in one ResumableLoader"
+        )
     if isinstance(data, DataLoader) and not has_state(data):
         require_copyable(data)
 

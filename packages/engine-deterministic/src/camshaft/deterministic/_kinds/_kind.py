@@ -63,6 +63,12 @@ def stream_seed(setting: Setting, data_pass: int) -> int:
     return derive_seed(setting.seed, data_pass, "stream")
 
 
+def require_place(batch: int, length: int | None, setting: Setting) -> None:
+    """Report it if a pass of a known length has no such place."""
+    if length is not None and batch > length:
+        setting.report({"batches": (f"at least {batch}", length)})
+
+
 def entries_of(state: object) -> Mapping[str, Any]:
     """Return a saved state as a mapping, an empty one when it is none."""
     return state if isinstance(state, Mapping) else {}

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
-from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import Setting, entries_of, require_place, without_empty
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
@@ -107,6 +107,7 @@ class MapStyleLoader:
                 present = length_of(self._loader.dataset)
                 self._setting.report({"dataset_length of the pass": (saved["size"], present)})
             return iter(())
+        require_place(first, order.length, self._setting)
         batches = order.batches(first)
         if first and (order.length is None or first >= order.length):
             head = next(batches, None)  # the end of a pass is known without starting workers

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._kinds._kind import Setting, stream_seed
+from camshaft.deterministic._kinds._kind import Setting, require_place, stream_seed
 from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, length_of
@@ -40,7 +40,10 @@ class SequenceData:
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
-        return self._from(position.batch) if position.pass_open else iter(self._data)
+        if not position.pass_open:
+            return iter(self._data)
+        require_place(position.batch, length_of(self._data), self._setting)
+        return self._from(position.batch)
 
     def state(self, position: Position) -> None:
         """Return None: the position says it all."""
