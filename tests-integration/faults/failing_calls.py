@@ -119,7 +119,7 @@ def failing_starts(errors: Iterable[int]) -> Iterator[list[str]]:
 
 def run(full: bool) -> Outcome:
     """Let every call fail in every setting, and fill the disk; in the slice fewer of each."""
-    settings = [each for each in SETTINGS if full or each.name in ("n_saved=2", "same name")]
+    settings = [each for each in SETTINGS if full or each.name in ("n_saved=2", "same name", "asynchronous")]
     errors = ERRORS if full else ERRORS[:1]
     calls = [*failing_calls(settings, errors), *failing_starts(errors)]
     limits = list(full_disks.limited(full_disks.BUDGETS if full else 6))

@@ -35,6 +35,7 @@ class Setting(NamedTuple):
     steps_before: int = 2
     is_restarted: bool = False
     durable: bool = True
+    asynchronous: bool = False
 
 
 SETTINGS = (
@@ -46,6 +47,8 @@ SETTINGS = (
     Setting("best", {"n_saved": 2, "score_function": lambda engine: SCORES.get(engine.state.iteration, 1)}),
     Setting("restart", {"n_saved": 2}, is_restarted=True),
     Setting("durable=False", {"n_saved": 1}, durable=False),
+    Setting("asynchronous", {"n_saved": 1}, asynchronous=True),
+    Setting("asynchronous first save", {}, steps_before=0, asynchronous=True),
 )
 
 
@@ -62,7 +65,8 @@ class Run:
             self.restart()
 
     def start(self) -> None:
-        self.saver = DiskSaver(self.directory, require_empty=False, durable=self.setting.durable)
+        durable, asynchronous = self.setting.durable, self.setting.asynchronous
+        self.saver = DiskSaver(self.directory, require_empty=False, durable=durable, asynchronous=asynchronous)
         objects = {"model": self.model, "more": nn.Linear(MORE_WIDTH, MORE_WIDTH)}
         self.handler = Checkpoint(objects, self.saver, **self.setting.options)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from camshaft.engine import Engine
+from camshaft.engine import Engine, Events
 from camshaft.handlers import Checkpoint, CheckpointEvents, DiskSaver, ModelCheckpoint
 
 WIDTH = 40  # weights of two blocks
@@ -50,6 +50,23 @@ def with_checkpoint(
     objects = {"model": model, "more": nn.Linear(LARGE_WIDTH, LARGE_WIDTH)} if is_large else {"model": model}
     saver = DiskSaver(directory, durable=durable)
     save_by(Checkpoint(objects, saver, **options), model, range(1, steps + 1), note)
+    saver.close()
+
+
+def in_the_background(directory: Path, note: Note, *, n_saved: int) -> None:
+    """Save after each iteration while the run goes on; what is noted is the step of the file that is safe."""
+    model, saver = model_of(0), DiskSaver(directory, asynchronous=True)
+    latest = Checkpoint({"model": model}, saver, n_saved=n_saved)
+    engine: Engine[int, None] = Engine(lambda engine, batch: None)
+    engine.register_events(*CheckpointEvents)
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda: nn.init.constant_(model.weight, engine.state.iteration)
+    )
+    engine.add_event_handler(Events.ITERATION_COMPLETED, latest)
+    engine.add_event_handler(
+        Checkpoint.SAVED_CHECKPOINT, lambda: note(int(Path(str(latest.newest_checkpoint)).stem[6:]))
+    )
+    engine.run(range(4))
     saver.close()
 
 
@@ -106,6 +123,8 @@ WAYS: dict[str, Way] = {
     "ModelCheckpoint": with_model_checkpoint,
     "removal by hand": with_removal_by_hand,
     "restart": with_restart,
+    "asynchronous": partial(in_the_background, n_saved=1),
+    "asynchronous, n_saved=2": partial(in_the_background, n_saved=2),
     "large file": partial(with_checkpoint, steps=2, n_saved=1, is_large=True),
 }
 

@@ -90,13 +90,14 @@ class Swallowed:
 class Training:
     """A model that is saved every time with other values, and what is known of its saves."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, asynchronous: bool = False) -> None:
         self.directory = directory
+        saver = DiskSaver(directory, require_empty=False, asynchronous=asynchronous)
         self.model = torch.nn.Linear(60, 60)
         self.engine: Engine[int, None] = Engine(lambda engine, batch: self.train())
         self.count = 0
         self.latest = Checkpoint(
-            {"model": self.model}, directory, n_saved=N_SAVED, include_self=True,
+            {"model": self.model}, saver, n_saved=N_SAVED, include_self=True,
             global_step_transform=lambda engine, event: self.count,
         )  # fmt: skip
         self.engine.add_event_handler(Events.ITERATION_COMPLETED, self.latest)
@@ -125,7 +126,8 @@ class Training:
             raise
 
     def problems(self) -> list[str]:
-        """Return which promises are broken now."""
+        """Return which promises are broken now; what is still being written is waited for."""
+        self.latest.wait()
         files = sorted(path.name for path in self.directory.iterdir())
         temporary = [name for name in files if name.endswith(".tmp")]
         listed = sorted(name for _, name in self.latest.state_dict()["_saved"])
@@ -168,14 +170,17 @@ def interrupted(action: Callable[[], None], interrupter: Interrupter, delay_s: f
 def storm(directory: Path, interrupts: int, seed: int) -> Counter[str]:
     """Interrupt saves, restores and the making of savers, and count what was seen."""
     choose, seen = random.Random(seed), Counter[str](dict.fromkeys(PROMISES, 0))
-    training, interrupter, swallowed = Training(directory), Interrupter(), Swallowed()
-    training.save()
+    trainings = [Training(directory / str(asynchronous), asynchronous=asynchronous) for asynchronous in (False, True)]
+    interrupter, swallowed = Interrupter(), Swallowed()
+    for training in trainings:
+        training.save()
     longest_s = 0.01
-    actions = [training.save] * 6 + [training.run] * 4 + [training.make_saver, training.restore]
+    names = ["save"] * 6 + ["run"] * 4 + ["make_saver", "restore"]
     for number in range(interrupts):
+        training = trainings[number // 50 % 2]
         try:
             newest = training.latest.newest_checkpoint
-            action = choose.choice(actions)
+            action = getattr(training, choose.choice(names))
             result = interrupted(action, interrupter, choose.uniform(0, longest_s))
             interrupter.wait()
         except KeyboardInterrupt:

@@ -42,7 +42,7 @@ def objects() -> dict[str, torch.nn.Module | Engine[None, None]]:
     return {"model": torch.nn.Linear(200, 200), "trainer": Engine(lambda engine, batch: None)}
 
 
-def save_for_ever(directory: Path, n_saved: int | None, report: int) -> None:
+def save_for_ever(directory: Path, n_saved: int | None, report: int, *, asynchronous: bool) -> None:
     """Train and save, and tell of every checkpoint once it is said to be safe."""
     training = objects()
     trainer, model = training["trainer"], training["model"]
@@ -53,16 +53,18 @@ def save_for_ever(directory: Path, n_saved: int | None, report: int) -> None:
     def step() -> None:
         torch.nn.init.constant_(model.weight, trainer.state.iteration)
 
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, Checkpoint(training, directory, n_saved=n_saved))
+    saver = DiskSaver(directory, require_empty=False, asynchronous=asynchronous)
+    latest = Checkpoint(training, saver, n_saved=n_saved)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, latest)
 
     @trainer.on(Checkpoint.SAVED_CHECKPOINT)
     def tell() -> None:
-        os.write(report, f"{trainer.state.iteration}\n".encode())
+        os.write(report, f"{Path(str(latest.newest_checkpoint)).stem.rpartition('_')[2]}\n".encode())
 
     trainer.run(max_epochs=1, epoch_length=100_000)
 
 
-def killed_run(directory: Path, n_saved: int | None, saves: int, delay_s: float) -> int:
+def killed_run(directory: Path, n_saved: int | None, saves: int, delay_s: float, *, asynchronous: bool) -> int:
     """Let a process save, and kill it a moment after this many saves.
 
     Returns:
@@ -72,7 +74,7 @@ def killed_run(directory: Path, n_saved: int | None, saves: int, delay_s: float)
     child = os.fork()
     if child == 0:
         try:
-            save_for_ever(directory, n_saved, writing)
+            save_for_ever(directory, n_saved, writing, asynchronous=asynchronous)
         finally:
             os._exit(1)
     os.close(writing)
@@ -127,7 +129,8 @@ def main(directory: Path, kills: int, seed: int) -> None:
         place = directory / str(count)
         place.mkdir()
         awaited = 0 if count % 4 == 3 else rng.randint(1, MOST_AWAITED_SAVES)
-        reported = killed_run(place, n_saved, awaited, rng.uniform(0, LARGEST_DELAY_S))
+        asynchronous = count % 2 == 1
+        reported = killed_run(place, n_saved, awaited, rng.uniform(0, LARGEST_DELAY_S), asynchronous=asynchronous)
         assert reported >= awaited, f"{awaited} saves were awaited, {reported} are known"
         seen["kills"] += 1
         seen["saves"] += reported
