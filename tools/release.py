@@ -182,6 +182,19 @@ def check_archives(package: str, version: str, folder: Path) -> list[str]:
     ]
 
 
+def fold(folder: Path, version: str) -> None:
+    """Make the changes of a package a section of its changelog."""
+    command = ("build", "--yes", "--config", "towncrier.toml", "--dir", folder, "--version", version)
+    print(call(sys.executable, "-m", "towncrier", *command))
+    changelog = folder / "CHANGELOG.md"
+    changelog.write_text(with_air(changelog.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_air(changelog: str) -> str:
+    """Return a changelog with an empty line before each heading: towncrier leaves it out."""
+    return re.sub(r"(?<!\n)\n## ", "\n\n## ", changelog)
+
+
 def findings(package: str) -> list[str]:
     """Return everything that keeps a distribution from being released."""
     folder, version = ROOT / "packages" / package, version_of(package)
@@ -213,9 +226,7 @@ def main() -> str | None:
     options = parser.parse_args()
     version = version_of(options.package)
     if options.action == "fold":
-        folder = ROOT / "packages" / options.package
-        command = ("build", "--yes", "--config", "towncrier.toml", "--dir", folder, "--version", version)
-        print(call(sys.executable, "-m", "towncrier", *command))
+        fold(ROOT / "packages" / options.package, version)
         return None
     if found := findings(options.package):
         return "\n".join([f"camshaft-{options.package} {version} is not ready:", *found])

@@ -72,6 +72,10 @@ def test_the_changelog_begins_with_the_version_and_nothing_waits() -> None:
     assert len(release.wrong_changelog(CHANGELOG, "0.2.0", ["+more.change.md"])) == 1
 
 
+def test_sections_of_a_changelog_are_apart() -> None:
+    assert release.with_air("- one\n## 0.1.0\n\n- two\n\n## 0.0.1\n") == "- one\n\n## 0.1.0\n\n- two\n\n## 0.0.1\n"
+
+
 def test_a_tag_on_another_commit_is_found() -> None:
     assert release.wrong_tag("x-v1", {}, "abc") == release.wrong_tag("x-v1", {"x-v1": "abc"}, "abc") == []
     assert len(release.wrong_tag("x-v1", {"x-v1": "def"}, "abc")) == 1
