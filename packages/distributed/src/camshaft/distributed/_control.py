@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import time
+from array import array
 from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import AllreduceOptions, ReduceOp
 
 from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
 from camshaft.distributed._watch import Watch
@@ -21,7 +23,7 @@ from camshaft.engine import ArgumentError, Events, Position
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
-_NUMBER, _PLACE, _LENGTH, _WISHES = slice(0, 2), slice(2, 4), 4, slice(5, 5 + MOST_WISHES)
+LENGTH, FIRST_WISH = 4, 5  # where in a roll call; before them are number and place, each with its negative
 
 
 class _RollCall(NamedTuple):
@@ -29,15 +31,11 @@ class _RollCall(NamedTuple):
 
     Attributes:
         what: where this process is, in words.
-        number: counts the messages.
-        tensor: what the processes say; the maximum over all of them, once `work` is done.
-        work: the operation.
+        work: the operation; once it is done, each number that was said is the largest of all processes.
         names: what can be wished, in a vote.
     """
 
     what: str
-    number: int
-    tensor: Tensor
     work: Any
     names: tuple[str, ...] = ()
 
@@ -55,6 +53,11 @@ class Control:
         self._group = group
         self._watch = watch
         self._timeout_s = timeout_s
+        # What is said in a roll call, as Python and as torch see it. It is done before the next one begins.
+        self._said = array("q", bytes(8 * (FIRST_WISH + MOST_WISHES)))
+        self._tensor = torch.frombuffer(self._said, dtype=torch.int64)
+        self._largest = AllreduceOptions()
+        self._largest.reduceOp = ReduceOp(ReduceOp.MAX)
         self._open: _RollCall | None = None  # a vote whose result was not looked at yet
         self._agreed: set[str] = set()  # what was agreed on and is to be returned by the next vote
 
@@ -72,11 +75,11 @@ class Control:
         """
         self._close_vote()
         data = _packed(value)
-        called = self._call_roll(what, len(data))
-        self._finish(called)
+        self._finish(self._call_roll(what, len(data)))
+        longest = self._said[LENGTH]
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self._group.size())]
         self._wait(what, distributed.all_gather(lengths, torch.tensor([len(data)]), self._group, async_op=True))
-        mine = torch.zeros(int(called.tensor[_LENGTH]), dtype=torch.uint8)
+        mine = torch.zeros(longest, dtype=torch.uint8)
         mine[: len(data)] = data
         gathered = [torch.empty_like(mine) for _ in lengths]
         self._wait(what, distributed.all_gather(gathered, mine, self._group, async_op=True))
@@ -111,8 +114,8 @@ class Control:
         if self._open is not None:
             called, self._open = self._open, None
             self._finish(called)
-            said = called.tensor[_WISHES].tolist()
-            self._agreed |= {name for name, is_wished in zip(called.names, said, strict=False) if is_wished}
+            said = self._said[FIRST_WISH : FIRST_WISH + len(called.names)]
+            self._agreed |= {name for name, is_wished in zip(called.names, said, strict=True) if is_wished}
 
     # ------------------------------------------------------------------ the roll call
 
@@ -121,15 +124,14 @@ class Control:
         self._watch.messages += 1
         self._watch.place = what
         number, place = self._watch.messages, _hash(what, *wishes)
-        said = [number, -number, place, -place, length, *map(int, wishes.values())]
-        tensor = torch.tensor(said + [0] * (_WISHES.stop - len(said)))
-        work = distributed.all_reduce(tensor, distributed.ReduceOp.MAX, self._group, async_op=True)
-        return _RollCall(what, number, tensor, work, tuple(wishes))
+        said = array("q", (number, -number, place, -place, length, *wishes.values()))
+        self._said[: len(said)] = said
+        return _RollCall(what, self._group.allreduce([self._tensor], self._largest), tuple(wishes))
 
     def _finish(self, called: _RollCall) -> None:
         """Wait for a roll call; raise unless all processes are at the same place."""
         self._wait(called.what, called.work)
-        most, least, place, other_place = called.tensor[:4].tolist()
+        most, least, place, other_place = self._said[:4]
         if most != -least or place != -other_place:
             self._tell_places(called)
 
