@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import boundaries
 import public_api
 import release
 
@@ -70,6 +73,18 @@ def test_the_changelog_begins_with_the_version_and_nothing_waits() -> None:
     assert len(release.wrong_changelog(CHANGELOG, "0.3.0", [])) == 1
     assert len(release.wrong_changelog("## 0.2.0\n\n## 0.1.0\n", "0.2.0", [])) == 1
     assert len(release.wrong_changelog(CHANGELOG, "0.2.0", ["+more.change.md"])) == 1
+
+
+@pytest.mark.parametrize("package", sorted(boundaries.PORTIONS))
+def test_a_changelog_takes_its_changes_from_files_of_their_own(package: str) -> None:
+    folder = release.ROOT / "packages" / package
+    start = tomllib.loads((release.ROOT / "towncrier.toml").read_text())["tool"]["towncrier"]["start_string"]
+
+    head, _, sections = (folder / "CHANGELOG.md").read_text().partition(start)
+    assert head == f"# Changes of camshaft-{package}\n\n"
+    assert re.findall(r"^## (?!\d)", sections, re.MULTILINE) == []
+    names = {each.name for each in (folder / "changes").iterdir()}
+    assert {name for name in names if not re.fullmatch(r"\+[a-z0-9-]+\.change\.md|\.gitkeep", name)} == set()
 
 
 def test_sections_of_a_changelog_are_apart() -> None:
