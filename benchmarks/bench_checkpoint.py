@@ -5,9 +5,10 @@ again; each time the directory must hold a checkpoint that loads and verifies. T
 in turns with its floor: writing the same bytes raw and syncing them, or one core's checksum
 over them, whichever takes longer. The reference is asked the same where it is installed. At last the
 first save of many small tensors, which also finds out whether the file will load safely, is timed in
-turns with `torch.save` of the same.
+turns with `torch.save` of the same. And a loop that saves in the background is timed: how long it is blocked, in turns
+with a copy in memory, which is the floor, and with what Lightning and torch have for it.
 
-Run: hatch run bench:checkpoint [--kills N] [--megabytes N] [--rounds N] [--tensors N]
+Run: hatch run bench:checkpoint [--kills N] [--megabytes N] [--rounds N] [--tensors N] [--device cuda] [--only blocked]
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 import torch
 from bars import Figure, report
+from blocked_loop import COPY, OURS, blocked_seconds
 
 from camshaft.handlers import NoCheckpointError, restore_latest, verify_checkpoint
 
@@ -180,8 +182,23 @@ def time_first_saves(tensors: int, rounds: int) -> tuple[float, float]:
     return statistics.median(times["first"]), statistics.median(times["plain"])
 
 
+def blocked_figures(megabytes: int, rounds: int, device: str) -> Iterator[Figure]:
+    """Time how long each way of saving in the background blocks a loop, and compare with a copy in memory."""
+    model, gibibytes = make_model(megabytes).to(device), megabytes / 1024
+    times = blocked_seconds(model, rounds)
+    floor = times[COPY][1]
+    for name, (first, median) in times.items():
+        at_most = {OURS: 1.3}.get(name)
+        yield Figure(f"loop blocked, {name} / {COPY}, {megabytes} MiB on {device}", median / floor, at_most=at_most)
+        yield Figure(f"loop blocked, {name}, per GiB", median / gibibytes, "s")
+        yield Figure(f"loop blocked by the first save, {name}, per GiB", first / gibibytes, "s")
+
+
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
     """Yield what is lost, and what saving costs."""
+    yield from blocked_figures(options.megabytes, options.rounds, options.device)
+    if options.only == "blocked":
+        return
     kills = options.kills
     losses = count_losses(kills, "camshaft.engine", "camshaft.handlers")
     yield Figure(f"lost with n_saved=1, of {kills} kills while saving", losses, "runs", at_most=0)
@@ -199,6 +216,8 @@ def main() -> str | None:
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tensors", type=int, default=100_000)
+    parser.add_argument("--device", default="cpu", help="where the model is whose saves block a loop")
+    parser.add_argument("--only", choices=["blocked"], help="measure nothing else")
     return report(figures(parser.parse_args()))
 
 
