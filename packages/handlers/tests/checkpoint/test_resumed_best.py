@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
+from checkpoint_parts import Counter, by_score, engine_at
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camshaft.engine import Engine, EngineWarning
-from camshaft.handlers import Checkpoint
+from camshaft.handlers import Checkpoint, DiskSaver
 
 torch = pytest.importorskip("torch")
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Job:
@@ -132,3 +135,56 @@ def test_files_of_other_handlers_do_not_make_a_best_warn(tmp_path: Path) -> None
         "model_accuracy=0.9000.pt",
         "model_loss=0.1000.pt",
     ]
+
+
+SCORES = st.lists(st.integers(1, 6), min_size=5, max_size=5)
+
+
+class Epochs:
+    """A process that saves the best and the latest in each epoch, in this or in the other order."""
+
+    def __init__(self, directory: Path, n_saved: int, *, evaluates_first: bool) -> None:
+        self.done = Counter()
+        saver = DiskSaver(directory, require_empty=False, durable=False)
+        self.best = by_score(saver, filename_prefix="best", score_name="score", n_saved=n_saved)
+        self.latest = Checkpoint({"done": self.done, "best": self.best}, saver, "latest")
+        self.evaluates_first = evaluates_first
+
+    def saves(self, scores: list[int]) -> Iterator[None]:
+        """Save, as often as the caller goes on: it may stop between any two saves, as a kill does."""
+        for epoch in range(self.done.count, len(scores)):
+            engine = engine_at(epoch)
+            engine.state.score = scores[epoch]
+            self.done.count = epoch + self.evaluates_first
+            for save in (self.best, self.latest) if self.evaluates_first else (self.latest, self.best):
+                save(engine)
+                yield
+
+
+@settings(max_examples=25)
+@given(SCORES, SCORES, st.integers(1, 3), st.booleans(), st.integers(2, 10))
+@pytest.mark.filterwarnings("ignore:best_m")  # a list that is empty says what it takes up
+def test_a_run_killed_between_two_saves_keeps_the_best_and_forgets_no_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    scores: list[int],
+    other_scores: list[int],
+    n_saved: int,
+    evaluates_first: bool,
+    killed_after: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    killed = Epochs(directory, n_saved, evaluates_first=evaluates_first).saves(scores)
+    for _ in islice(killed, killed_after):
+        pass
+    before = names_of_best(directory)
+    resumed = Epochs(directory, n_saved, evaluates_first=evaluates_first)
+    resumed.latest.restore_latest()
+    for _ in resumed.saves(other_scores):
+        pass
+
+    kept = names_of_best(directory)
+    assert kept == sorted(name for _, name in resumed.best.state_dict()["_saved"])
+    assert len(kept) <= n_saved
+    assert isinstance(resumed.best.last_checkpoint, Path)
+    highest = max(name.rpartition("=")[2] for name in (*before, *kept))
+    assert resumed.best.last_checkpoint.name.rpartition("=")[2] == highest
