@@ -26,6 +26,7 @@ HARNESSES = {
     "g17-saves": "interrupted_saves",
     "g20": "failing_requests",
     "g18": "ranks_faults",
+    "g18-torchrun": "torchrun_kills",
 }
 
 
