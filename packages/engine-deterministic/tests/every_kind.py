@@ -284,6 +284,16 @@ class ReshufflingList(list):
         return iter([self[number] for number in torch.randperm(len(self)).tolist()])
 
 
+class Drawing:
+    """Python iterates it by index; it draws when it is asked."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return noise(range(5)[index])
+
+
 class Frame:
     """A table with an index of its own, as pandas has: iterating gives names, indexing looks names up."""
 
@@ -366,6 +376,7 @@ DATA = {
     "restarting data": Restarting,
     "lazily restarting data": LazilyRestarting,
     "list": lambda: [torch.tensor(number) for number in range(5)],
+    "sequence that draws": Drawing,
     "iterable": Again,
     "iterable that counts epochs": CountingAgain,
     "reshuffling sequence": Reshuffling,

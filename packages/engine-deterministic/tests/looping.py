@@ -88,10 +88,13 @@ def resume_everywhere(make, epochs=2, most=None, every=1, resume_with=None, **op
     saved = []
     whole = run(make(**options), epochs, most, saved)
     for count, state in saved[::every]:
-        resumed = (resume_with or make)(**options)
-        resumed.load_state_dict(loaded(state))
-        disturb()
-        rest = run(resumed, epochs, most)
-        difference = find_difference(whole[count:], rest, f"after {count} entries: ")
+        difference = difference_after(whole, (resume_with or make)(**options), count, state, epochs, most)
         assert difference is None, difference
     return len(saved[::every])
+
+
+def difference_after(whole, resumed, count, state, epochs, most=None):
+    """Resume with a state that was saved when `count` entries were seen; return the first difference, None for none."""
+    resumed.load_state_dict(loaded(state))
+    disturb()
+    return find_difference(whole[count:], run(resumed, epochs, most), f"after {count} entries: ")

@@ -77,3 +77,12 @@ def test_every_rank_goes_on_exactly_from_the_checkpoint_of_the_first(kind, two, 
 def test_noise_of_a_stream_differs_between_ranks(two):
     noises = [row[1:] for step in two["stream"]["steps"] for row in step]
     assert len({number for noise in noises for number in noise}) == 3 * len(noises)
+
+
+def test_loaders_of_every_rank_go_on_from_what_one_of_them_has_saved(warm_python):
+    ranks = warm_python.run_ranks(2, PROGRAM.with_name("loader_ranks.py"))
+    assert [0, 0] == [rank.returncode for rank in ranks], ranks[1].stderr
+    for rank in ranks:
+        counts = json.loads(rank.stdout)
+        assert len(counts) == 12
+        assert min(counts.values()) > 6

@@ -27,6 +27,7 @@ AT_ONCE = {
     "told dataset": DATA["told dataset"],
     "single samples": lambda: loader(batch_size=None, sampler=RandomSampler(range(SIZE))),
     "keyed": lambda: loader(sampler=KeyedSampler(SIZE)),
+    "sequence that draws": DATA["sequence that draws"],
     "list": lambda: [torch.tensor(number) for number in range(5)],
     "workers": lambda: loader(shuffle=True, num_workers=1),
 }

@@ -58,7 +58,7 @@ def holds_class(owner: object, name: str) -> bool:
 
 
 def holds_resumable(owner: object) -> bool:
-    """Return whether `owner` holds a `ResumableLoader`, or an iteration over one; being such a loader does not count."""
+    """Return whether `owner` holds a `ResumableLoader`, or an iteration over one; to be such a loader is fine."""
     if type(getattr(owner, "__dict__", {}).get("_reader")).__module__ == _READER != type(owner).__module__:
         return False
     return any(type(each).__module__ == _READER for each in _inside((owner,)))

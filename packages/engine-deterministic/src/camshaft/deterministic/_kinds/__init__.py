@@ -28,7 +28,7 @@ from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
 from camshaft.deterministic._kinds._ranked import RankedSource
 from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itself
-from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index
+from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
 from camshaft.deterministic._kinds._stateful import StatefulData
 from camshaft.deterministic._kinds._stateful_loader import StatefulLoader
 from camshaft.deterministic._ranks import Ranks, ranks_of
@@ -134,9 +134,10 @@ def make_source(
         setting,
         seed,
         is_shared=is_shared,
+        shares_memory=kind in (IterableStyleLoader, ReplayedData),
         seeds_steps=not is_alone if seeds_steps is None else seeds_steps,
         leaves_out=kind is MapStyleLoader,
-        draws=kind in (DeclaredData, StatefulData, SequenceData),
+        draws=kind in (DeclaredData, StatefulData) or (kind is SequenceData and not only_holds(data)),
     )
 
 

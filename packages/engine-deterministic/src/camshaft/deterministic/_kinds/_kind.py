@@ -12,6 +12,9 @@ from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 
+# In the states of several kinds: a hash of the batch given last, and what the user's objects remember.
+LAST, MEMORY = "last", "memory"
+
 
 class Setting(NamedTuple):
     """What the passes over some data depend on, beside the data.

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import Kind, Setting, entries_of, stream_seed
+from camshaft.deterministic._kinds._kind import LAST, MEMORY, Kind, Setting, entries_of, stream_seed
 from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import kept_numbers
@@ -31,6 +31,7 @@ class RankedSource:
         setting: what it was made with.
         seed: base seed, the same on every rank.
         is_shared: whether the ranks share one order, so that the state of one serves all.
+        shares_memory: whether the state may have a `memory` of counts, which are the same on all ranks.
         seeds_steps: whether the generators of the process are seeded for each batch.
         leaves_out: whether the kind leaves out the skipped batches itself.
         draws: whether the kind draws from the generators of the process.
@@ -43,6 +44,7 @@ class RankedSource:
         seed: int,
         *,
         is_shared: bool,
+        shares_memory: bool,
         seeds_steps: bool,
         leaves_out: bool,
         draws: bool,
@@ -51,6 +53,7 @@ class RankedSource:
         self._setting = setting
         self._seed = seed
         self._is_shared = is_shared
+        self._shares_memory = shares_memory
         self._seeds_steps = seeds_steps
         self._leaves_out = leaves_out
         self._draws = draws
@@ -75,7 +78,7 @@ class RankedSource:
         """Return what the data needs beside the position, and whose it is."""
         position = self._unwrap(position)
         if self._setting.isolates:  # data may look at its next batch when it is asked
-            with isolated(self._seed_at(position)):
+            with isolated(self._seed_at(position.data_pass, _first(position))):
                 state = self._kind.state(position)
         else:
             state = self._kind.state(position)
@@ -97,10 +100,17 @@ class RankedSource:
         if set(entries) != {_RANK, _DATA}:
             return position
         self._is_own = entries[_RANK] == self._setting.ranks.rank
-        return position._replace(data_state=entries[_DATA] if self._is_own or self._is_shared else None)
+        return position._replace(data_state=entries[_DATA] if self._is_own else self._serving(entries[_DATA]))
+
+    def _serving(self, state: Any) -> dict[str, Any] | None:
+        """Return what serves this rank of the state of another one, whose last batch was not that of this one."""
+        entries = entries_of(state)
+        if self._is_shared:
+            return {name: entry for name, entry in entries.items() if name != LAST} or None
+        return {MEMORY: entries[MEMORY]} if self._shares_memory and MEMORY in entries else None
 
     def _open_isolated(self, position: Position) -> Iterator[Any]:
-        with isolated(self._opening_seed(position)):
+        with isolated(self._seed_at(position.data_pass, 0)):
             batches = self._kind.open(position)
             go_on = remember_generators()
         if not self._draws:
@@ -111,14 +121,9 @@ class RankedSource:
         seed = stream_seed(self._setting, position.data_pass)
         return IsolatedIterator(batches, seed, first, go_on=None if first else go_on)
 
-    def _opening_seed(self, position: Position) -> int:
-        return derive_seed(self._setting.seed, position.data_pass, "open")
-
-    def _seed_at(self, position: Position) -> int:
-        """Return what the next batch is drawn under."""
-        if not position.pass_open:
-            return self._opening_seed(position)
-        return derive_seed(stream_seed(self._setting, position.data_pass), position.batch)
+    def _seed_at(self, data_pass: int, number: int) -> int:
+        """Return what batch `number` is drawn under; a pass is opened under that of its first batch."""
+        return derive_seed(stream_seed(self._setting, data_pass), number)
 
     def _follow(self, batches: Iterator[Any], position: Position, keep: int | None) -> Iterator[Any]:
         """Leave out what is skipped, and seed the steps; where all is isolated, what comes after the last one, too."""

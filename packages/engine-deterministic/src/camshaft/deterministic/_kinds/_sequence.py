@@ -82,8 +82,12 @@ def iterates_by_index(data: Any) -> bool:
     kind = type(data)
     if not hasattr(kind, "__getitem__") or not hasattr(kind, "__len__"):
         return False
-    if getattr(kind, "__iter__", None) in (None, Sequence.__iter__):
-        return True
+    return getattr(kind, "__iter__", None) in (None, Sequence.__iter__) or only_holds(data)
+
+
+def only_holds(data: Any) -> bool:
+    """Return whether `data` holds its items, as lists and tensors do: giving one out draws no random numbers."""
+    kind = type(data)
     known = next((each for each in _BUILTIN if isinstance(data, each)), None)
     return known is not None and all(
         getattr(kind, name) is getattr(known, name) for name in ("__iter__", "__getitem__")
