@@ -56,8 +56,6 @@ def few_cases() -> list[Case]:
         Case("kill", "step", 1),
         Case("kill", "sync", 0),
         Case("raise", "handler", 1),
-        Case("raise", "collect", 0),
-        Case("sleep", "handler", 1),
         Case("signal", "step", 1, workers=2),
     ]
 

@@ -15,7 +15,7 @@ import torch
 
 from camshaft.distributed import Process, start
 from camshaft.engine import Engine, Events
-from camshaft.handlers import Checkpoint, CSVLogger, History, ProgressBar, RunLog, restore_latest
+from camshaft.handlers import Checkpoint, CSVLogger, DiskSaver, History, ProgressBar, RunLog, restore_latest
 
 
 class Number:
@@ -169,6 +169,18 @@ def write_files(process: Process, folder: Path) -> Any:
     return [lines, saved["size"] == (folder / "history.jsonl").stat().st_size]
 
 
+def save_in_background(process: Process, folder: Path) -> Any:
+    """Save without waiting, and return what is kept at the end."""
+    engine: Engine[Any, Any] = Engine(lambda engine, batch: None)
+    process.agree(engine)
+    latest = Checkpoint({"number": Number()}, DiskSaver(folder, require_empty=False, asynchronous=True), n_saved=2)
+    events: list[int] = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED(every=2), latest)
+    engine.add_event_handler(Checkpoint.SAVED_CHECKPOINT, lambda: events.append(engine.state.iteration))
+    engine.run(range(8))
+    return [[name for _, name in latest.state_dict()["_saved"]], events]
+
+
 def main() -> None:
     """Do every case in a folder of its own."""
     warnings.simplefilter("ignore")
@@ -186,6 +198,7 @@ def main() -> None:
             "refused": refuse_to_load,
             "list": restore_list,
             "files": write_files,
+            "background": save_in_background,
         }
         found = {}
         for name, do in cases.items():

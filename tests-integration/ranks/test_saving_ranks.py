@@ -89,3 +89,11 @@ def test_one_process_writes_what_a_person_reads(found: Found, ended: Ended) -> N
 
 def test_the_saving_process_knows_what_another_has_written(found: Found) -> None:
     assert found[1]["files"][1]
+
+
+def test_what_is_saved_in_the_background_is_kept_by_all(found: Found) -> None:
+    kept, events = found[0]["background"]
+
+    assert ["number_6.pt", "number_8.pt"] == kept
+    assert 4 == len(events)
+    assert found[1]["background"] == found[0]["background"]

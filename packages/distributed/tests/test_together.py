@@ -62,6 +62,18 @@ def test_what_one_process_asks_for_all_do_at_the_same_iteration(facts, case, exp
     assert [expected, expected] == [each[case] for each in facts]
 
 
+def test_four_processes_take_over_a_group_that_is_there_and_leave_it(warm_python):
+    ended = warm_python.run_ranks(4, PROGRAM, "adopted")
+    assert [0] * 4 == [each.returncode for each in ended], [each.stderr[-2000:] for each in ended]
+    found = [json.loads(each.stdout) for each in ended]
+
+    assert [[6, 1, "COMPLETED", []]] * 4 == [each["terminate"] for each in found]
+    assert [True] * 4 == [each["is left"] for each in found]
+    assert [1] * 4 == [each["ranks"] for each in found]
+    assert all(each["ended"].startswith("the processes have parted") for each in found)
+    assert [3] * 4 == [each["fork"] for each in found]
+
+
 def test_an_exception_on_one_rank_ends_the_other_with_its_reason(fail):
     other, failed = fail("raise")
 

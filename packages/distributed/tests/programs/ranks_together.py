@@ -10,7 +10,7 @@ import time
 import torch
 
 from camshaft.distributed import start
-from camshaft.engine import Engine, Events, ranks
+from camshaft.engine import Engine, EngineError, Events, ranks
 
 SCENARIO = sys.argv[1]
 FIFTH = Events.ITERATION_STARTED(once=5)
@@ -78,6 +78,24 @@ def failing(process):
     engine.run(range(3 if SCENARIO == "uneven" and process.rank else 20), max_epochs=2)
 
 
+def adopted():
+    """Take a process group that is there, as Accelerate and Ray make one; a fork of this process changes nothing."""
+    torch.distributed.init_process_group("gloo")
+    process = start(timeout_s=TIMEOUT_S, device="cpu")
+    if (child := os.fork()) == 0:
+        sys.exit(3)  # with what is registered for the end of a program
+    found = {"fork": os.waitpid(child, 0)[1] >> 8, "terminate": iterations(process, ["terminate"])}
+    process.end()
+    try:
+        process.exchange("something", 1)
+    except EngineError as error:
+        found["ended"] = str(error)
+    return {**found, "is left": torch.distributed.is_initialized(), "ranks": ranks().size}
+
+
+if SCENARIO == "adopted":
+    json.dump(adopted(), sys.stdout)
+    sys.exit()
 with start(timeout_s=TIMEOUT_S, device="cpu") as this:
     if SCENARIO == "facts":
         json.dump(facts(this), sys.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +43,7 @@ class Process:
         self.local_rank = local_rank
         self.device = device
         self._links = links
+        self._has_ended, self._pid = False, os.getpid()
         if links is not None:
             use_ranks(self)
             links.watch_over(self)
@@ -60,12 +62,14 @@ class Process:
             RankMissingError: a process has not come within the timeout.
             RankLostError: a process has failed.
             RanksApartError: a process is at another place.
+            RunningError: this process has ended already.
 
         Examples:
             >>> from camshaft.distributed import start
             >>> start().exchange("the loss", 0.5)
             [0.5]
         """
+        self._require_going()
         return [value] if self._links is None else self._links.control.exchange(what, value)
 
     def agree(self, engine: Engine[Any, Any], every: int = 1) -> None:
@@ -83,9 +87,10 @@ class Process:
             every: vote after every n-th iteration, at least 1.
 
         Raises:
-            RunningError: the engine is running.
+            RunningError: the engine is running, or this process has ended already.
             ArgumentError: `every` is out of range.
         """
+        self._require_going()
         if self._links is not None:
             engine.share_requests(self._links.control.vote, every)
             engine.add_event_handler(Events.EXCEPTION_RAISED, self._note_others)
@@ -95,6 +100,10 @@ class Process:
         if self._links is not None and isinstance(error, RuntimeError) and not isinstance(error, RanksError):
             error.add_note(f"the other processes: {self._links.control.others()}")
 
+    def _require_going(self) -> None:
+        if self._has_ended and self.size > 1:
+            raise RunningError("the processes have parted: this one has ended or failed; do it before end()")
+
     def end(self) -> None:
         """Wait for the other processes, and let go of them. Does nothing the second time.
 
@@ -102,9 +111,7 @@ class Process:
             RankMissingError: a process does not come to its end within the timeout.
             RankLostError: a process has failed.
         """
-        links, self._links = self._links, None
-        if links is not None:
-            use_ranks(None)
+        if (links := self._let_go()) is not None:
             links.part()
 
     def __enter__(self) -> Self:
@@ -124,10 +131,17 @@ class Process:
         Args:
             error: what was raised.
         """
-        links, self._links = self._links, None
-        if links is not None:
-            use_ranks(None)
+        if (links := self._let_go()) is not None:
             links.break_off(f"{type(error).__name__}: {error}")
+
+    def _let_go(self) -> Links | None:
+        """Return what connects this process to the others, for the last time; None in one that was forked from it."""
+        links, self._links = self._links, None
+        self._has_ended = True
+        if links is None or os.getpid() != self._pid:
+            return None
+        use_ranks(None)
+        return links
 
     def __repr__(self) -> str:
         return f"Process(rank={self.rank}, size={self.size}, device={self.device})"
