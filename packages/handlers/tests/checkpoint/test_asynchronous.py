@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import itertools
 import logging
 import os
 import pickle
@@ -495,3 +496,43 @@ def test_model_checkpoint_has_it_too(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(tmp_path: Path, options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         DiskSaver(tmp_path, asynchronous=True, **options)
+
+
+def test_threads_that_share_a_handler_keep_list_and_files_the_same(tmp_path: Path) -> None:
+    steps, errors = itertools.count(), []
+    saver = DiskSaver(tmp_path, asynchronous=True)
+    latest = Checkpoint({"m": torch.nn.Linear(9, 9)}, saver, n_saved=2, global_step_transform=lambda *_: next(steps))
+
+    def train() -> None:
+        engine: Engine[int, None] = Engine(lambda engine, batch: None)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, latest)
+        try:
+            engine.run(range(10))
+        except BaseException as error:  # noqa: BLE001 - any is one too many
+            errors.append(error)
+
+    threads = [threading.Thread(target=train) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert sorted(name for _, name in latest.state_dict()["_saved"]) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_handlers_that_share_a_saver_are_each_told_of_their_own_failures(tmp_path: Path, disk: Disk) -> None:
+    saver, model = DiskSaver(tmp_path, asynchronous=True), torch.nn.Linear(1, 1)
+    one, other = (Checkpoint({"model": model}, saver, prefix) for prefix in ("one", "other"))
+    trainer: Engine[int, None] = Engine(lambda engine, batch: disk.fail() if batch == 2 else None)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), one)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), other)
+
+    with pytest.raises(CheckpointWriteError) as raised:
+        trainer.run([1, 2, 3])
+    told = {Path(error.filename).name for error in (raised.value, raised.value.__context__)}  # one after the other
+    disk.error = None
+    trainer.run([4, 5, 6])
+
+    assert told == {"one_model_1.pt", "other_model_2.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == told

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from camshaft.engine import Engine, EventEnum, as_integer, ranks
 from camshaft.handlers._rank import is_distributed, takes_part
 from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
-from camshaft.handlers.checkpoint._flight import is_left_out
+from camshaft.handlers.checkpoint._flight import Flight, is_left_out
 from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, read_saved, warn_of_unknown_files
 from camshaft.handlers.checkpoint._keeper import Keeper
 from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
@@ -219,6 +219,8 @@ class Checkpoint:
         if decided is None:
             return
         self.wait()
+        if isinstance(self.save_handler, Saver):  # which may be another handler's too
+            self.save_handler.wait_for_room()
         pending = replace(pending, item=decided[0], record=decided[1])
         if not keeper.knows_files:
             keeper.knows_files = True
@@ -272,9 +274,10 @@ class Checkpoint:
         Raises:
             CheckpointWriteError: the save has failed, or is not over in time.
         """
-        flight = self._keeper.in_flight.present
-        if flight is None:
-            return
+        while (flight := self._keeper.in_flight.present) is not None:
+            self._wait_for(flight)
+
+    def _wait_for(self, flight: Flight) -> None:
         if flight.saving is not None:
             flight.saving.wait()
         if ranks().size > 1 and not flight.pending.engine.is_exact:

@@ -178,6 +178,7 @@ class Background:
         self._options = options
         self._snapshots = Snapshots(options)
         self._saving: Saving | None = None
+        self._turn = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Background, (self._options, self.when_busy, self.timeout_s)
@@ -186,7 +187,7 @@ class Background:
         """Return the save that goes on, or whose result nobody has asked for; None without one."""
         saving = self._saving
         if saving is not None and saving.is_elsewhere:
-            self._saving, self._snapshots = None, Snapshots(self._options)
+            self._saving, self._snapshots, self._turn = None, Snapshots(self._options), threading.RLock()
         return self._saving
 
     def wait(self) -> None:
@@ -196,13 +197,17 @@ class Background:
             CheckpointWriteError: the last one has failed, or is not over in time.
         """
         saving = self.present()
-        if saving is None:
-            return
-        saving.wait()
-        if not saving.is_told:
-            saving.result()
-        saving.wait_for_memory()
-        self._saving = None
+        if saving is not None:
+            saving.wait()
+            if not saving.is_told:
+                saving.result()
+            saving.wait_for_memory()
+
+    def wait_for_room(self) -> None:
+        """Wait until a save could begin; how the one before went is told to those who ask for it."""
+        saving = self.present()
+        if saving is not None:
+            saving.wait()
 
     def start(
         self,
@@ -222,14 +227,25 @@ class Background:
         Raises:
             CheckpointWriteError: the save before has failed, or is not over in time.
         """
-        self.wait()
-        snapshot = self._snapshots.take(payload)
-        saving = Saving(name, self.timeout_s, afterwards)
-        thread = threading.Thread(target=saving.write, args=(snapshot, write), name="camshaft-checkpoint", daemon=True)
-        _watch_exit()
-        _untold.add(saving)
-        self._saving = saving
-        thread.start()
+        self.wait_for_room()
+        with self._turn:
+            before = self.present()
+            if before is not None and before.is_followed:
+                before.wait_for_memory()  # its own error comes out where it is followed
+            else:
+                self.wait()
+            snapshot = self._snapshots.take(payload)
+            saving = self._saving = Saving(name, self.timeout_s, afterwards)
+            thread = threading.Thread(
+                target=saving.write, args=(snapshot, write), name="camshaft-checkpoint", daemon=True
+            )
+            _watch_exit()
+            _untold.add(saving)
+            try:
+                thread.start()
+            except BaseException as error:
+                saving.done.set_exception(error)
+                raise
 
 
 _untold: set[Saving] = set()  # whose result nobody knows

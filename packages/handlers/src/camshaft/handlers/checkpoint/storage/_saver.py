@@ -122,6 +122,11 @@ class Saver(CheckpointStore, BaseSaveHandler):
         if self._background is not None:
             self._background.wait()
 
+    def wait_for_room(self) -> None:
+        """Wait until a save could begin; unlike `wait` it does not tell how the one before went."""
+        if self._background is not None:
+            self._background.wait_for_room()
+
     def follow(self, filename: str) -> Saving | None:
         """Return what the last call has begun in the background, None if that was nothing.
 
