@@ -23,14 +23,9 @@ def run_job(folder: Path, *options: object) -> tuple[str, list[Any], list[Any]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         return done.stderr[-500:], [], []
-    found, text, decoder = [], done.stdout, json.JSONDecoder()
-    while text:
-        each, end = decoder.raw_decode(text)
-        found.append(each)
-        text = text[end:].lstrip()
+    found = [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
     parameters = "".join({each["parameters"] for each in found})
-    (history,) = [each["history"] for each in found if each["history"] is not None]
-    return parameters, history, [each["resumed"] for each in found]
+    return parameters, found[0]["history"], [each["resumed"] for each in found]
 
 
 def run(*, full: bool) -> Outcome:

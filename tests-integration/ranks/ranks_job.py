@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -170,7 +169,9 @@ def main() -> None:
     timeout_s = 20 if options.fault == "sleep" else 60
     with start(timeout_s=timeout_s, control_timeout_s=options.timeout, device="cpu") as process:
         found = run(options, process)
-        json.dump(found, sys.stdout)
+        printed = json.dumps(found)
+        (options.folder / f"rank-{process.rank}.json").write_text(printed)
+        print(printed)
 
 
 if __name__ == "__main__":
