@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import mse_loss
 
@@ -34,7 +35,7 @@ def main() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
     with start(timeout_s=60, device="cpu") as process:
         if process.size > 1:
-            mesh = torch.distributed.init_device_mesh("cpu", (process.size,))
+            mesh = init_device_mesh("cpu", (process.size,))
             fully_shard(model, mesh=mesh)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         steps = int(sys.argv[1])
