@@ -77,7 +77,7 @@ class RemoteDirectory:
             raise ArgumentError(f"`url` must be of a file system that is installed, got {url!r}: {error}") from error
         protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
         self.is_object_store = bool(protocols & _OBJECT_STORES)
-        if not self._root and self.is_object_store:
+        if not self._root.strip("/") and self.is_object_store:
             raise ArgumentError(f"`url` must name a bucket, got {url!r}; write it as s3://bucket/directory")
         self.identity = (*sorted(protocols), self._root, repr(sorted(self._options.items())))
 
@@ -199,12 +199,13 @@ def _checked_url(url: object) -> str:
         raise ArgumentError(f"`url` must be of one file system, got {url!r}; a cache would hide what is there")
     if any(character in url for character in _PATTERN_CHARACTERS):
         raise ArgumentError(f"`url` must hold none of {' '.join(_PATTERN_CHARACTERS)}, got {url!r}; they make patterns")
-    if any(ord(character) < 32 for character in url) or ".." in url.split("/"):
-        raise ArgumentError(f"`url` must be a plain path to a directory, got {url!r}; write it without '..'")
+    kind, _, path = url.partition("://")
+    if any(ord(character) < 32 for character in url) or ".." in path.split("/") or "//" in path:
+        raise ArgumentError(f"`url` must be a plain path to a directory, got {url!r}; write it without '..' and '//'")
     if _has_password(url):
         shown = url.partition("@")[2]
         raise ArgumentError(f"`url` must hold no password, got one for {shown!r}; give it in `storage_options`")
-    return url.rstrip("/") if not url.endswith("://") else url
+    return f"{kind}://{path.removesuffix('/') or path}"
 
 
 def _has_password(url: str) -> bool:
