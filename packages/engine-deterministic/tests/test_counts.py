@@ -7,7 +7,7 @@ from every_kind import DATA
 
 from camshaft.deterministic import DeterministicEngine
 from camshaft.deterministic._counts import Counts
-from camshaft.deterministic._purity import find_difference
+from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import Events
 

@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset, default_collate
 
 from camshaft.deterministic import check_purity, manual_seed
 
@@ -112,6 +112,60 @@ def test_the_first_and_the_last_sample_are_looked_at():
     assert len(seen) == 32
     assert check_purity(Of(lambda index: index, 1)).checked == 1
     assert check_purity(TensorDataset(torch.arange(5))).checked == 5
+
+
+def mixing_with_memory():
+    calls = count()
+    return lambda samples: default_collate(samples) + next(calls)
+
+
+def mixing():
+    return lambda samples: default_collate(samples) + torch.rand(1) + random.random()
+
+
+class Reversing(Sampler):
+    """Gives its indices in an order that depends on what it has given before."""
+
+    def __init__(self, counts):
+        self.orders = [range(5)]
+        self.epoch = 0
+        self.counts = counts
+
+    def __iter__(self):
+        self.epoch += 1
+        if self.counts:
+            return iter(random.Random(self.epoch).sample(range(5), 5))
+        self.orders.append(list(self.orders[-1])[::-1])
+        return iter(self.orders[-1])
+
+
+PURE_LOADERS = {
+    "torch's": {"shuffle": True},
+    "collating": {"collate_fn": mixing()},
+    "counting sampler": {"sampler": Reversing(counts=True)},
+    "single samples": {"batch_size": None, "collate_fn": lambda sample: sample + torch.rand(1)},
+}
+
+
+@pytest.mark.parametrize("name", PURE_LOADERS)
+def test_loaders_that_draw_from_the_generators_of_the_process_are_pure(name):
+    loader = DataLoader(Of(lambda index: index + torch.rand(1), 5), **{"batch_size": 2, **PURE_LOADERS[name]})
+    report = check_purity(loader)
+    assert report.is_pure, str(report)
+    assert report.checked > 8
+    assert check_purity(loader).is_pure  # what counts stands where it stood
+
+
+def test_collating_that_remembers_earlier_batches_is_named():
+    report = check_purity(DataLoader(Of(float, 5), 2, collate_fn=mixing_with_memory()))
+    assert [("collated batch", [0, 1])] == [(each.kind, each.index) for each in report.impure[:1]]
+    assert "collate_fn" in str(report)
+
+
+def test_a_sampler_that_remembers_what_nobody_saves_is_named():
+    report = check_purity(DataLoader(Of(float, 5), 2, sampler=Reversing(counts=False)))
+    assert {"order of the sampler, batch"} == {each.kind for each in report.impure}
+    assert "state_dict()" in str(report)
 
 
 def test_generators_are_left_as_they_were():

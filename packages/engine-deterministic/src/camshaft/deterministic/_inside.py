@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import random
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -14,10 +15,11 @@ from types import (
     FrameType,
     FunctionType,
     GeneratorType,
+    MemberDescriptorType,
     MethodType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,70 +72,115 @@ def _is_global(generator: Any) -> bool:
     return isinstance(generator, random.SystemRandom) or any(generator is each for each in shared)
 
 
-def _inside(owners: tuple[object, ...]) -> list[Any]:
-    """Return `owners` and what they refer to, each object once, the nearest first."""
+class Found(NamedTuple):
+    """An object, and how it is reached.
+
+    Attributes:
+        where: the function or the object that has it, and its name there.
+        value: the object.
+    """
+
+    where: str
+    value: Any
+
+
+def search(*owners: tuple[str, object]) -> list[Found]:
+    """Return some named objects and what they refer to, each object once, the nearest first."""
     seen: set[int] = set()
-    found: list[Any] = []
-    waiting = deque(owners)
+    found: list[Found] = []
+    waiting = deque(Found(name, owner) for name, owner in owners)
     while waiting and len(found) < _MOST_OBJECTS:
         each = waiting.popleft()
-        if id(each) not in seen:
-            seen.add(id(each))
+        if id(each.value) not in seen:
+            seen.add(id(each.value))
             found.append(each)
-            waiting.extend(_parts(each))
+            start = _label(each.value) or each.where
+            waiting.extend(Found(f"{start}{name}", part) for name, part in _parts(each.value))
     return found
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def _label(value: Any) -> str | None:
+    """Return how people call a function, or an object of a class of their own; None for anything else."""
+    if isinstance(value, FunctionType):
+        return f"{value.__qualname__.replace('<locals>.', '')}()"
+    if type(value).__module__.split(".")[0] in (*sys.stdlib_module_names, "torch", "numpy", "camshaft"):
+        return None
+    return type(value).__qualname__.replace("<locals>.", "")
+
+
+def _inside(owners: tuple[object, ...]) -> list[Any]:
+    """Return `owners` and what they refer to, each object once, the nearest first."""
+    return [each.value for each in search(*(("", owner) for owner in owners))]
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an object refers to, each with the text that leads to it from there."""
     if isinstance(value, _CLOSED):
         return
     if isinstance(value, FunctionType):
         yield from _parts_of_function(value)
     elif isinstance(value, MethodType):
-        yield from (value.__self__, value.__func__)
+        yield from (("", value.__self__), ("", value.__func__))
     elif isinstance(value, functools.partial):
-        yield from (value.func, value.args, value.keywords)
+        yield from (("", value.func), ("", value.args), ("", value.keywords))
     elif isinstance(value, GeneratorType):
         yield from _parts_of_generator(value)
     elif isinstance(value, _CONTAINERS):
-        yield from [*islice(_items(value), _LONGEST), *getattr(value, "__dict__", {}).values()]
+        yield from islice(_items(value), _LONGEST)
+        yield from _attributes(value)
+    elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
+        yield from _attributes(value)
     else:
-        yield from vars(value).values() if hasattr(value, "__dict__") else _parts_of_builtin(value)
+        yield from (("", part) for part in _parts_of_builtin(value))
 
 
-def _items(container: Any) -> Iterator[Any]:
-    """Return what a container holds, by Python's own methods: those of a class of the user's may draw an order."""
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    for name, part in getattr(value, "__dict__", {}).items():
+        yield f".{name}", part
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if isinstance(member := vars(kind).get(name), MemberDescriptorType) and hasattr(value, name):
+                yield f".{name}", member.__get__(value)
+
+
+def _items(container: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a container holds, by Python's own methods: those of a class of the user's may draw an order."""
     if isinstance(container, dict):
-        return iter(dict.values(container))
-    return next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
+        yield from ((f"[{key!r}]", part) for key, part in dict.items(container))
+        return
+    items = next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
+    yield from ((f"[{number}]", part) for number, part in enumerate(items))
 
 
-def _parts_of_function(function: FunctionType) -> Iterator[Any]:
+def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function keeps: its defaults, its closure, and the globals that it names."""
-    yield from (function.__defaults__, function.__kwdefaults__)
-    for cell in function.__closure__ or ():
+    yield from ((".default", part) for part in function.__defaults__ or ())
+    yield from ((f".{name}", part) for name, part in (function.__kwdefaults__ or {}).items())
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield cell.cell_contents
+            yield f".{name}", cell.cell_contents
         except ValueError:  # not filled yet
             continue
     yield from _named_globals(function.__code__, function.__globals__)
 
 
-def _parts_of_generator(generator: GeneratorType[Any, Any, Any]) -> Iterator[Any]:
+def _parts_of_generator(generator: GeneratorType[Any, Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield what the function of a generator has in its variables, and what it is drawing from."""
     frame = generator.gi_frame
+    name = generator.gi_code.co_qualname
     if frame is not None:
-        yield from frame.f_locals.values()
+        yield from ((f" {name}().{variable}", value) for variable, value in frame.f_locals.items())
         yield from _named_globals(generator.gi_code, frame.f_globals)
-    yield generator.gi_yieldfrom
+    yield f" {name}()", generator.gi_yieldfrom
 
 
-def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[Any]:
+def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the generators and loaders among the globals that some code names."""
     for name in code.co_names:
         value = names.get(name)
         if isinstance(value, (*GENERATORS, DataLoader)):
-            yield value
+            yield f".{name}", value
 
 
 def _parts_of_builtin(value: Any) -> list[Any]:

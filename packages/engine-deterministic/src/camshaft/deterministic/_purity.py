@@ -1,45 +1,61 @@
-"""Find out whether the samples of a dataset depend on nothing but their seeds."""
+"""Find out whether samples, collating and orders depend on nothing but their seeds."""
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
+from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset
+from camshaft.deterministic._order import draw_order
+from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentTypeError
 
+SAMPLE, COLLATED, ORDER = "sample", "collated batch", "order of the sampler, batch"
+_REMEDIES = {
+    SAMPLE: (
+        "a memory across samples, or a generator that cannot be found? Let a sample depend on its index and the "
+        "generators of the process alone, or give the dataset a method set_sample_seed(seed)"
+    ),
+    COLLATED: (
+        "a memory across batches, or a generator that cannot be found? Let collate_fn draw from the generators of the "
+        "process"
+    ),
+    ORDER: "what the sampler remembers must be in its state_dict(), or be plain numbers that it counts",
+}
+
 
 class Impurity(NamedTuple):
-    """A sample that came out differently under the same seed.
+    """Something that came out differently under the same seed.
 
     Attributes:
-        index: what the dataset was asked for.
-        where: the part of the sample that differs, as it would be written behind the sample.
+        index: what the dataset was asked for; of collating, the indices; of an order, the number of the batch.
+        where: the part that differs, as it would be written behind the whole.
         first, second: that part, as text.
+        kind: what it is: "sample", "collated batch" or "order of the sampler, batch".
     """
 
     index: Any
     where: str
     first: str
     second: str
+    kind: str = "sample"
 
     def __str__(self) -> str:
-        return f"sample {self.index!r}: {self.where or 'the sample'} was {self.first} and then {self.second}"
+        return f"{self.kind} {self.index!r}: {self.where or 'all of it'} was {self.first} and then {self.second}"
 
 
 class PurityReport(NamedTuple):
     """What `check_purity` found.
 
     Attributes:
-        checked: how many samples were fetched twice.
-        impure: those that differed.
+        checked: how many samples were fetched twice, collated batches and batches of indices included.
+        impure: what differed.
     """
 
     checked: int
@@ -53,23 +69,24 @@ class PurityReport(NamedTuple):
     def __str__(self) -> str:
         if self.is_pure:
             return f"pure: {self.checked} samples came out the same twice"
-        lines = "\n".join(f"  {each}" for each in self.impure)
-        return (
-            f"impure: {len(self.impure)} of {self.checked} samples came out differently under one seed; a generator of "
-            f"the dataset's own, or a memory across samples? Give it a method set_sample_seed(seed).\n{lines}"
-        )
+        lines = [f"  {each}" for each in self.impure]
+        remedies = dict.fromkeys(f"{each.kind}: {_REMEDIES[each.kind]}" for each in self.impure)
+        head = f"impure: {len(self.impure)} of {self.checked} samples came out differently under one seed"
+        return "\n".join([head, *lines, *remedies])
 
 
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
     """Fetch samples twice under the same seeds, the second time in another order, and compare.
 
-    If the dataset passes, a `DeterministicEngine` gives bitwise the same batches. A dataset fails if it remembers
-    earlier samples, looks at the time, or draws from a generator that cannot be found. With a method
-    `set_sample_seed(seed)`, which is called before each sample, it can seed such a generator itself.
+    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that remember earlier
+    samples, that look at the time, or that draw from a generator which cannot be found. A method
+    `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
+    Of a loader, some batches are collated twice as well, and its order is drawn twice. What samplers save or count is
+    put back in between.
     The generators of the process are left as they were.
 
     Args:
-        dataset: dataset with indices.
+        dataset: dataset with indices, or a `DataLoader` of one.
         indices: samples to look at; None: up to 32, spread over the whole dataset.
         seed: base seed.
 
@@ -80,7 +97,7 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         ArgumentTypeError: the dataset has no indices.
 
     Examples:
-        >>> import itertools, random
+        >>> import itertools, random, torch
         >>> class Dice(torch.utils.data.Dataset):
         ...     def __init__(self, throw) -> None:
         ...         self.throw = throw
@@ -91,15 +108,40 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         >>> check_purity(Dice(random.random)).is_pure, check_purity(Dice(itertools.count().__next__)).is_pure
         (True, False)
     """
-    if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
+    loader = dataset if isinstance(dataset, DataLoader) else None
+    samples: Any = dataset if loader is None else loader.dataset
+    if isinstance(samples, IterableDataset) or not hasattr(type(samples), "__getitem__"):
         raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
-    chosen = list(_spread(len(dataset), 32) if indices is None else indices)
-    seeded = SeededDataset(dataset, _first, "sample", is_batched=True)
-    places = list(enumerate(chosen))
-    first = [_fetch(seeded, index, place, seed) for place, index in places]
-    second = [_fetch(seeded, index, place, seed) for place, index in reversed(places)][::-1]
-    found = (_compare(index, *pair) for index, *pair in zip(chosen, first, second, strict=True))
-    return PurityReport(len(chosen), tuple(each for each in found if each is not None))
+    chosen = list(_spread(len(samples), 32) if indices is None else indices)
+    requests = [([index], place) for place, index in enumerate(chosen)]
+    found = list(_fetch_twice(samples, _first, True, requests, seed))
+    report = PurityReport(len(chosen), _impurities(SAMPLE, chosen, found))
+    return report if loader is None else _check_loader(loader, chosen, seed, report)
+
+
+def _check_loader(loader: DataLoader[Any], indices: list[Any], seed: int, report: PurityReport) -> PurityReport:
+    """Add what collating and drawing the order twice has shown; what impure samples make impure counts once."""
+    size = loader.batch_size or 1
+    batches = [indices[start : start + size] for start in range(0, len(indices), size)][:4]
+    requests = [(batch, number * size) for number, batch in enumerate(batches)]
+    impure = report.impure
+    if not impure:
+        is_batched = loader.batch_sampler is not None
+        found = list(_fetch_twice(loader.dataset, _Frozen(loader.collate_fn), is_batched, requests, seed))
+        impure = _impurities(COLLATED, [indices for indices, _ in requests], found)
+    orders = list(zip(*_draw_twice(loader, seed), strict=True))
+    order = _impurities(ORDER, range(len(orders)), [find_difference(one, other, "") for one, other in orders])
+    return PurityReport(report.checked + len(requests) + len(orders), (*impure, *order))
+
+
+def _draw_twice(loader: DataLoader[Any], seed: int) -> Iterator[list[list[Any]]]:
+    """Yield the first batches of indices of a pass, twice; what samplers remember is put back before and after."""
+    samplers = Samplers(loader)
+    samplers.begin_pass()
+    for _ in range(2):
+        batches = draw_order(loader, derive_seed(seed, "purity"), 0).batches(0)
+        yield [list(batch.indices) for batch in islice(batches, 32)]
+        samplers.restore(samplers.at_start())
 
 
 def _spread(length: int, count: int) -> list[int]:
@@ -108,62 +150,44 @@ def _spread(length: int, count: int) -> list[int]:
     return [number * (length - 1) // max(1, count - 1) for number in range(count)]
 
 
-def _first(samples: list[Any]) -> Any:
-    # Frozen now: a dataset may hand out the same object again, changed.
-    return pickle.loads(pickle.dumps(samples[0]))  # noqa: S301  # written in the same line
-
-
-def _fetch(seeded: SeededDataset, index: Any, place: int, seed: int) -> Any:
-    return seeded.__getitems__(BatchRequest([index], 0, 0, derive_seed(seed, 0), 0, place))
-
-
-def _compare(index: Any, first: Any, second: Any) -> Impurity | None:
-    found = find_difference(first, second, "")
-    return None if found is None else Impurity(index, *found)
-
-
-def find_difference(first: Any, second: Any, where: str) -> tuple[str, str, str] | None:
-    """Return the first part in which two samples differ: its place and both values, as text; None if there is none.
+class _Frozen:
+    """Collates, and keeps the result as it is now: it may be handed out again, changed.
 
     Args:
-        first: a sample.
-        second: what it is compared with.
-        where: how the two are reached, as text that the place begins with; "" at the top.
+        collate_fn: what collates.
     """
-    if type(first) is not type(second):
-        return where, _short(first), _short(second)
-    parts = _parts(first), _parts(second)
-    if parts[0] is None or parts[1] is None:
-        return None if _is_equal(first, second) else (where, _short(first), _short(second))
-    if list(parts[0]) != list(parts[1]):
-        return where, _short(first), _short(second)
-    found = (find_difference(part, parts[1][name], where + name) for name, part in parts[0].items())
-    return next((each for each in found if each is not None), None)
+
+    def __init__(self, collate_fn: Callable[[Any], Any]) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, samples: Any) -> Any:
+        return pickle.loads(pickle.dumps(self.collate_fn(samples)))  # noqa: S301  # written in the same line
 
 
-def _parts(value: Any) -> dict[str, Any] | None:
-    """Return the parts of a container by how they are reached, None for a value without parts."""
-    if isinstance(value, Mapping):
-        return {f"[{key!r}]": part for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return {f"[{number}]": part for number, part in enumerate(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f".{field.name}": getattr(value, field.name) for field in dataclasses.fields(value)}
-    return None
+def _take_first(samples: list[Any]) -> Any:
+    return samples[0]
 
 
-def _is_equal(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return bool(first.dtype == second.dtype and first.shape == second.shape) and _bytes(first) == _bytes(second)
-    if isinstance(first, np.ndarray | np.generic):
-        return bool(first.dtype == second.dtype and first.shape == second.shape) and first.tobytes() == second.tobytes()
-    return pickle.dumps(first) == pickle.dumps(second)
+_first = _Frozen(_take_first)
+Request: TypeAlias = tuple[list[Any], int]  # indices, and the place of the first
 
 
-def _bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+def _fetch_twice(
+    dataset: Any, collate_fn: Callable[[Any], Any], is_batched: bool, requests: Sequence[Request], seed: int
+) -> Iterator[tuple[str, str, str] | None]:
+    """Fetch each request twice, the second time in the other order; yield what differs."""
+    seeded = SeededDataset(dataset, collate_fn, "sample", is_batched)
+    key = derive_seed(seed, 0)
+
+    def fetch(request: Request) -> Any:
+        indices, place = request
+        return seeded.__getitems__(BatchRequest(indices, 0, 0, key, derive_seed(key, "collate", place), place))
+
+    first = [fetch(request) for request in requests]
+    second = [fetch(request) for request in reversed(requests)][::-1]
+    yield from (find_difference(one, other, "") for one, other in zip(first, second, strict=True))
 
 
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _impurities(kind: str, names: Iterable[Any], found: Sequence[tuple[str, str, str] | None]) -> tuple[Impurity, ...]:
+    pairs = zip(names, found, strict=True)
+    return tuple(Impurity(name, *each, kind) for name, each in pairs if each is not None)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._engine import DeterministicEngine
-from camshaft.deterministic._purity import find_difference
 from camshaft.engine import EngineWarning, Events
 
 __all__ = ["check_data"]
