@@ -7,7 +7,7 @@ import gc
 import random
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from types import (
     BuiltinFunctionType,
@@ -18,6 +18,7 @@ from types import (
     MemberDescriptorType,
     MethodType,
     ModuleType,
+    SimpleNamespace,
 )
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ _READER = "camshaft.deterministic._reader"
 _MOST_OBJECTS = 2_000
 _LONGEST = 64
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
+_OF_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "camshaft"} - {"__main__"}
+_SHARED = (bool, int, float, complex, str, bytes, type(None))
+_TRANSPARENT = (*_CONTAINERS, MethodType, functools.partial, SimpleNamespace)
 _CLOSED = (
     type, ModuleType, BuiltinFunctionType, CodeType, FrameType, str, bytes, int, float, complex, bool, type(None),
     np.ndarray, np.generic, torch.Tensor, torch.nn.Module, torch.dtype, torch.device, *GENERATORS,
@@ -78,34 +82,57 @@ class Found(NamedTuple):
     Attributes:
         where: the function or the object that has it, and its name there.
         value: the object.
+        is_own: whether the user's code has it: a function's variable, an attribute of an object of the user's class, or
+            what a container among them holds; not an attribute of a library's object.
     """
 
     where: str
     value: Any
+    is_own: bool = True
 
 
-def search(*owners: tuple[str, object]) -> list[Found]:
-    """Return some named objects and what they refer to, each object once, the nearest first."""
+def _is_no_object(value: Any) -> bool:
+    del value
+    return False
+
+
+def search(
+    *owners: tuple[str, object], most: int = _MOST_OBJECTS, closed: Callable[[Any], bool] = _is_no_object
+) -> list[Found]:
+    """Return some named objects and what they refer to, the nearest first.
+
+    Each object comes once, but for numbers and texts, which are one object wherever they are.
+
+    Args:
+        owners: where to begin: names and objects.
+        most: how many objects to look at.
+        closed: returns whether an object is left out, and what it refers to.
+    """
     seen: set[int] = set()
     found: list[Found] = []
     waiting = deque(Found(name, owner) for name, owner in owners)
-    while waiting and len(found) < _MOST_OBJECTS:
+    while waiting and len(found) < most:
         each = waiting.popleft()
-        if id(each.value) not in seen:
-            seen.add(id(each.value))
-            found.append(each)
-            start = _label(each.value) or each.where
-            waiting.extend(Found(f"{start}{name}", part) for name, part in _parts(each.value))
+        if (id(each.value) in seen and not isinstance(each.value, _SHARED)) or closed(each.value):
+            continue
+        seen.add(id(each.value))
+        found.append(each)
+        label = _label(each.value)
+        is_own = label is not None or (each.is_own and isinstance(each.value, _TRANSPARENT))
+        waiting.extend(Found(f"{label or each.where}{name}", part, is_own) for name, part in _parts(each.value))
     return found
+
+
+def is_of_user(value: object) -> bool:
+    """Return whether an object is of a class of the user's own, not of Python's, torch's, numpy's or Camshaft's."""
+    return type(value).__module__.split(".")[0] not in _OF_LIBRARIES
 
 
 def _label(value: Any) -> str | None:
     """Return how people call a function, or an object of a class of their own; None for anything else."""
     if isinstance(value, FunctionType):
         return f"{value.__qualname__.replace('<locals>.', '')}()"
-    if type(value).__module__.split(".")[0] in (*sys.stdlib_module_names, "torch", "numpy", "camshaft"):
-        return None
-    return type(value).__qualname__.replace("<locals>.", "")
+    return type(value).__qualname__.replace("<locals>.", "") if is_of_user(value) else None
 
 
 def _inside(owners: tuple[object, ...]) -> list[Any]:
@@ -115,6 +142,8 @@ def _inside(owners: tuple[object, ...]) -> list[Any]:
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what an object refers to, each with the text that leads to it from there."""
+    if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, GENERATORS):  # such as `rng.random`
+        yield ".__self__", value.__self__
     if isinstance(value, _CLOSED):
         return
     if isinstance(value, FunctionType):
@@ -130,6 +159,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _attributes(value)
     elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
         yield from _attributes(value)
+        yield from _methods(value)
     else:
         yield from (("", part) for part in _parts_of_builtin(value))
 
@@ -142,6 +172,13 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         for name in (slots,) if isinstance(slots, str) else slots:
             if isinstance(member := vars(kind).get(name), MemberDescriptorType) and hasattr(value, name):
                 yield f".{name}", member.__get__(value)
+
+
+def _methods(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the methods of an object of the user's own class: they may name global generators."""
+    for kind in type(value).__mro__:
+        if kind.__module__.split(".")[0] not in _OF_LIBRARIES:
+            yield from (("", part) for part in vars(kind).values() if isinstance(part, FunctionType))
 
 
 def _items(container: Any) -> Iterator[tuple[str, Any]]:
@@ -176,10 +213,11 @@ def _parts_of_generator(generator: GeneratorType[Any, Any, Any]) -> Iterator[tup
 
 
 def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the generators and loaders among the globals that some code names."""
+    """Yield the generators and loaders among the globals that some code names, and the user's functions."""
     for name in code.co_names:
         value = names.get(name)
-        if isinstance(value, (*GENERATORS, DataLoader)):
+        is_function = isinstance(value, FunctionType) and value.__module__.split(".")[0] not in _OF_LIBRARIES
+        if is_function or isinstance(value, (*GENERATORS, DataLoader)):
             yield f".{name}", value
 
 

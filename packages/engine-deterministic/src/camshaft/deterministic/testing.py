@@ -1,4 +1,4 @@
-"""Checks that data keeps what a `DeterministicEngine` promises, for tests of your own data."""
+"""Checks that your data and your training resume exactly, for tests of your own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from camshaft.deterministic._audit import AuditError, Progress, audit_resume
+from camshaft.deterministic._audit_report import AuditReport, Finding
+from camshaft.deterministic._audited_run import AuditedRun
 from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.engine import EngineWarning, Events
 
-__all__ = ["check_data"]
+__all__ = ["AuditError", "AuditReport", "AuditedRun", "Finding", "Progress", "audit_resume", "check_data"]
 
 _EVENTS = [event for event in Events if event not in (Events.STARTED, Events.EXCEPTION_RAISED, Events.INTERRUPT)]
 _SAVED_AT = [event for event in Events if event not in (Events.EXCEPTION_RAISED, Events.INTERRUPT, Events.TERMINATE)]

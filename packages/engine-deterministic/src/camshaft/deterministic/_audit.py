@@ -1,0 +1,202 @@
+"""Audit a whole training: does it go on exactly after a stop, and if not, what is it that nobody saved?"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
+from camshaft.deterministic._audited_run import HowToStop, MakeRun, Record, Section, play, play_to_file
+from camshaft.deterministic._seeds import derive_seed
+from camshaft.engine import ArgumentError, EngineError, as_integer
+
+
+class AuditError(EngineError, RuntimeError):
+    """A training that cannot be audited: it fails, or it is over too soon."""
+
+
+class Progress(NamedTuple):
+    """How far an audit is.
+
+    Attributes:
+        what: which part is played.
+        iterations: how many iterations were done in all parts.
+        total: how many there will be; None until the length of the training is known.
+    """
+
+    what: str
+    iterations: int
+    total: int | None
+
+
+def audit_resume(
+    make_run: MakeRun,
+    *,
+    iterations: int | None = 100,
+    stops: int = 3,
+    kills: int = 1,
+    seed: int = 0,
+    tell: Callable[[Progress], object] | None = None,
+) -> AuditReport:
+    """Stop and resume a training at several places, and report what goes another way than without a stop.
+
+    The training is made and run twice without a stop. What differs between these two, a time say, is left out of
+    account; where batches or losses differ, nothing else is tried. Then it is stopped by an exception, made anew,
+    resumed from what it has in `to_save`, stopped again, and so on to the end. Then the same with processes that are
+    killed by SIGKILL. All batches and outputs are compared; at the end all that is in `to_save`, the engine's metrics,
+    and what the step, the handlers and the data refer to: variables, attributes, and whatever has a `state_dict`.
+    Compared just after a resume, the same tells what is not in `to_save`.
+
+    Each stop comes an iteration after a checkpoint was taken, so that something has happened that has to happen again.
+    Checkpoints are those of the audit, in memory; what the training itself writes is left to it. The generators of the
+    process stand elsewhere after each resume, as they would in another process.
+
+    Args:
+        make_run: called as `make_run(folder)`; makes everything anew and returns an `AuditedRun`. What the training
+            writes, it writes to the folder, a `pathlib.Path`. The folder is empty at first. A resumed run gets that of
+            the run that was stopped.
+        iterations: how many to look at; a longer training is ended there by `terminate()`. None: to its end.
+        stops: how many times it is stopped by an exception, in this process.
+        kills: how many times it is killed, each time in a process of its own. These are spawned, so `make_run` has to
+            be a function that a module defines. 0 for other functions.
+        seed: seeds the generators before `make_run` is called.
+        tell: called with a `Progress` after each iteration in this process, and after each process.
+
+    Returns:
+        The report; `str()` of it is readable.
+
+    Raises:
+        ArgumentError: a number is out of range, or `make_run` cannot be sent to another process.
+        ArgumentTypeError: `make_run` does not return an `AuditedRun`.
+        AuditError: the training is over after less than two iterations, or fails in a process of its own.
+
+    Examples:
+        >>> from camshaft.deterministic import DeterministicEngine
+        >>> from camshaft.deterministic.testing import AuditedRun
+        >>> def make_run(folder):
+        ...     total = {"seen": 0}
+        ...     def step(engine, batch):
+        ...         total["seen"] += batch
+        ...         return total["seen"]
+        ...     engine = DeterministicEngine(step)
+        ...     return AuditedRun(engine, lambda: engine.run([1, 2, 3], max_epochs=2), to_save={"engine": engine})
+        >>> report = audit_resume(make_run, stops=1, kills=0)
+        >>> report.is_exact, report.not_saved
+        (False, ("make_run.step().total['seen']",))
+    """
+    limit = None if iterations is None else as_integer("iterations", iterations, least=2)
+    stops, kills = as_integer("stops", stops, least=0), as_integer("kills", kills, least=0)
+    if kills:
+        _require_importable(make_run)
+    with tempfile.TemporaryDirectory(prefix="audit-", ignore_cleanup_errors=True) as name:
+        return _Audit(make_run, Path(name), seed, limit, tell).carry_out(stops, kills)
+
+
+class _Audit:
+    """One audit: plays the sections in turn."""
+
+    def __init__(
+        self, make_run: MakeRun, folder: Path, seed: int, limit: int | None, tell: Callable[[Progress], object] | None
+    ) -> None:
+        self._make_run, self._folder, self._seed, self._limit = make_run, folder, seed, limit
+        self._report = tell
+        self._done, self._total = 0, None if limit is None else 0
+
+    def carry_out(self, stops: int, kills: int) -> AuditReport:
+        whole = self._play("undisturbed", "whole", self._beginning())
+        length = max(whole.steps, default=0)
+        if length < 2:
+            raise AuditError(f"the training must have at least 2 iterations to be stopped in, got {length}")
+        self._total = length * (2 + bool(stops) + bool(kills))
+        places = [_spread(length, whole.epoch_length, count) for count in (stops, kills)]
+        looks_at = tuple(sorted({*places[0], *places[1]}))
+        again = self._play("undisturbed, again", "again", self._beginning()._replace(looks_at=looks_at))
+        found = compare_section("run again, without a stop", whole, again)
+        noise = list_noise(whole, again)
+        findings = [found] if found is not None else []
+        if not findings:
+            reference = Record(**{**vars(whole), "seen": again.seen})
+            for how, chosen in zip(("exception", "kill"), places, strict=True):
+                findings += self._stop_and_resume(reference, how, chosen, noise)  # type: ignore[arg-type]  # literals
+        return AuditReport(length, stops, kills, tuple(findings), is_repeatable=found is None)
+
+    def _stop_and_resume(
+        self, whole: Record, how: HowToStop, places: list[int], noise: frozenset[str]
+    ) -> Iterator[Finding]:
+        """Play the training with a stop behind each place; yield what is found."""
+        checkpoint: tuple[int, bytes] | None = None
+        for number in range(len(places) + 1 if places else 0):
+            save_at = places[number] if number < len(places) else None
+            section = self._beginning()._replace(save_at=save_at, stop=how)
+            name = "stopped by an exception" if how == "exception" else "killed"
+            if checkpoint is not None:
+                seed = derive_seed(self._seed, "resumed", number) % 2**62
+                section = section._replace(seed=seed, checkpoint=checkpoint[1])
+                name = f"{name}, resumed after iteration {checkpoint[0]}"
+            record = self._play(name, how, section, is_killed=how == "kill")
+            if checkpoint is not None or number == 0:
+                found = compare_section(name, whole, record, noise)
+                yield from [found] if found is not None else compare_ends(name, whole, record, noise)
+                if found is not None:
+                    return
+            if save_at is not None and record.checkpoint is None:
+                return  # the training was over before
+            checkpoint = record.checkpoint
+
+    def _beginning(self) -> Section:
+        return Section(self._seed, iterations=self._limit)
+
+    def _play(self, what: str, folder: str, section: Section, *, is_killed: bool = False) -> Record:
+        (self._folder / folder).mkdir(exist_ok=True)
+        play_it = partial(_play_in_process, self._folder / f"{folder}.record") if is_killed else play
+        tell = partial(self._tell, what)
+        record: Record = play_it(self._make_run, self._folder / folder, section, tell)
+        return record
+
+    def _tell(self, what: str, iterations: int = 1) -> None:
+        self._done += iterations
+        if self._report is not None:
+            self._report(Progress(what, self._done, self._total or None))
+
+
+def _play_in_process(
+    file: Path, make_run: MakeRun, folder: Path, section: Section, tell: Callable[[int], object]
+) -> Record:
+    """Play a section in another process, which is killed in it or comes to its end."""
+    file.unlink(missing_ok=True)
+    process = multiprocessing.get_context("spawn").Process(target=play_to_file, args=(make_run, folder, section, file))
+    process.start()
+    process.join()
+    if not file.exists():
+        raise AuditError(
+            f"the process that plays the training has ended with status {process.exitcode} before it was killed; what "
+            "it has printed says why"
+        )
+    record: Record = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process above
+    tell(len(record.steps))
+    return record
+
+
+def _require_importable(make_run: object) -> None:
+    try:
+        pickle.dumps(make_run)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            f"`make_run` must be a function that a module defines, got {make_run!r}; other functions cannot be sent to "
+            "the processes that are killed: kills=0 leaves these out"
+        ) from error
+
+
+def _spread(length: int, epoch_length: int | None, count: int) -> list[int]:
+    """Return after which iterations to stop: spread over the training, an epoch's end among them."""
+    last = length - 1
+    places = {1 + round((last - 1) * (number + 1) / (count + 1)) for number in range(count)}
+    ends = [] if not epoch_length else [end for end in range(epoch_length, last + 1, epoch_length) if end not in places]
+    if count > 1 and ends and not any(place % epoch_length == 0 for place in places):  # type: ignore[operator]  # not None
+        places = {*sorted(places)[:-1], ends[-1]}
+    return sorted(places)

@@ -1,0 +1,269 @@
+"""One training under audit: played from a beginning or a checkpoint, stopped where it is told to, and written down."""
+
+from __future__ import annotations
+
+import gc
+import io
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+from camshaft.deterministic._rng import manual_seed
+from camshaft.deterministic._snapshot import Leaves, beside_state, leaves_of, snapshot
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events, State, has_state
+
+HowToStop: TypeAlias = Literal["exception", "kill"]
+
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """A training that is ready to begin, as `make_run` of `audit_resume` returns it.
+
+    Attributes:
+        engine: the engine that trains.
+        start: runs it; also when it goes on from a checkpoint, so it gives `run` the same arguments as ever.
+        to_save: what a checkpoint has: names to objects with `state_dict` and `load_state_dict`, the engine among them.
+        others: objects that are looked at as well, by name, where neither the step nor a handler refers to them.
+    """
+
+    engine: Engine[Any, Any]
+    start: Callable[[], object]
+    to_save: Mapping[str, Any]
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.engine, Engine):
+            raise ArgumentTypeError(f"`engine` must be an Engine, got {self.engine!r}")
+        if not callable(self.start):
+            raise ArgumentTypeError(f"`start` must be callable without arguments, got {self.start!r}")
+        for name, each in self.to_save.items():
+            if not has_state(each):
+                raise ArgumentTypeError(f"`to_save[{name!r}]` must have state_dict and load_state_dict, got {each!r}")
+        if not any(each is self.engine for each in self.to_save.values()):
+            raise ArgumentError(f"`to_save` must have the engine, got {list(self.to_save)}; without it nothing resumes")
+
+
+MakeRun: TypeAlias = Callable[[Path], AuditedRun]
+
+
+class Section(NamedTuple):
+    """A part of a training that goes on without a stop.
+
+    Attributes:
+        seed: where the generators of the process stand before it.
+        checkpoint: what it begins with, None for the beginning.
+        save_at: after which iteration a checkpoint is taken, None for none.
+        stop: how it is stopped after that.
+        looks_at: iterations before which everything is looked at.
+        iterations: after how many it is ended; None for the end.
+    """
+
+    seed: int
+    checkpoint: bytes | None = None
+    save_at: int | None = None
+    stop: HowToStop = "exception"
+    looks_at: tuple[int, ...] = ()
+    iterations: int | None = None
+
+
+class Seen(NamedTuple):
+    """What everything was like at one moment.
+
+    Attributes:
+        saved: what is in `to_save`, the engine left out.
+        others: what the user's code has beside that.
+    """
+
+    saved: Leaves
+    others: Leaves
+
+
+@dataclass
+class Record:
+    """What has happened in a section.
+
+    Attributes:
+        steps: batch and output of each iteration, by its number.
+        seen: what everything was like before some iterations, by how many were done.
+        resumed_at: how many iterations were done when it began.
+        checkpoint: the checkpoint that was taken, and after which iteration.
+        end: how everything was at the end; None for a section that was stopped.
+        engine_end: state of the engine at the end, and its metrics.
+        epoch_length: that of the engine at the end.
+        error: what a resumed run has raised; None for nothing.
+    """
+
+    steps: dict[int, tuple[Leaves, Leaves]] = field(default_factory=dict)
+    seen: dict[int, Seen] = field(default_factory=dict)
+    resumed_at: int = 0
+    checkpoint: tuple[int, bytes] | None = None
+    end: Seen | None = None
+    engine_end: Leaves = field(default_factory=dict)
+    epoch_length: int | None = None
+    error: str | None = None
+
+
+class _Stop(Exception):  # noqa: N818  # no error, though it stops a run as one
+    """Stops a run as an error in it would."""
+
+
+def play(make_run: MakeRun, folder: Path, section: Section, tell: Callable[[], object] = lambda: None) -> Record:
+    """Make a training, play a section of it, and return what has happened.
+
+    Args:
+        make_run: as for `audit_resume`.
+        folder: what it is called with.
+        section: what to play.
+        tell: called after each iteration.
+    """
+    if multiprocessing.active_children():
+        gc.collect()  # workers of the run before end now
+    manual_seed(section.seed)
+    run = make_run(folder)
+    if not isinstance(run, AuditedRun):
+        raise ArgumentTypeError(f"`make_run` must return an AuditedRun, got {run!r} of {type(run)}")
+    watcher = _Watcher(run, section, tell)
+    try:
+        if section.checkpoint is not None:
+            watcher.load(section.checkpoint)
+        manual_seed(section.seed + 1)
+        run.start()
+    except _Stop:
+        return watcher.record
+    except Exception as error:  # that resuming raises it is what the audit is to find
+        if section.checkpoint is None:
+            raise
+        watcher.record.error = f"{type(error).__name__}: {error}"
+        return watcher.record
+    if not watcher.is_stopped:
+        watcher.look_at_end()
+    return watcher.record
+
+
+class _Watcher:
+    """Listens to a training, writes down what happens, and stops it."""
+
+    def __init__(self, run: AuditedRun, section: Section, tell: Callable[[], object]) -> None:
+        self.record = Record()
+        self.is_stopped = False
+        self._run, self._section, self._tell = run, section, tell
+        self._handlers: list[Any] = []
+        self._reachable: dict[str, Any] = {}
+        run.engine.wrap_handlers(self._note_handler)
+        run.engine.add_event_handler(Events.STARTED, self._note_start)
+        run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
+        run.engine.add_event_handler(Events.ITERATION_STARTED, self._note_batch)
+        run.engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_output)
+
+    def load(self, checkpoint: bytes) -> None:
+        """Take over a checkpoint, as from a file."""
+        states = torch.load(io.BytesIO(checkpoint), weights_only=False)  # written by the audit itself
+        for name, each in self._run.to_save.items():
+            each.load_state_dict(states[name])
+
+    def look_at_end(self) -> None:
+        engine = self._run.engine
+        self.record.end = self._see()
+        self.record.epoch_length = engine.state.epoch_length
+        self.record.engine_end = {
+            **leaves_of(engine.state_dict(), "engine"),
+            **leaves_of(engine.state.metrics, "engine.state.metrics"),
+        }
+
+    # ------------------------------------------------------------------ what the run tells
+
+    def _note_handler(self, event: Any, handler: Any, call: Any) -> Any:
+        del event
+        if getattr(handler, "__self__", None) is not self:
+            self._handlers.append(handler)
+        return call
+
+    def _note_start(self) -> None:
+        self.record.resumed_at = self._run.engine.state.iteration
+
+    def _look(self) -> None:
+        done = self._run.engine.state.iteration
+        if done in self._section.looks_at or (self._section.checkpoint is not None and not self.record.seen):
+            self.record.seen[done] = self._see()
+
+    def _note_batch(self) -> None:
+        state = self._run.engine.state
+        taken = self.record.checkpoint
+        if taken is not None and (state.iteration > taken[0] + 1 or state.iteration == self._section.iterations):
+            self._stop()
+        self.record.steps[state.iteration] = leaves_of(state.batch), {}
+
+    def _note_output(self) -> None:
+        engine, section = self._run.engine, self._section
+        number = engine.state.iteration
+        self.record.steps[number] = self.record.steps[number][0], leaves_of(engine.state.output)
+        self._tell()
+        if section.save_at is not None and number >= section.save_at and self.record.checkpoint is None:
+            engine.at_safe_point(self._save)
+        if section.iterations is not None and number >= section.iterations:
+            engine.terminate()
+
+    # ------------------------------------------------------------------ saving and stopping
+
+    def _save(self) -> None:
+        if self.record.checkpoint is None and not self._run.engine.should_terminate:
+            buffer = io.BytesIO()
+            torch.save({name: each.state_dict() for name, each in self._run.to_save.items()}, buffer)
+            self.record.checkpoint = self._run.engine.position.iteration, buffer.getvalue()
+
+    def _stop(self) -> None:
+        self.is_stopped = True
+        if self._section.stop == "kill":
+            _leave_behind(self.record)
+        raise _Stop("the audit stops the run here")
+
+    def _see(self) -> Seen:
+        run = self._run
+        saved: Leaves = {}
+        unsaved_parts: Leaves = {}
+        for name, each in run.to_save.items():
+            if each is not run.engine:
+                saved |= leaves_of(each.state_dict(), name)
+            if isinstance(each, nn.Module):
+                unsaved_parts |= leaves_of(beside_state(each), name)
+        own = vars(State())
+        in_state = {name: value for name, value in vars(run.engine.state).items() if name not in own}
+        unsaved = {name: value for name, value in in_state.items() if name not in run.engine.state_dict_user_keys}
+        owners = {
+            "step": run.engine.process_function, "handlers": self._handlers, "engine.state": unsaved,
+            "data": run.engine.state.dataloader, **run.others,
+        }  # fmt: skip
+        return Seen(saved, unsaved_parts | snapshot(owners, tuple(run.to_save.values())))
+
+
+# ---------------------------------------------------------------------- in a process of its own
+
+_left_behind: Path | None = None
+
+
+def play_to_file(make_run: MakeRun, folder: Path, section: Section, file: Path) -> None:
+    """Play a section in this process, which may be killed in it; what has happened is in a file then."""
+    global _left_behind  # noqa: PLW0603  # where this process leaves its record, for the moment of the kill
+    _left_behind = file
+    _write(play(make_run, folder, section))
+
+
+def _leave_behind(record: Record) -> None:
+    """Write the record, and be killed."""
+    _write(record)
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _write(record: Record) -> None:
+    if _left_behind is not None:
+        partial = _left_behind.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(record))
+        partial.replace(_left_behind)
