@@ -245,3 +245,8 @@ FAULTS: dict[Callable[..., AuditedRun], str] = {
     attribute_of_the_state: "engine.state['worst']",
     model_that_counts: "model['steps']",
 }
+
+
+def fails(folder):
+    print("printed on the way")
+    raise OSError("the data is not there")

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
 from camshaft.deterministic._audited_run import HowToStop, MakeRun, Record, Section, play, play_to_file
+from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentError, EngineError, as_integer
 
@@ -141,21 +142,30 @@ class _Audit:
             record = self._play(name, how, section, is_killed=how == "kill")
             if checkpoint is not None or number == 0:
                 found = compare_section(name, whole, record, noise)
-                yield from [found] if found is not None else compare_ends(name, whole, record, noise)
+                yield from [self._explained(found)] if found else compare_ends(name, whole, record, noise)
                 if found is not None:
                     return
             if save_at is not None and record.checkpoint is None:
                 return  # the training was over before
             checkpoint = record.checkpoint
 
+    def _explained(self, finding: Finding) -> Finding:
+        """Add what is found out about the data where a batch has come out differently."""
+        if finding.what not in ("batch", "error"):
+            return finding
+        watched: list[Any] = []
+        section = self._beginning()._replace(iterations=1)
+        self._play("looking at the data", "data", section, keep_data=watched.append)
+        return finding._replace(reason="\n".join(explain(watched[0])))
+
     def _beginning(self) -> Section:
         return Section(self._seed, iterations=self._limit)
 
-    def _play(self, what: str, folder: str, section: Section, *, is_killed: bool = False) -> Record:
+    def _play(self, what: str, folder: str, section: Section, *, is_killed: bool = False, **options: Any) -> Record:
         (self._folder / folder).mkdir(exist_ok=True)
         play_it = partial(_play_in_process, self._folder / f"{folder}.record") if is_killed else play
         tell = partial(self._tell, what)
-        record: Record = play_it(self._make_run, self._folder / folder, section, tell)
+        record: Record = play_it(self._make_run, self._folder / folder, section, tell, **options)
         return record
 
     def _tell(self, what: str, iterations: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from camshaft.deterministic._audited_run import Record, Seen
-from camshaft.deterministic._snapshot import Leaf, Leaves
+from camshaft.deterministic._snapshot import Leaf, Leaves, differing
 
 _MISSING = Leaf("", "not there")
 _MOST_NAMED = 8
@@ -23,6 +23,7 @@ class Finding(NamedTuple):
         before, after: that part without a stop, and now, as text.
         not_saved: what was another right after resuming and is not in `to_save`: the likely cause.
         not_restored: what is in `to_save`, and was another right after resuming all the same.
+        reason: what else is known about why; "" for nothing.
     """
 
     run: str
@@ -33,6 +34,7 @@ class Finding(NamedTuple):
     after: str
     not_saved: tuple[str, ...] = ()
     not_restored: tuple[str, ...] = ()
+    reason: str = ""
 
     def __str__(self) -> str:
         place = "at the end" if self.iteration is None else f"in iteration {self.iteration}"
@@ -44,7 +46,7 @@ class Finding(NamedTuple):
             if names:
                 more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
                 lines.append(f"  {text}: {', '.join(names[:_MOST_NAMED])}{more}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in self.reason.splitlines())])
 
 
 class AuditReport(NamedTuple):
@@ -127,7 +129,7 @@ def list_noise(whole: Record, again: Record) -> frozenset[str]:
         return frozenset()
     before = {**whole.end.others, **whole.end.saved, **whole.engine_end}
     after = {**again.end.others, **again.end.saved, **again.engine_end}
-    return frozenset(_differing(before, after, frozenset()))
+    return frozenset(place for place in {**before, **after} if before.get(place) != after.get(place))
 
 
 def _first_difference(before: Leaves, after: Leaves, noise: frozenset[str]) -> tuple[str, str, str] | None:
@@ -144,16 +146,8 @@ def _explained(finding: Finding, whole: Record, section: Record, noise: frozense
     if before is None or after is None:
         return finding
     return finding._replace(
-        not_saved=_differing(before.others, after.others, noise),
-        not_restored=_differing(before.saved, after.saved, noise),
-    )
-
-
-def _differing(before: Leaves, after: Leaves, noise: frozenset[str]) -> tuple[str, ...]:
-    return tuple(
-        place
-        for place in {**before, **after}
-        if place not in noise and before.get(place, _MISSING).digest != after.get(place, _MISSING).digest
+        not_saved=tuple(name for name in differing(before.others, after.others) if name not in noise),
+        not_restored=tuple(name for name in differing(before.saved, after.saved) if name not in noise),
     )
 
 

@@ -115,7 +115,13 @@ class _Stop(Exception):  # noqa: N818  # no error, though it stops a run as one
     """Stops a run as an error in it would."""
 
 
-def play(make_run: MakeRun, folder: Path, section: Section, tell: Callable[[], object] = lambda: None) -> Record:
+def play(
+    make_run: MakeRun,
+    folder: Path,
+    section: Section,
+    tell: Callable[[], object] = lambda: None,
+    keep_data: Callable[[Any], object] = lambda data: None,
+) -> Record:
     """Make a training, play a section of it, and return what has happened.
 
     Args:
@@ -123,6 +129,7 @@ def play(make_run: MakeRun, folder: Path, section: Section, tell: Callable[[], o
         folder: what it is called with.
         section: what to play.
         tell: called after each iteration.
+        keep_data: called with the data of the run, once it is over.
     """
     if multiprocessing.active_children():
         gc.collect()  # workers of the run before end now
@@ -141,10 +148,11 @@ def play(make_run: MakeRun, folder: Path, section: Section, tell: Callable[[], o
     except Exception as error:  # that resuming raises it is what the audit is to find
         if section.checkpoint is None:
             raise
-        watcher.record.error = f"{type(error).__name__}: {error}"
+        watcher.note_error(error)
         return watcher.record
     if not watcher.is_stopped:
         watcher.look_at_end()
+    keep_data(run.engine.state.dataloader)
     return watcher.record
 
 
@@ -158,7 +166,6 @@ class _Watcher:
         self._handlers: list[Any] = []
         self._reachable: dict[str, Any] = {}
         run.engine.wrap_handlers(self._note_handler)
-        run.engine.add_event_handler(Events.STARTED, self._note_start)
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
         run.engine.add_event_handler(Events.ITERATION_STARTED, self._note_batch)
         run.engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_output)
@@ -168,6 +175,12 @@ class _Watcher:
         states = torch.load(io.BytesIO(checkpoint), weights_only=False)  # written by the audit itself
         for name, each in self._run.to_save.items():
             each.load_state_dict(states[name])
+        self.record.resumed_at = self._run.engine.position.iteration
+
+    def note_error(self, error: Exception) -> None:
+        """Write down what resuming has raised, and what everything was like by then."""
+        self.record.error = f"{type(error).__name__}: {error}"
+        self.record.seen.setdefault(self.record.resumed_at, self._see())
 
     def look_at_end(self) -> None:
         engine = self._run.engine
@@ -185,9 +198,6 @@ class _Watcher:
         if getattr(handler, "__self__", None) is not self:
             self._handlers.append(handler)
         return call
-
-    def _note_start(self) -> None:
-        self.record.resumed_at = self._run.engine.state.iteration
 
     def _look(self) -> None:
         done = self._run.engine.state.iteration

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
@@ -16,6 +19,8 @@ from camshaft.engine import Engine, has_state
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST_OBJECTS = 20_000
+_CONTAINERS = ("builtins", "collections", "functools", "itertools", "types", "weakref", "_weakrefset", "__main__")
+_CLOSED_LIBRARIES = sys.stdlib_module_names - {*_CONTAINERS}
 
 
 class Leaf(NamedTuple):
@@ -55,15 +60,24 @@ def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves
     """
     out: Leaves = {}
     known = {id(each) for each in skipped}
-    for found in search(*owners.items(), most=_MOST_OBJECTS, closed=_is_of_this_package):
+    for found in search(*owners.items(), most=_MOST_OBJECTS, closed=_is_closed):
         if id(found.value) not in known:
             out |= _leaves_of_object(found)
     return out
 
 
-def _is_of_this_package(value: Any) -> bool:
-    """Return whether an object is what an engine makes to open its data, or what looks at the run."""
-    return type(value).__module__.startswith("camshaft.deterministic.") and not isinstance(value, Engine)
+def differing(before: Leaves, after: Leaves) -> list[str]:
+    """Return the places that differ, those in one list as one."""
+    places = [place for place in {**before, **after} if before.get(place) != after.get(place)]
+    return [*dict.fromkeys(re.sub(r"(\[\d+\])+$", "", place) for place in places)]
+
+
+def _is_closed(value: Any) -> bool:
+    """Return whether an object leads nowhere: it opens data for an engine, or is a logger, a file, a thread."""
+    module = type(value).__module__
+    if module.startswith("camshaft.deterministic."):
+        return not isinstance(value, Engine)
+    return module.split(".")[0] in _CLOSED_LIBRARIES and not isinstance(value, random.Random)
 
 
 def _leaves_of_object(found: Found) -> Leaves:
