@@ -25,7 +25,7 @@ def test_the_exit_status_tells_an_exact_training_from_an_inexact_one(capsys):
         (["audited_trainings:SIZE"], "must be a function"),
         (["audited_trainings:fails", "--kills", "0"], "fails without being stopped"),
         (["audited_trainings:fails", "--kills", "0"], "printed on the way"),
-        (["audited_trainings:default_collate", "--kills", "0"], "cannot be audited"),
+        (["audited_trainings:forgets_to_return", "--kills", "0"], "cannot be audited"),
         (["audited_trainings:exact", "--stops", "-1"], "`stops`"),
     ],
 )

@@ -1,8 +1,8 @@
 """Find out whether a training resumes exactly: `python -m camshaft.deterministic audit my_script:make_run`.
 
-`make_run(folder)` makes the training anew and returns a `camshaft.deterministic.testing.AuditedRun`. The training is run
-without a stop, then stopped by an exception, killed, and resumed at several places. The report says what goes another
-way, and what nobody saved. The exit status is 0 if nothing does, 1 if something does, 2 if it cannot be audited.
+`make_run(folder)` makes the training anew and returns a `camshaft.deterministic.testing.AuditedRun`. The training is
+run without a stop, then stopped by an exception, killed, and resumed at several places. The report says what goes
+another way, and what nobody saved. The exit status is 0 if nothing does, 1 if something does, 2 if it cannot be audited.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def load(target: str) -> Callable[[Path], Any]:
     for part in name.split("."):
         found = getattr(found, part)
     if not callable(found):
-        raise ValueError(f"{name} must be a function, got {found!r}")
+        raise ValueError(f"{name} must be a function, got {found!r}")  # noqa: TRY004  # a bad value of an option
     function: Callable[[Path], Any] = found
     return function
 
@@ -99,9 +99,7 @@ def _make_parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--kills", type=int, default=1, help="stops by SIGKILL, each in a process of its own (default: %(default)s)"
     )
-    audit.add_argument(
-        "--seed", type=int, default=0, help="seeds the generators before make_run (default: %(default)s)"
-    )
+    audit.add_argument("--seed", type=int, default=0, help="seeds the generators for make_run (default: %(default)s)")
     audit.add_argument("--verbose", action="store_true", help="let the training print what it prints")
     return parser
 
