@@ -22,6 +22,7 @@ HARNESSES = {
     "g10": "hostile_files",
     "g11": "refused_states",
     "g12": "stopped_runs",
+    "g13": "changed_states",
     "g17-runs": "interrupted_runs",
     "g17-saves": "interrupted_saves",
     "g20": "failing_requests",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from camshaft.engine import ranks
 from camshaft.handlers.checkpoint._flight import Flight, InFlight
 from camshaft.handlers.checkpoint._retention import Item, Plan, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, Turn
@@ -58,7 +59,8 @@ class Keeper:
         """
         with deferred_signals() as signals, self._turn:
             what = plan(self.saved.items, pending.item)  # another thread may have saved meanwhile
-            if what is None:
+            # Where processes do it together, the one that writes tells the others what becomes of the list.
+            if what is None or (write is None and ranks().size > 1):
                 return self.saved
             if write is not None:
                 saving = write(what, signals)
