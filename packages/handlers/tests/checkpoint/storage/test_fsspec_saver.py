@@ -25,6 +25,7 @@ from camshaft.handlers import (
     restore_latest,
     verify_checkpoint,
 )
+from camshaft.handlers.__main__ import main
 from camshaft.handlers.testing import check_store
 
 torch = pytest.importorskip("torch")
@@ -180,6 +181,43 @@ def test_odd_urls_are_refused_by_name(url: Any) -> None:
     with pytest.raises((ArgumentError, ArgumentTypeError), match="url") as caught:
         FsspecSaver(url, first_pause_s=0)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"storage_options": [1]},
+        {"storage_options": "key"},
+        {"first_pause_s": "1"},
+        {"attempts": "3"},
+        {"compress": True},
+    ],
+    ids=repr,
+)
+def test_odd_options_are_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="storage_options|first_pause_s|attempts|compress"):
+        FsspecSaver("memory://run", **options)
+
+
+def test_a_system_that_cannot_be_connected_to_is_a_write_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with pytest.raises(CheckpointWriteError, match="2 attempts failed"):
+        save_to("memory://run", attempts=2)
+
+
+def test_the_command_line_takes_urls(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    saved(url, 1, 2, n_saved=None)
+
+    assert [0, 0, 2, 2] == [
+        main([action, each])
+        for action, each in (("list", url), ("verify", f"{url}/"), ("list", f"{url}/none"), ("list", "none://run"))
+    ]
+    told = capsys.readouterr()
+    assert 2 == told.out.count("count_2.pt")
+    assert "Protocol not known" in told.err
 
 
 def test_urls_that_went_astray_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ class Claim:
         self._text, self.last_number = text, None
         self.require(remote)
         if before is not None and _holder(before) != _holder(text):
-            _logger.warning("took %s over from %s", remote.url, _holder(before) or "another run")
+            _logger.info("took %s over from %s", remote.url, _holder(before) or "another run")
         return True
 
     def require(self, remote: RemoteDirectory) -> None:

@@ -94,7 +94,10 @@ class FsspecSaver(FsspecStore, Saver):
     ) -> None:
         background = Background(require_save_options(kwargs), when_busy, timeout_s)
         Saver.__init__(self, save_on_rank, background if asynchronous else None)
-        FsspecStore.__init__(self, url, storage_options=storage_options, attempts=attempts, first_pause_s=first_pause_s)
+        with as_write_error("used", url):
+            FsspecStore.__init__(
+                self, url, storage_options=storage_options, attempts=attempts, first_pause_s=first_pause_s
+            )
         self.save_options = require_save_options(kwargs)
         self.read_back = read_back
         self._is_prepared = False

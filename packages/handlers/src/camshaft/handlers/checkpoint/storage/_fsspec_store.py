@@ -62,7 +62,9 @@ class FsspecStore(CheckpointStore):
         attempts: int = 5,
         first_pause_s: float = 0.5,
     ) -> None:
-        self._remote = RemoteDirectory(url, storage_options or {}, Retry(attempts, first_pause_s))
+        self._remote = RemoteDirectory(
+            url, {} if storage_options is None else storage_options, Retry(attempts, first_pause_s)
+        )
 
     @property
     def location(self) -> str:
@@ -71,7 +73,8 @@ class FsspecStore(CheckpointStore):
 
     def path_of(self, filename: str) -> CheckpointUrl:
         """Return the URL of a file in the directory."""
-        return CheckpointUrl(f"{self._remote.url.rstrip('/')}/{filename}")
+        url = self._remote.url
+        return CheckpointUrl(f"{url}{filename}" if url.endswith("/") else f"{url}/{filename}")
 
     def checkpoints(self) -> list[CheckpointFile]:
         """Return the checkpoints of the directory, the newest first.
@@ -84,7 +87,11 @@ class FsspecStore(CheckpointStore):
             ConnectionError: the place does not answer.
             OSError: it cannot be looked into.
         """
-        entries = [entry for entry in self._remote.entries() if _may_be_one(entry)]
+        try:
+            entries = [entry for entry in self._remote.entries() if _may_be_one(entry)]
+        except FileNotFoundError as error:  # some say the path only, some say more
+            reason = str(error) if " " in str(error) else os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, reason, self.location) from error
         found = (self._look_at(entry, end) for entry, end in self._remote.ends(entries, _END_BYTES))
         return sorted_by_age(item for item in found if item is not None)
 

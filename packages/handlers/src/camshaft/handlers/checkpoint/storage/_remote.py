@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.storage._retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _TAKEN_APART = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -63,18 +64,16 @@ class RemoteDirectory:
     Raises:
         ArgumentError: the URL is none of a directory of one file system that is installed.
         ExtraMissingError: fsspec is not installed.
+        OSError: the file system cannot be connected to.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any], retry: Retry) -> None:
+        if not isinstance(storage_options, Mapping):
+            raise ArgumentTypeError(f"`storage_options` must be a mapping of names to values, got {storage_options!r}")
         self.url = _checked_url(url)
         self.retry = retry
         self._options = dict(storage_options)
-        try:
-            system, self._root = self._connect()
-        except ExtraMissingError:
-            raise
-        except (ImportError, ValueError) as error:
-            raise ArgumentError(f"`url` must be of a file system that is installed, got {url!r}: {error}") from error
+        system, self._root = retry.call(self._first_connect, self.url)
         protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
         self.is_object_store = bool(protocols & _OBJECT_STORES)
         if not self._root.strip("/") and self.is_object_store:
@@ -185,6 +184,16 @@ class RemoteDirectory:
         url_to_fs = import_extra("fsspec.core", "fsspec", "a directory with a URL").url_to_fs
         system, root = url_to_fs(self.url, **self._options)
         return system, str(root)
+
+    def _first_connect(self) -> tuple[Any, str]:
+        try:
+            return self._connect()
+        except ExtraMissingError:
+            raise
+        except (ImportError, ValueError, TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f"`url` must be of a file system that is installed, got {self.url!r}: {error}"
+            ) from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

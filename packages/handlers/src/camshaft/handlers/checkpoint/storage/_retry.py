@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from camshaft.engine import ArgumentError, as_integer
+from camshaft.engine import ArgumentError, ArgumentTypeError, EngineError, as_integer
 from camshaft.handlers.checkpoint._signals import deferred_signals
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _LONGEST_PAUSE_S = 30.0
 # What the same request would bring up again.
 _FINAL = (
     FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ImportError,
-    AttributeError, TypeError,
+    AttributeError, TypeError, EngineError,
 )  # fmt: skip
 _FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
 
@@ -34,6 +34,7 @@ class Retry:
 
     Raises:
         ArgumentError: there is no attempt, or the pause is negative.
+        ArgumentTypeError: the pause is no number.
 
     Examples:
         >>> Retry(attempts=4, first_pause_s=0.5).pauses()
@@ -45,6 +46,8 @@ class Retry:
 
     def __post_init__(self) -> None:
         as_integer("attempts", self.attempts, least=1)
+        if not isinstance(self.first_pause_s, int | float):
+            raise ArgumentTypeError(f"`first_pause_s` must be a number of seconds, got {self.first_pause_s!r}")
         if not self.first_pause_s >= 0:
             raise ArgumentError(f"`first_pause_s` must be at least 0, got {self.first_pause_s!r}; give seconds")
 
