@@ -15,7 +15,7 @@ from every_kind import (
 )
 from looping import dumped, epochs_of, loaded, on_its_way, resumable, texts
 
-from camshaft.engine import ArgumentError
+from camshaft.engine import ArgumentError, EngineWarning
 
 
 def test_a_batch_counts_when_the_loop_gets_it_however_far_workers_are_ahead():
@@ -242,3 +242,25 @@ def test_persistent_workers_end_with_the_loader():
 def test_data_with_no_batches_has_epochs_all_the_same():
     for made in (resumable(lambda: loader([])), resumable(list), resumable(lambda: iter(()))):
         assert (list(made), made.epoch) == ([], 1)
+
+
+def cut_off(name):
+    """Return a loader whose second batch was fetched and did not reach the loop: a Ctrl-C came between."""
+    made, iterator = on_its_way(1, make=DATA[name])
+    made._reader.fetch(iterator._turn)
+    return made, iterator
+
+
+def test_a_batch_that_an_interrupt_has_kept_from_the_loop_comes_again():
+    made, iterator = cut_off("shuffled")
+    assert (made.index, made.state_dict()["index"]) == (1, 1)
+    assert texts(iterator) == texts(resumable())[1:]
+
+
+def test_an_interrupt_in_a_fetch_from_data_that_may_have_moved_on_is_told():
+    made, iterator = cut_off("keeping data")
+    with pytest.warns(EngineWarning, match="batch 1 of epoch 0 may be lost"):
+        made.state_dict()
+    with pytest.warns(EngineWarning, match="batch 1 of epoch 0 may be lost"):
+        next(iterator)
+    assert made.state_dict()["index"] == 2

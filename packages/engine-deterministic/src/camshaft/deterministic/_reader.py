@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from weakref import finalize
 
 from camshaft.deterministic._kinds import RankedSource
 from camshaft.deterministic._skip import Skip, next_kept
-from camshaft.engine import Events, Position
+from camshaft.engine import EngineWarning, Events, Position
 
+P = ParamSpec("P")
+R = TypeVar("R")
 MakeSource: TypeAlias = Callable[[Skip], RankedSource]
 
 # Where nothing was read yet. A reader has no batch in hand: it stands where the next one is fetched.
 BEGINNING = Position(stage=Events.GET_BATCH_STARTED.name)
+
+
+def _alone(method: Callable[Concatenate[Reader, P], R]) -> Callable[Concatenate[Reader, P], R]:
+    """Refuse a call in the middle of another one. A signal finds the reader free again, wherever it comes."""
+
+    @wraps(method)
+    def call(self: Reader, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.is_busy:
+            raise RuntimeError(
+                "a ResumableLoader does one thing at a time: it was asked in the middle of a fetch, by another thread "
+                "or by its own data; make a loader for each thread"
+            )
+        try:
+            self.is_busy = True
+            return method(self, *args, **kwargs)
+        finally:
+            self.is_busy = False
+
+    return call
 
 
 class Reader:
@@ -22,6 +44,14 @@ class Reader:
 
     A pass is opened when its first batch is asked for. There is one iteration at a time: the one that began last. When
     it is dropped before its end, the place stays and the workers end.
+
+    A signal may cut off any call. So what belongs together is stored without a call in between: no signal divides it.
+
+    Attributes:
+        given: how many batches of this pass are done with, those left out included.
+        drawn: the same, with a batch that is on its way to the loop; None in the middle of a fetch.
+        skip: batches that are left out.
+        is_busy: whether it is in the middle of a call.
 
     Args:
         make_source: returns what opens the passes; called with the batches that it is to leave out.
@@ -35,23 +65,20 @@ class Reader:
         self._keeps_workers = keeps_workers
         self._source: RankedSource | None = None
         self._batches: Iterator[Any] | None = None  # of the pass that is open
-        self._position = BEGINNING  # of the next batch; while a pass is open, `_given` says which that is
-        self._given = 0
+        self._position = BEGINNING  # of the next batch; while a pass is open, `given` says which that is
+        self.given = 0
+        self.drawn: int | None = 0
         self._goes_on = True  # the next iteration begins at the position, not with the pass after it
         self._next_epoch: int | None = None  # asked for while a pass was open
         self._turn = 0  # number of the present iteration
         self._failure: Exception | None = None  # what the data raised when it was asked for its state
-        self._is_busy = False
+        self._doubt: BaseException | None = None  # what has cut off a fetch from data whose place is not known since
+        self.is_busy = False
 
     @property
     def epoch(self) -> int:
         """Number of the pass of the next batch."""
         return self._position.data_pass
-
-    @property
-    def index(self) -> int:
-        """How many batches of this pass are done with, those left out included."""
-        return self._given
 
     @property
     def source(self) -> RankedSource:
@@ -62,47 +89,69 @@ class Reader:
 
     # ------------------------------------------------------------------ iterating
 
+    @_alone
     def begin(self, iteration: Iteration) -> int:
         """Make an iteration the present one, at the position or with the next pass; return its turn."""
-        with self._alone():
-            self._turn += 1
-            if not self._goes_on:
-                self._leave(closes=not self._keeps_workers)
-                self._rest_at(self._next_position())
-            finalize(iteration, self._drop, self._turn).atexit = False
-            return self._turn
+        self._turn += 1
+        if not self._goes_on:
+            self._leave(closes=not self._keeps_workers)
+            self._rest_at(self._next_position())
+        finalize(iteration, self._drop, self._turn).atexit = False
+        return self._turn
 
-    def next(self, turn: int) -> Any:
-        """Return the next batch, for the iteration of a turn.
+    @_alone
+    def fetch(self, turn: int) -> tuple[Any, int]:
+        """Return the next batch, for the iteration of a turn, and what `given` is to be set to when it has arrived.
 
         Raises:
             StopIteration: the pass is over.
             RuntimeError: a newer iteration has begun, or a state was loaded.
         """
-        with self._alone():
-            if turn != self._turn:
-                raise RuntimeError(
-                    "this iteration of a ResumableLoader is over: a newer one has begun, or a state was loaded. A "
-                    "loader stands at one place; make one for each loop that goes on beside another"
-                )
-            if self._batches is None:
-                self._open()
-            try:
-                batch = next(self._batches)  # type: ignore[arg-type]  # opened above
-            except StopIteration:
-                self._batches = None
-                self._rest_at(self._next_position())
-                raise
-            except BaseException:
-                self._leave(closes=True)  # asked again, it fetches this batch again
-                raise
-            self._given = next_kept(self.skip, self.epoch, self._given) + 1
-            return batch
+        if turn != self._turn:
+            raise RuntimeError(
+                "this iteration of a ResumableLoader is over: a newer one has begun, or a state was loaded. A "
+                "loader stands at one place; make one for each loop that goes on beside another"
+            )
+        self._give_back()
+        batches = self._open() if self._batches is None else self._batches
+        number = next_kept(self.skip, self.epoch, self.given)
+        self.drawn = None
+        try:
+            batch = next(batches)
+        except StopIteration:
+            self._rest_at(self._next_position())
+            raise
+        except BaseException as error:
+            self._cut_off(error)  # asked again, it fetches this batch again
+            raise
+        self.drawn = number + 1
+        return batch, number + 1
 
-    def _open(self) -> None:
-        self._batches = self.source.open(self._position)
-        self._position = self._position._replace(pass_open=True, data_state=None)
-        self._goes_on = False
+    def _give_back(self) -> None:
+        """Let go of a pass whose last batch has not reached the loop: an interrupt came between."""
+        if self._batches is not None and self.drawn != self.given:
+            self._cut_off(KeyboardInterrupt())
+
+    def _cut_off(self, error: BaseException) -> None:
+        self._leave(closes=True)
+        self._doubt = None if self.source.opens_by_index else error
+
+    def _warn_of_doubt(self) -> None:
+        if self._doubt is not None:
+            warnings.warn(
+                f"a fetch was cut off by {self._doubt!r}: whether this kind of data has moved on is not known, so that "
+                f"batch {self.given} of epoch {self.epoch} may be lost",
+                EngineWarning,
+                stacklevel=4,
+            )
+
+    def _open(self) -> Iterator[Any]:
+        self._warn_of_doubt()
+        batches = self.source.open(self._position)
+        position = self._position._replace(pass_open=True, data_state=None)
+        self._position, self._batches, self.drawn = position, batches, self.given
+        self._goes_on, self._doubt = False, None
+        return batches
 
     def _drop(self, turn: int) -> None:
         """Follow the end of an iteration that nobody refers to any more."""
@@ -113,58 +162,49 @@ class Reader:
         """Let go of the open pass; the place in it stays, with what the data saves there."""
         if self._batches is None:
             return
+        position, failure = self._position, None
         try:
-            self._position = self._open_position()
+            position = self._open_position()
         except Exception as error:  # noqa: BLE001  # whatever it is, `position` raises it when it is asked
-            self._failure = error
-        self._batches = None
+            failure = error
+        self._position, self._failure, self._batches = position, failure, None
         if closes:
             self.source.close()
 
     def _open_position(self) -> Position:
-        position = self._position._replace(batch=self._given)
+        position = self._position._replace(batch=self.given)
         return position._replace(data_state=self.source.state(position))
 
     def _next_position(self) -> Position:
         position = self._position.at_next_pass()
-        epoch, self._next_epoch = self._next_epoch, None
-        return position if epoch is None else position._replace(data_pass=epoch)
+        return position if self._next_epoch is None else position._replace(data_pass=self._next_epoch)
 
     def _rest_at(self, position: Position) -> None:
-        self._position, self._given = position, position.batch
-        self._goes_on, self._failure = True, None
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._is_busy:
-            raise RuntimeError(
-                "a ResumableLoader does one thing at a time: it was asked in the middle of a fetch, by another thread "
-                "or by its own data; make a loader for each thread"
-            )
-        try:
-            self._is_busy = True
-            yield
-        finally:
-            self._is_busy = False
+        given = position.batch
+        self._position, self._batches, self.given, self.drawn = position, None, given, given
+        self._goes_on, self._next_epoch, self._failure, self._doubt = True, None, None, None
 
     # ------------------------------------------------------------------ the place
 
+    @_alone
     def position(self) -> Position:
         """Return where the next batch comes from, with what the data saves there.
 
         Raises:
             RuntimeError: the data has raised an error when it was asked.
         """
-        with self._alone():
-            if self._failure is not None:
-                raise RuntimeError(f"the data could not say where it was left: {self._failure!r}") from self._failure
-            if self._batches is not None:
-                return self._open_position()
-            position = self._position
-            if position.pass_open or position.data_state is not None or self._source is None:
-                return position
-            return position._replace(data_state=self._source.state(position))
+        if self._failure is not None:
+            raise RuntimeError(f"the data could not say where it was left: {self._failure!r}") from self._failure
+        self._give_back()
+        self._warn_of_doubt()
+        if self._batches is not None:
+            return self._open_position()
+        position = self._position
+        if position.pass_open or position.data_state is not None or self._source is None:
+            return position
+        return position._replace(data_state=self._source.state(position))
 
+    @_alone
     def move_to(self, position: Position, make_source: MakeSource, skip: Skip) -> None:
         """Take up another place, with another source; the present iteration is over.
 
@@ -172,25 +212,22 @@ class Reader:
             position: where the next batch comes from.
             make_source, skip: as at construction.
         """
-        with self._alone():
-            self._turn += 1
-            self._make_source, self.skip = make_source, skip
-            self._batches, self._next_epoch = None, None
-            source, self._source = self._source, None
-            self._rest_at(position)
-            if source is not None:
-                source.close()
+        source = self._source
+        self._rest_at(position)
+        self._turn, self._source, self._make_source, self.skip = self._turn + 1, None, make_source, skip
+        if source is not None:
+            source.close()
 
+    @_alone
     def turn_to(self, epoch: int) -> None:
         """Let the next iteration begin with the pass `epoch`; one that was to go on inside this pass still does."""
-        with self._alone():
-            if self._batches is not None:
-                self._next_epoch = epoch
-            elif self._goes_on and not self._position.pass_open:
-                self._position = self._position._replace(data_pass=epoch)
-            elif not self._goes_on or epoch != self.epoch:
-                self._give_up_pass()
-                self._rest_at(self._next_position()._replace(data_pass=epoch))
+        if self._batches is not None:
+            self._next_epoch = epoch
+        elif self._goes_on and not self._position.pass_open:
+            self._position = self._position._replace(data_pass=epoch)
+        elif not self._goes_on or epoch != self.epoch:
+            self._give_up_pass()
+            self._rest_at(self._next_position()._replace(data_pass=epoch))
 
     def _give_up_pass(self) -> None:
         """Bring data with a memory to a loaded place: it goes to another pass from there."""
@@ -211,12 +248,15 @@ class Iteration(Iterator[Any]):
         self._has_ended = False
 
     def __next__(self) -> Any:
+        reader = self._reader
         if self._has_ended:
             raise StopIteration
         if self._turn is None:
-            self._turn = self._reader.begin(self)
+            self._turn = reader.begin(self)
         try:
-            return self._reader.next(self._turn)
+            batch, number = reader.fetch(self._turn)
         except StopIteration:
             self._has_ended = True
             raise
+        reader.given = number  # and no call any more: no signal finds a batch that counts and is not returned
+        return batch

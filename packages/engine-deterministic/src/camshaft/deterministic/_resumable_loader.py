@@ -134,7 +134,7 @@ class ResumableLoader:
     @property
     def index(self) -> int:
         """Place of the next batch in its epoch, from 0."""
-        return self._reader.index
+        return self._reader.given
 
     @property
     def seed(self) -> int:
@@ -243,9 +243,11 @@ class ResumableLoader:
         if self._given_seed is not None and state.seed not in (None, self._given_seed):
             differing["seed"] = state.seed, self._given_seed
         report(differing, self._on_mismatch)
+        seed, is_drawn = self._seed, self._is_seed_drawn
         if self._given_seed is None and state.seed is not None:
-            self._seed, self._is_seed_drawn = state.seed, False
-        self._reader.move_to(state.position, self._source_maker(), self.skip | state.skip)
+            seed, is_drawn = state.seed, False
+        self._reader.move_to(state.position, self._source_maker(seed, is_drawn), self.skip | state.skip)
+        self._seed, self._is_seed_drawn = seed, is_drawn
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: it stands at the same place, and opens the data by itself."""
@@ -255,18 +257,18 @@ class ResumableLoader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["own"])
         self._reader = self._make_reader(state["skip"])
-        self._reader.move_to(state["position"], self._source_maker(), state["skip"])
+        self._reader.move_to(state["position"], self._source_maker(self._seed, self._is_seed_drawn), state["skip"])
 
     # ------------------------------------------------------------------ parts of the above
 
     def _make_reader(self, skip: Skip) -> Reader:
         keeps_workers = bool(getattr(self.loader, "persistent_workers", False))
-        return Reader(self._source_maker(), skip, keeps_workers=keeps_workers)
+        return Reader(self._source_maker(self._seed, self._is_seed_drawn), skip, keeps_workers=keeps_workers)
 
-    def _source_maker(self) -> MakeSource:
+    def _source_maker(self, seed: int, is_drawn: bool) -> MakeSource:
         """Return what opens the data; it must not refer to this object, whose workers end when nobody else does."""
         tell = partial(report, on_mismatch=self._on_mismatch)
-        setting = _Setting(self._seed, self._seeding, self._seed_steps, self._is_seed_drawn)
+        setting = _Setting(seed, self._seeding, self._seed_steps, is_drawn)
         return partial(_make_source, self.loader, setting, tell)
 
     def _describe(self) -> dict[str, Any]:

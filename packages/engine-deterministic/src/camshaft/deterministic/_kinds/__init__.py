@@ -137,6 +137,7 @@ def make_source(
         shares_memory=kind in (IterableStyleLoader, ReplayedData),
         seeds_steps=not is_alone if seeds_steps is None else seeds_steps,
         leaves_out=kind is MapStyleLoader,
+        opens_by_index=kind in (MapStyleLoader, SequenceData, DeclaredData),
         draws=kind in (DeclaredData, StatefulData) or (kind is SequenceData and not only_holds(data)),
     )
 

@@ -26,6 +26,9 @@ class RankedSource:
     they are seeded for each step; and of data without an order that the ranks share, it has the place of
     that one only, so the others draw the pass again.
 
+    Attributes:
+        opens_by_index: whether any place is reached by its number, whatever was drawn before.
+
     Args:
         kind: what opens the data.
         setting: what it was made with.
@@ -34,6 +37,7 @@ class RankedSource:
         shares_memory: whether the state may have a `memory` of counts, which are the same on all ranks.
         seeds_steps: whether the generators of the process are seeded for each batch.
         leaves_out: whether the kind leaves out the skipped batches itself.
+        opens_by_index: as the attribute.
         draws: whether the kind draws from the generators of the process.
     """
 
@@ -47,8 +51,10 @@ class RankedSource:
         shares_memory: bool,
         seeds_steps: bool,
         leaves_out: bool,
+        opens_by_index: bool,
         draws: bool,
     ) -> None:
+        self.opens_by_index = opens_by_index
         self._kind = kind
         self._setting = setting
         self._seed = seed
