@@ -29,6 +29,10 @@ settings.register_profile("same", settings.get_profile("explore"), derandomize=T
 settings.load_profile("same")
 
 
+# Programs are started by the tests, in processes of their own: to be asked for examples they would be run here.
+collect_ignore_glob = ["*/programs/*"]
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Refuse a test named after an address: processes that share the tests know them by their names."""
     if " at 0x" in item.nodeid:
