@@ -2,7 +2,7 @@
 
 `make_run(folder)` makes the training anew and returns a `camshaft.deterministic.testing.AuditedRun`. The training is
 run without a stop, then stopped by an exception, killed, and resumed at several places. The report says what goes
-another way, and what nobody saved. The exit status is 0 if nothing does, 1 if something does, 2 if it cannot be audited.
+another way, and what nobody saved. The exit status is 0 if nothing does, 1 if something does, 2 if there is no audit.
 """
 
 from __future__ import annotations

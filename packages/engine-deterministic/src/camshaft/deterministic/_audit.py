@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
-from camshaft.deterministic._audited_run import HowToStop, MakeRun, Record, Section, play, play_to_file
+from camshaft.deterministic._audited_run import HowToStop, MakeRun, Record, Section, output_of, play, play_to_file
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentError, EngineError, as_integer
+
+_MOST_PRINTED = 4_000
 
 
 class AuditError(EngineError, RuntimeError):
@@ -183,9 +185,10 @@ def _play_in_process(
     process.start()
     process.join()
     if not file.exists():
+        printed = output_of(file).read_text() if output_of(file).exists() else ""
         raise AuditError(
-            f"the process that plays the training has ended with status {process.exitcode} before it was killed; what "
-            "it has printed says why"
+            f"the process that plays the training has ended with status {process.exitcode} before it was killed; it "
+            f"has printed:\n{printed[-_MOST_PRINTED:]}"
         )
     record: Record = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process above
     tell(len(record.steps))

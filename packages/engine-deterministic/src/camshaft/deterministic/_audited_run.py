@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -32,12 +34,14 @@ class AuditedRun:
         start: runs it; also when it goes on from a checkpoint, so it gives `run` the same arguments as ever.
         to_save: what a checkpoint has: names to objects with `state_dict` and `load_state_dict`, the engine among them.
         others: objects that are looked at as well, by name, where neither the step nor a handler refers to them.
+        left_out: objects that may be others after a resume, such as the `Checkpoint` that writes the files.
     """
 
     engine: Engine[Any, Any]
     start: Callable[[], object]
     to_save: Mapping[str, Any]
     others: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.engine, Engine):
@@ -163,7 +167,7 @@ class _Watcher:
         self.record = Record()
         self.is_stopped = False
         self._run, self._section, self._tell = run, section, tell
-        self._handlers: list[Any] = []
+        self._handlers: dict[str, Any] = {}  # by their class
         self._reachable: dict[str, Any] = {}
         run.engine.wrap_handlers(self._note_handler)
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
@@ -195,8 +199,11 @@ class _Watcher:
 
     def _note_handler(self, event: Any, handler: Any, call: Any) -> Any:
         del event
-        if getattr(handler, "__self__", None) is not self:
-            self._handlers.append(handler)
+        owner = getattr(handler, "__self__", handler)
+        if owner is not self and not any(owner is each for each in self._handlers.values()):
+            name = type(owner).__qualname__
+            count = sum(each.partition(" ")[0] == name for each in self._handlers)
+            self._handlers[f"{name} {count + 1}" if count else name] = owner
         return call
 
     def _look(self) -> None:
@@ -248,10 +255,10 @@ class _Watcher:
         in_state = {name: value for name, value in vars(run.engine.state).items() if name not in own}
         unsaved = {name: value for name, value in in_state.items() if name not in run.engine.state_dict_user_keys}
         owners = {
-            "step": run.engine.process_function, "handlers": self._handlers, "engine.state": unsaved,
+            "step": run.engine.process_function, **self._handlers, "engine.state": unsaved,
             "data": run.engine.state.dataloader, **run.others,
         }  # fmt: skip
-        return Seen(saved, unsaved_parts | snapshot(owners, tuple(run.to_save.values())))
+        return Seen(saved, unsaved_parts | snapshot(owners, (*run.to_save.values(), *run.left_out)))
 
 
 # ---------------------------------------------------------------------- in a process of its own
@@ -260,10 +267,23 @@ _left_behind: Path | None = None
 
 
 def play_to_file(make_run: MakeRun, folder: Path, section: Section, file: Path) -> None:
-    """Play a section in this process, which may be killed in it; what has happened is in a file then."""
+    """Play a section in this process, which may be killed in it; what has happened is in a file then.
+
+    What the training prints, and an error of it, are in another file.
+    """
     global _left_behind  # noqa: PLW0603  # where this process leaves its record, for the moment of the kill
     _left_behind = file
-    _write(play(make_run, folder, section))
+    with output_of(file).open("w") as printed, redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            _write(play(make_run, folder, section))
+        except BaseException:  # noqa: BLE001  # it ends the process, and is printed where the parent finds it
+            traceback.print_exc()
+            raise SystemExit(1) from None
+
+
+def output_of(file: Path) -> Path:
+    """Return where the process prints that leaves its record in a file."""
+    return file.with_suffix(".output")
 
 
 def _leave_behind(record: Record) -> None:

@@ -130,7 +130,7 @@ def is_of_user(value: object) -> bool:
 
 def _label(value: Any) -> str | None:
     """Return how people call a function, or an object of a class of their own; None for anything else."""
-    if isinstance(value, FunctionType):
+    if isinstance(value, FunctionType) and value.__module__.split(".")[0] not in _OF_LIBRARIES:
         return f"{value.__qualname__.replace('<locals>.', '')}()"
     return type(value).__qualname__.replace("<locals>.", "") if is_of_user(value) else None
 
