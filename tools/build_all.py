@@ -37,6 +37,7 @@ import importlib.metadata, json, runpy, sys
 before = set(sys.modules)
 runpy.run_path({code!r})
 imported = {{name.split(".")[0] for name in set(sys.modules) - before}} - sys.stdlib_module_names
+imported -= {{"__mp_main__"}}  # another name of the program itself, which multiprocessing gives it
 found = importlib.metadata.distributions(path=[{site!r}])
 requires = {{item.metadata["Name"]: item.requires or [] for item in found}}
 print(json.dumps([requires, sorted(imported)]))
