@@ -105,11 +105,17 @@ def test_a_name_may_vanish_with_a_minor_version_that_says_so() -> None:
     assert len(release.vanished_names(before, now, "`run`, `old` and `c` are gone", is_patch=True)) == 3
 
 
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for the sources of the last releases, one for all tests: they are read once."""
+    return tmp_path_factory.mktemp("released")
+
+
 @pytest.mark.parametrize("package", ["engine-core", "engine-deterministic", "handlers", "supervised"])
-def test_what_has_vanished_since_the_last_release_is_told(package: str, tmp_path: Path) -> None:
+def test_what_has_vanished_since_the_last_release_is_told(package: str, released: Path) -> None:
     folder = release.ROOT / "packages" / package
     pages = [*(folder / "changes").glob("*.md"), folder / "CHANGELOG.md"]
-    before = release.api_before(package, tmp_path)
+    before = release.api_before(package, released)
 
     assert len(before) > 10
     told = "".join(page.read_text() for page in pages)
