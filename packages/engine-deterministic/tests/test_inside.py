@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
-from camshaft.deterministic._inside import find_generators, find_loaders
+from camshaft.deterministic._inside import find_generators, find_loaders, search
 
 GLOBAL_LOADER = DataLoader(range(3))
 
@@ -141,3 +141,37 @@ def test_a_container_of_the_users_own_class_is_looked_into_without_being_iterate
     own = Own({"a": generator} if kind is dict else [generator])
     own.attribute = other
     assert {generator, other} == set(find_generators(Holder(own)))
+
+
+GLOBAL = random.Random(5)
+
+
+def draw_globally():
+    return GLOBAL.random()
+
+
+class DrawingGlobally:
+    def __getitem__(self, index):
+        return draw_globally()
+
+
+def test_a_global_generator_is_found_through_methods_and_the_functions_they_call():
+    assert find_generators(DrawingGlobally()) == [GLOBAL]
+    assert find_generators(draw_globally) == [GLOBAL]
+
+
+def test_the_generator_behind_a_bound_method_is_found():
+    rng = random.Random(5)
+    assert find_generators(lambda: draw(), [rng.random]) == [rng]  # noqa: F821
+    assert find_generators(random.random) == []
+
+
+def test_a_search_names_what_leads_to_an_object():
+    rng = random.Random(5)
+    helper = {"of": [rng]}
+
+    def draw():
+        return helper
+
+    found = {each.where for each in search(("data", draw)) if each.value is rng}
+    assert found == {"test_a_search_names_what_leads_to_an_object.draw().helper['of'][0]"}

@@ -77,7 +77,7 @@ def kind():
 
 IMPURE = {
     memory: ".label",
-    reused_buffer: "",
+    reused_buffer: "[0]",
     shape: "[0]",
     kind: "",
 }

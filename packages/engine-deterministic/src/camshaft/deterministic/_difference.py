@@ -23,11 +23,21 @@ def find_difference(first: Any, second: Any, where: str) -> tuple[str, str, str]
         return where, short_text(first), short_text(second)
     parts = parts_of(first), parts_of(second)
     if parts[0] is None or parts[1] is None:
-        return None if _is_equal(first, second) else (where, short_text(first), short_text(second))
+        return None if _is_equal(first, second) else _first_row(first, second, where)
     if list(parts[0]) != list(parts[1]):
         return where, short_text(first), short_text(second)
     found = (find_difference(part, parts[1][name], where + name) for name, part in parts[0].items())
     return next((each for each in found if each is not None), None)
+
+
+def _first_row(first: Any, second: Any, where: str) -> tuple[str, str, str]:
+    """Return the first row in which two tensors or arrays differ: of a batch, the sample."""
+    has_rows = isinstance(first, torch.Tensor | np.ndarray) and first.ndim > 0 and first.shape == second.shape
+    if has_rows and first.dtype == second.dtype:
+        for number, (one, other) in enumerate(zip(first, second, strict=True)):
+            if not _is_equal(one, other):
+                return f"{where}[{number}]", short_text(one), short_text(other)
+    return where, short_text(first), short_text(second)
 
 
 def parts_of(value: Any) -> dict[str, Any] | None:

@@ -1,0 +1,154 @@
+"""Draw some data, stop, resume, and tell in which batch it first comes out differently, and why it may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._reason import explain
+from camshaft.deterministic._trial import Entry, Saved, Trial, resume
+from camshaft.engine import EngineError, as_integer
+
+
+class ResumeDifference(NamedTuple):
+    """What went another way in one resumed run.
+
+    Attributes:
+        saved_at: where the run was saved: the event, and how many iterations were done.
+        workers: the numbers of workers of the saved run and of the resumed one; None where they were not chosen.
+        where: the first part that differs: the batch, and the field and the sample in it; "" for a refusal.
+        before, after: that part without a stop, and after the resume, as text.
+        refused: what the engine has said if it has refused to go on; "" if it went on.
+    """
+
+    saved_at: str
+    workers: tuple[int, int] | None
+    where: str
+    before: str
+    after: str
+    refused: str = ""
+
+    def __str__(self) -> str:
+        workers = "" if self.workers is None else f", with {self.workers[0]} workers and resumed with {self.workers[1]}"
+        what = f"refused: {self.refused}" if self.refused else f"{self.where} was {self.before} and is {self.after}"
+        return f"saved at {self.saved_at}{workers}: {what}"
+
+
+class ResumeReport(NamedTuple):
+    """What `check_resume` found.
+
+    Attributes:
+        checked: how many times the data was resumed.
+        differences: those that went another way, or were refused.
+        reasons: why that may be, a line each.
+    """
+
+    checked: int
+    differences: tuple[ResumeDifference, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each resumed run went on exactly."""
+        return not self.differences
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether one went another way and the engine did not notice."""
+        return any(not each.refused for each in self.differences)
+
+    def __str__(self) -> str:
+        if self.is_exact:
+            return f"exact: resumed {self.checked} times, it went on bit for bit each time"
+        first = next((each for each in self.differences if not each.refused), self.differences[0])
+        head = f"inexact: {len(self.differences)} of {self.checked} resumes; the first: {first}"
+        return "\n".join([head, *(f"  {line}" for line in self.reasons)])
+
+
+def check_resume(
+    make_data: Callable[..., Any],
+    *,
+    workers: Sequence[int] = (),
+    max_epochs: int = 2,
+    epoch_length: int | None = None,
+    stops: int = 6,
+) -> ResumeReport:
+    """Draw some passes over data, stop at several places, resume each with new data, and report what differs.
+
+    Where `check_data` raises at the first difference, this looks on: it tells where batches differ, and what of the
+    data may be the reason: a random generator of its own, a memory across samples, a state that lacks something.
+
+    Args:
+        make_data: returns the data as a new process would make it; called without arguments, or with a number of
+            workers if there are `workers`.
+        workers: numbers of workers to save and to resume with; each is resumed with each.
+        max_epochs: epochs to run.
+        epoch_length: iterations in an epoch, default `len(data)`.
+        stops: how many places to resume from, spread over the run, for each number of workers; at least as many as there
+            are numbers.
+
+    Returns:
+        The report; `str()` of it is readable.
+
+    Raises:
+        ArgumentError: `stops` is out of range, or the data cannot be run over at all.
+
+    Examples:
+        >>> import random
+        >>> from torch.utils.data import DataLoader
+        >>> str(check_resume(lambda: DataLoader(range(6), batch_size=2, shuffle=True)))
+        'exact: resumed 6 times, it went on bit for bit each time'
+    """
+    counts: Sequence[int | None] = workers or (None,)
+    stops = max(as_integer("stops", stops, least=1), len(counts))
+    differences: list[ResumeDifference] = []
+    checked = 0
+    for first in counts:
+        whole = Trial()
+        whole.save_everywhere()
+        whole.run(_make(make_data, first), max_epochs=max_epochs, epoch_length=epoch_length, seed=7)
+        for number, saved in enumerate(_spread(whole.saved, stops)):
+            second = counts[number % len(counts)]
+            pair = None if first is None or second is None else (first, second)
+            found = _resume_and_compare(whole, saved, _make(make_data, second), pair)
+            differences += [] if found is None else [found]
+            checked += 1
+    reasons = explain(_make(make_data, counts[0])) if differences else []
+    return ResumeReport(checked, tuple(differences), tuple(reasons))
+
+
+def _make(make_data: Callable[..., Any], workers: int | None) -> Any:
+    return make_data() if workers is None else make_data(workers)
+
+
+def _spread(saved: Sequence[Saved], count: int) -> list[Saved]:
+    """Return some states, spread over the run; the last one has nothing left to do."""
+    count = min(count, len(saved))
+    return [saved[number * (len(saved) - 1) // count] for number in range(1, count + 1)]
+
+
+def _resume_and_compare(
+    whole: Trial, saved: Saved, data: Any, workers: tuple[int, int] | None
+) -> ResumeDifference | None:
+    try:
+        log = resume(saved, data)
+    except EngineError as refusal:
+        return ResumeDifference(saved.place, workers, "", "", "", str(refusal))
+    for one, other in zip(whole.log[saved.done :], log, strict=False):
+        found = _difference(one, other)
+        if found is not None:
+            return ResumeDifference(saved.place, workers, *found)
+    if len(whole.log) - saved.done != len(log):
+        return ResumeDifference(
+            saved.place, workers, "the rest", f"{len(whole.log) - saved.done} events", f"{len(log)}"
+        )
+    return None
+
+
+def _difference(one: Entry, other: Entry) -> tuple[str, str, str] | None:
+    """Return where two entries of the log differ, in the words of data."""
+    if one.name != other.name:
+        return "the event", one.name, other.name
+    found = find_difference(one.content, other.content, f"batch {one.iteration}")
+    return found or find_difference(one.drawn, other.drawn, f"numbers drawn by the step in iteration {one.iteration}")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from every_kind import DATA, loader
+from torch.utils.data import DataLoader, Dataset
+
+from camshaft.deterministic.testing import check_resume
+
+
+class Counting(Dataset):
+    """Gives fields, one of which counts the samples."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        self.count += 1
+        return {"index": torch.tensor([index]), "count": self.count}
+
+
+class Forgetful:
+    """Saves its place, and not the buffer that it shuffles in."""
+
+    keeps_place = True
+
+    def __init__(self):
+        self.place = 0
+        self.buffer = []
+
+    def __iter__(self):
+        while self.place < 9:
+            self.buffer.append(self.place)
+            self.place += 1
+            if len(self.buffer) > 3:
+                yield self.buffer.pop(random.randrange(4))
+        self.place = 0
+
+    def state_dict(self):
+        return {"place": self.place}
+
+    def load_state_dict(self, state):
+        self.place = state["place"]
+
+
+class OwnGenerator:
+    """Draws from a generator of its own."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng()
+
+    def __iter__(self):
+        return (float(self.rng.random()) for _ in range(5))
+
+
+@pytest.mark.parametrize("name", ["shuffled", "regrouping loader", "keeping data", "iterable"])
+def test_data_that_resumes_is_exact(name):
+    report = check_resume(DATA[name], epoch_length=4, stops=4)
+    assert report.is_exact, str(report)
+    assert report.checked == 4
+
+
+def test_each_number_of_workers_is_resumed_with_each():
+    report = check_resume(lambda workers: loader(shuffle=True, num_workers=workers), workers=(0, 1), stops=2)
+    assert report.is_exact, str(report)
+    assert report.checked == 4
+    refused = check_resume(
+        lambda workers: loader(DATA["stream"]().dataset, num_workers=workers), workers=(0, 1), stops=2
+    )
+    assert not refused.is_exact
+    assert not refused.is_silent
+    assert "num_workers was" in str(refused)
+
+
+def test_the_first_batch_field_and_sample_that_differ_are_named_with_the_reason():
+    report = check_resume(lambda: DataLoader(Counting(), 2), stops=3)
+    assert report.is_silent
+    assert report.differences[0].where.startswith("batch ")
+    assert "['count'][0]" in report.differences[0].where
+    assert any("memory: Counting.count changes" in line for line in report.reasons)
+    assert "set_sample_seed" in str(report)
+
+
+def test_what_a_state_lacks_is_named():
+    report = check_resume(Forgetful, epoch_length=5, stops=3)
+    assert not report.is_exact
+    assert any("buffer" in line and "the state_dict() of Forgetful lacks it" in line for line in report.reasons), report
+
+
+def test_a_generator_of_its_own_is_named():
+    report = check_resume(OwnGenerator, epoch_length=5, stops=3)
+    assert not report.is_exact
+    assert "a random generator of its own: OwnGenerator.rng" in report.reasons
