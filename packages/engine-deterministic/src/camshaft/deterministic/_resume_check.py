@@ -85,8 +85,8 @@ def check_resume(
         workers: numbers of workers to save and to resume with; each is resumed with each.
         max_epochs: epochs to run.
         epoch_length: iterations in an epoch, default `len(data)`.
-        stops: how many places to resume from, spread over the run, for each number of workers; at least as many as there
-            are numbers.
+        stops: how many places to resume from, spread over the run, for each number of workers: at least as many as
+            there are numbers.
 
     Returns:
         The report; `str()` of it is readable.
