@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from camshaft.engine import Engine, EventEnum, as_integer, ranks
-from camshaft.handlers._rank import is_distributed, takes_part
-from camshaft.handlers.checkpoint._errors import NoDirectoryError, warn_of_deprecated
-from camshaft.handlers.checkpoint._flight import Flight, is_left_out
+from camshaft.handlers._rank import takes_part
+from camshaft.handlers.checkpoint._errors import warn_of_deprecated
+from camshaft.handlers.checkpoint._flight import is_left_out
 from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, read_saved, warn_of_unknown_files
 from camshaft.handlers.checkpoint._keeper import Keeper
 from camshaft.handlers.checkpoint._name_pattern import setup_filename_pattern
@@ -22,34 +22,22 @@ from camshaft.handlers.checkpoint._naming import (
     get_default_score_fn,
     name_for,
 )
-from camshaft.handlers.checkpoint._objects import (
-    Objects,
-    collect,
-    consolidate,
-    require_objects,
-    require_savable,
-    require_weights,
-    require_whole_objects,
-    with_entry,
-)
+from camshaft.handlers.checkpoint._objects import Objects, gather, require_objects, require_savable, require_weights
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
 from camshaft.handlers.checkpoint._retention import Plan, best, plan
-from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState, saved_state
-from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handler, warn_if_behind, write
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState
+from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handler, warn_if_behind
 from camshaft.handlers.checkpoint._taken_up import items_from_files, list_from_state
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell, tell_all, together
+from camshaft.handlers.checkpoint._writing import SELF_KEY, writing
 from camshaft.handlers.checkpoint.format._file_name import extension_of, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
-from camshaft.handlers.checkpoint.storage._background import Saving
 from camshaft.handlers.checkpoint.storage._listing import CheckpointPath
-from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata, as_save_handler
+from camshaft.handlers.checkpoint.storage._save_handler import as_save_handler
 from camshaft.handlers.checkpoint.storage._saver import Saver
-from camshaft.handlers.checkpoint.storage._store import CheckpointStore
-
-SELF_KEY = "checkpointer"
+from camshaft.handlers.checkpoint.storage._store import CheckpointStore, require_store
 
 
 class CheckpointEvents(EventEnum):
@@ -212,7 +200,7 @@ class Checkpoint:
 
     def _save(self, pending: PendingSave) -> None:
         """Collect the states, write them, and only then remove what they replace."""
-        what, keeper = _describe(pending), self._keeper
+        what, keeper = pending.title, self._keeper
         if ranks().size > 1:
             self.wait()
         decided = tell(f"{what}: whether and as what", lambda: self._decide(pending), self.save_on_rank)
@@ -224,12 +212,14 @@ class Checkpoint:
         pending = replace(pending, item=decided[0], record=decided[1])
         if not keeper.knows_files:
             keeper.knows_files = True
-            self._warn_of_unknown_files(pending)
+            if takes_part(self.save_on_rank):
+                warn_of_unknown_files(self.save_handler, self._naming, name_for(pending.to_save))
         with as_write_error_of_rank(pending.item.filename):
-            together(f"{what}: gathering", lambda: self._gather(pending))
+            together(f"{what}: gathering", lambda: gather(pending.to_save, self.save_on_rank))
             saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending), self.save_on_rank)
         if saved is not None:
-            self._note_saved(pending, saved)
+            keeper.agree(saved)
+            pending.engine.fire_event(self.SAVED_CHECKPOINT)
             return
         if keeper.in_flight.present is None:
             keeper.in_flight.begin(pending, None)
@@ -247,24 +237,10 @@ class Checkpoint:
             return None
         return pending.item, pending.record
 
-    def _gather(self, pending: PendingSave) -> None:
-        """Let objects gather what belongs to each process."""
-        require_whole_objects(pending.to_save)
-        if is_distributed() or ranks().size > 1:
-            consolidate(pending.to_save, self.save_on_rank)
-
     def _keep(self, pending: PendingSave) -> SavedList | None:
-        if not takes_part(self.save_on_rank):
-            return self._keeper.keep(pending, self._plan, None)
-        payload = collect(pending.to_save)
-        record = replace(pending.record, exact=pending.was_exact and pending.is_exact())
-
-        def write_payload(what: Plan, signals: deferred_signals) -> Saving | None:
-            whole = with_entry(payload, SELF_KEY, saved_state(what.keep)) if self.include_self else payload
-            metadata = SaveMetadata(replace(record, keys=whole.keys, is_bare=whole.is_bare))
-            return write(self.save_handler, whole.state, pending.item.filename, metadata, signals)
-
-        return self._keeper.keep(pending, self._plan, write_payload)
+        is_writer = takes_part(self.save_on_rank)
+        write = writing(self.save_handler, pending, include_self=self.include_self) if is_writer else None
+        return self._keeper.keep(pending, self._plan, write)
 
     def wait(self) -> None:
         """Wait until no save goes on in the background, and take note of the last one: list, removal, event.
@@ -275,28 +251,9 @@ class Checkpoint:
             CheckpointWriteError: the save has failed, or is not over in time.
         """
         while (flight := self._keeper.in_flight.present) is not None:
-            self._wait_for(flight)
-
-    def _wait_for(self, flight: Flight) -> None:
-        if flight.saving is not None:
-            flight.saving.wait()
-        if ranks().size > 1 and not flight.pending.engine.is_exact:
-            saved = self._keeper.land(flight, self._plan)  # the run has failed here; the others are elsewhere
-        else:
-            with as_write_error_of_rank(flight.pending.item.filename):
-                what = f"{_describe(flight.pending)}: its end"
-                saved = tell_all(what, lambda: self._keeper.land(flight, self._plan), self.save_on_rank)
-        if saved is not None:
-            self._note_saved(flight.pending, saved)
-
-    def _note_saved(self, pending: PendingSave, saved: SavedList) -> None:
-        if ranks().size > 1:
-            self._keeper.saved = saved
-        pending.engine.fire_event(self.SAVED_CHECKPOINT)
-
-    def _warn_of_unknown_files(self, pending: PendingSave) -> None:
-        if isinstance(self.save_handler, CheckpointStore) and takes_part(self.save_on_rank):
-            warn_of_unknown_files(self.save_handler, self._naming, name_for(pending.to_save))
+            saved = self._keeper.settle(flight, self._plan, self.save_on_rank)
+            if saved is not None:
+                flight.pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
     def _plan(self, items: Sequence[SavedItem], item: SavedItem) -> Plan | None:
         return plan(items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
@@ -371,7 +328,7 @@ class Checkpoint:
             ArgumentError: names of this handler have no such part.
         """
         own = {"name": self._name} if self._name and "name" in self._naming.pattern.fields else {}
-        store = self._store()
+        store = require_store(self.save_handler)
         found = find_file(store, self._naming, {**own, **filename_components})
         load_stored(to_load, store, found.name, **(load_kwargs or {}))
 
@@ -425,7 +382,7 @@ class Checkpoint:
             ConnectionError: a remote place does not answer any more.
         """
         self.wait()
-        store = self._store()
+        store = require_store(self.save_handler)
         to_load = require_objects(self.to_save if to_load is None else to_load, "to_load")
         find = partial(files_of_handler, store, self._naming, self._name, missing_ok=missing_ok)
         find_together = partial(tell, "the checkpoints to restore from", find, self.save_on_rank)
@@ -441,15 +398,3 @@ class Checkpoint:
         newest = items[-1].filename if items else None
         self._keeper.restart(SavedList.of(items, newest, greater_or_equal=self.greater_or_equal))
         return report
-
-    def _store(self) -> CheckpointStore:
-        if not isinstance(self.save_handler, CheckpointStore):
-            raise NoDirectoryError(
-                "`save_handler` must be a CheckpointStore, as DiskSaver is, to look for files, got "
-                f"{self.save_handler!r}; use load_objects"
-            )
-        return self.save_handler
-
-
-def _describe(pending: PendingSave) -> str:
-    return f"the save of {pending.record.prefix or name_for(pending.to_save)}"

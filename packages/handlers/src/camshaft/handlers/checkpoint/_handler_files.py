@@ -74,7 +74,7 @@ def without_later_steps(items: list[Item], loaded: str) -> list[Item]:
     return [item for item in items if item.priority <= reached]
 
 
-def warn_of_unknown_files(store: CheckpointStore, naming: Naming, name: str) -> None:
+def warn_of_unknown_files(store: object, naming: Naming, name: str) -> None:
     """Warn if files of earlier saves by score are there, which a handler that was not restored cannot compare with.
 
     Only where file names have the name of the score: without it a step and a score look alike.
@@ -84,7 +84,7 @@ def warn_of_unknown_files(store: CheckpointStore, naming: Naming, name: str) -> 
         naming: How the handler's files are named.
         name: Name of their object, or ``"checkpoint"``.
     """
-    if naming.score_name is None or "score_name" not in naming.pattern.fields:
+    if naming.score_name is None or "score_name" not in naming.pattern.fields or not isinstance(store, CheckpointStore):
         return
     try:
         found = files_of_handler(store, naming, name, missing_ok=True)

@@ -11,6 +11,7 @@ from camshaft.handlers.checkpoint._retention import Item, Plan, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, Turn
 from camshaft.handlers.checkpoint._saving import remove
 from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell_all
 
 if TYPE_CHECKING:
     from camshaft.handlers.checkpoint._naming import PendingSave
@@ -81,6 +82,36 @@ class Keeper:
                 return None
             flight.saving.result()
             return self._put(flight.pending.item, plan, is_writer=True)
+
+    def settle(self, flight: Flight, plan: Planning, rank: int) -> SavedList | None:
+        """Wait for a save in the background, and take note of it, in all processes that save together.
+
+        Args:
+            flight: The save.
+            plan: Says what becomes of a list.
+            rank: Which process saves.
+
+        Returns:
+            The list, None if there is nothing to note.
+
+        Raises:
+            CheckpointWriteError: the save has failed, or is not over in time.
+        """
+        pending = flight.pending
+        if flight.saving is not None:
+            flight.saving.wait()
+        if ranks().size > 1 and not pending.engine.is_exact:
+            return self.land(flight, plan)  # the run has failed here; the others are elsewhere
+        with as_write_error_of_rank(pending.item.filename):
+            saved = tell_all(f"{pending.title}: its end", lambda: self.land(flight, plan), rank)
+        if saved is not None:
+            self.agree(saved)
+        return saved
+
+    def agree(self, saved: SavedList) -> None:
+        """Take over the list of the process that saves; alone, there is no other."""
+        if ranks().size > 1:
+            self.saved = saved
 
     def _put(self, item: Item, plan: Planning, *, is_writer: bool) -> SavedList:
         """Put a checkpoint that is safe into the list, and remove what it replaces."""

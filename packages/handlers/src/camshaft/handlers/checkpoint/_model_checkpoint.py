@@ -6,10 +6,11 @@ import os
 from typing import Any, Literal
 
 from camshaft.engine import ArgumentTypeError, Engine
-from camshaft.handlers.checkpoint._checkpoint import SELF_KEY, Checkpoint
+from camshaft.handlers.checkpoint._checkpoint import Checkpoint
 from camshaft.handlers.checkpoint._errors import warn_of_deprecated
 from camshaft.handlers.checkpoint._naming import Naming, ScoreFunction, StepFunction
 from camshaft.handlers.checkpoint._objects import require_savable
+from camshaft.handlers.checkpoint._writing import SELF_KEY
 from camshaft.handlers.checkpoint.format._file_name import extension_of
 from camshaft.handlers.checkpoint.storage._background import WhenBusy
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver

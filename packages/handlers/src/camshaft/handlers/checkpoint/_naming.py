@@ -41,6 +41,11 @@ class PendingSave:
     was_exact: bool = True
     is_last: bool = False
 
+    @property
+    def title(self) -> str:
+        """What the save is called where several processes talk about it."""
+        return f"the save of {self.record.prefix or name_for(self.to_save)}"
+
     def is_exact(self) -> bool:
         """Return whether a run could be continued exactly from what is saved now."""
         engines = [leaf for _, leaf in leaves(self.to_save) if isinstance(leaf, Engine)]

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, has_state
+from camshaft.engine import ArgumentError, ArgumentTypeError, has_state, ranks
+from camshaft.handlers._rank import is_distributed
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
 from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
@@ -133,6 +134,17 @@ def consolidate(objects: Objects, rank: int) -> None:
         gather = getattr(leaf, "consolidate_state_dict", None)
         if callable(gather):
             gather(to=rank)
+
+
+def gather(objects: Objects, rank: int) -> None:
+    """Let objects gather what belongs to each of several processes; all of them have to call this.
+
+    Raises:
+        ArgumentTypeError: a module or an optimizer is sharded over them.
+    """
+    require_whole_objects(objects)
+    if is_distributed() or ranks().size > 1:
+        consolidate(objects, rank)
 
 
 def collect(objects: Objects) -> Payload:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from camshaft.handlers.checkpoint._errors import NoCheckpointError
+from camshaft.handlers.checkpoint._errors import NoCheckpointError, NoDirectoryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +122,20 @@ class CheckpointStore(ABC):
             OSError: the place cannot be looked into.
         """
         return any(item.name == filename for item in self.checkpoints())
+
+
+def require_store(save_handler: object) -> CheckpointStore:
+    """Return a save handler if its files can be found.
+
+    Raises:
+        NoDirectoryError: they cannot.
+    """
+    if not isinstance(save_handler, CheckpointStore):
+        raise NoDirectoryError(
+            "`save_handler` must be a CheckpointStore, as DiskSaver is, to look for files, got "
+            f"{save_handler!r}; use load_objects"
+        )
+    return save_handler
 
 
 def readable_list(store: CheckpointStore, *, missing_ok: bool = False) -> list[CheckpointFile]:
