@@ -397,6 +397,25 @@ def test_one_that_is_claimed_during_a_save_keeps_the_old_file_as_well(url: str) 
     assert f"{url}/count_1.pt" == checkpoint.last_checkpoint
 
 
+@odd
+def test_a_save_that_fails_leaves_what_another_run_has_saved_under_its_name(url: str) -> None:
+    saver = save_to(url, attempts=2)
+    saver({"a": 1}, "1.pt")
+
+    def take_over(file: Any) -> None:
+        claimed_by_another(url)
+        system, root = fsspec.core.url_to_fs(url)
+        system.pipe_file(f"{root}/2.pt", b"of the other run")
+
+    OddSystem.after_put = staticmethod(take_over)
+    with pytest.raises(CheckpointWriteError):
+        saver({"a": 2}, "2.pt")
+    OddSystem.after_put = staticmethod(lambda file: None)
+
+    system, root = fsspec.core.url_to_fs(url)
+    assert b"of the other run" == system.cat_file(f"{root}/2.pt")
+
+
 def test_a_claim_that_somebody_tidied_away_is_made_again(url: str) -> None:
     saver = save_to(url)
     saver({"a": 1}, "1.pt")

@@ -118,7 +118,7 @@ class FsspecSaver(FsspecStore, Saver):
                 signals.handle()
                 if saving is not None:
                     saving.raise_if_given_up()
-                self._put(local, filename)
+                self._put(local, filename, claim)
                 claim.require(self._remote)
             return unsafe_keys(local, checkpoint) if is_first else None
 
@@ -197,7 +197,7 @@ class FsspecSaver(FsspecStore, Saver):
             if entry.is_file and is_temporary(entry.name):
                 self._discard(entry.name)
 
-    def _put(self, local: str, filename: str) -> None:
+    def _put(self, local: str, filename: str, claim: Claim) -> None:
         """Bring a local file to its place, completely or not at all."""
         earlier = self._remote.find(filename)
         if earlier is not None and not earlier.is_file:
@@ -208,13 +208,15 @@ class FsspecSaver(FsspecStore, Saver):
             self._upload(local, target)
             deferred_signals().handle()
             if not is_direct:
+                claim.require(self._remote)  # uploading may have taken long
                 self._remote.move(target, filename)
                 self._require_same(local, filename, everything=False)
             self._require_listed(filename, Path(local).stat().st_size)
         except BaseException:
-            self._discard(target)
+            if not is_direct:
+                self._discard(target)
             if earlier is None:
-                self._discard(filename)
+                self._discard(filename, claim)
             raise
 
     def _upload(self, local: str, name: str) -> None:
@@ -265,10 +267,18 @@ class FsspecSaver(FsspecStore, Saver):
                 wait(pause)
         raise OSError(errno.EIO, "it was uploaded and is not listed")
 
-    def _discard(self, name: str) -> None:
-        """Remove a file that is of no use, if that can be done now; what stays does no harm."""
+    def _discard(self, name: str, claim: Claim | None = None) -> None:
+        """Remove a file that is of no use, if that can be done now; what stays does no harm.
+
+        Args:
+            name: Its name.
+            claim: What has to be ours still: another run may have saved under the same name. None if no other would.
+        """
         with contextlib.suppress(Exception):
-            self._remote.with_one_attempt().remove(name)
+            once = self._remote.with_one_attempt()
+            if claim is not None:
+                claim.require(once)
+            once.remove(name)
 
 
 @contextmanager
