@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import links
@@ -25,3 +26,13 @@ def test_a_link_of_the_site_to_a_missing_place_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text('<a href="b.html#here"></a><a href="b.html#there"></a><img src="x.png">')
     (tmp_path / "b.html").write_text('<p id="here"><a href="https://example.org/">elsewhere</a>')
     assert links.broken_in_site(tmp_path) == ["a.html: b.html#there", "a.html: x.png"]
+
+
+def test_every_public_module_is_in_the_api_reference() -> None:
+    sources = links.ROOT.glob("packages/*/src/camshaft/*/[a-z]*.py")
+    public = {".".join(path.with_suffix("").parts[-3:]) for path in sources}
+    public |= {path.parent.name for path in links.ROOT.glob("packages/*/src/camshaft/*/__init__.py")}
+
+    pages = "".join(page.read_text() for page in (links.ROOT / "docs" / "api").glob("*.md"))
+    shown = set(re.findall(r"^\.\. automodule:: (?:camshaft\.)?(\S+)$", pages, re.MULTILINE))
+    assert public - {f"camshaft.{each}" for each in shown} - shown == set()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement
 
 WIDTH, HEIGHT = 460, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
+LEFT, RIGHT, TOP, BOTTOM = 56, 28, 10, 28
 MOST_POINTS = 400  # of a line; a longer one is thinned out
 SMALLEST_SPAN = 1e-290
 MARKED = 40  # with at most this many points, each one gets a marker
