@@ -87,6 +87,7 @@ def wrong_metadata(raw: bytes, package: str, version: str, pythons: Sequence[str
         return [f"metadata: {error}" for error in errors.exceptions]
     named = {each for each in metadata.classifiers or [] if re.search(r":: 3\.\d+$", each)}
     expected = {f"Programming Language :: Python :: {each}" for each in pythons}
+    relative = re.findall(r"\]\((?!https?://)([^)]+)\)", metadata.description or "")
     addresses = metadata.project_urls or {}
     placeholders = sorted(name for name, address in addresses.items() if PLACEHOLDER in address)
     checks = {
@@ -99,6 +100,7 @@ def wrong_metadata(raw: bytes, package: str, version: str, pythons: Sequence[str
         "the description is no Markdown": (metadata.description_content_type or "").startswith("text/markdown"),
         "the description is empty": bool((metadata.description or "").strip()),
         f"the classifiers name {sorted(named)}": named == expected,
+        f"the description links to {relative}, which an index does not have": not relative,
         "a classifier is unknown": set(metadata.classifiers or []) <= known_classifiers,
         f"it requires Python {metadata.requires_python}": str(metadata.requires_python) == f">={pythons[0]}",
     }  # fmt: skip

@@ -56,6 +56,7 @@ def test_right_metadata_are_no_finding() -> None:
         (">=3.11", ">=3.10", "requires Python"),
         ("text/markdown", "text/plain", "Markdown"),
         ("# Handlers\n", "", "empty"),
+        ("# Handlers\n", "# Handlers\n[more](../../docs/loop.md)\n", "links to"),
         ("Summary: Handlers", "Summary: Hand\n lers\nSummary: twice", "metadata"),
     ],
 )
