@@ -60,9 +60,8 @@ class Training:
 def is_same(one: Any, other: Any) -> bool:
     """Return whether two states are the same bit for bit."""
     if isinstance(one, torch.Tensor):
-        return (
-            one.dtype == other.dtype and one.shape == other.shape and one.numpy().tobytes() == other.numpy().tobytes()
-        )
+        is_alike = one.dtype == other.dtype and one.shape == other.shape
+        return bool(is_alike and one.numpy().tobytes() == other.numpy().tobytes())
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if isinstance(one, list):
