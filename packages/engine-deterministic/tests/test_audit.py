@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+
 import audited_trainings
 import pytest
 from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
@@ -59,7 +62,35 @@ def test_a_training_that_fails_fails_the_audit():
         audit_resume(make_run, kills=0)
 
 
-def test_what_cannot_be_audited_is_refused_by_name(tmp_path):
+def test_a_training_that_leaves_the_process_or_refuses_its_folder_cannot_be_audited():
+    def leaves(folder):
+        run = exact(folder)
+        return AuditedRun(run.engine, lambda: [run.start(), sys.exit(0)], run.to_save)
+
+    def refuses(folder):
+        (folder / "began").mkdir()
+        return exact(folder)
+
+    with pytest.raises(AuditError, match="left the process with SystemExit"):
+        audit_resume(leaves, kills=0)
+    with pytest.raises(AuditError, match="folder of a run that was stopped, got FileExistsError"):
+        audit_resume(refuses, stops=1, kills=0)
+
+
+def test_a_training_that_tries_again_after_errors_is_stopped_all_the_same():
+    def make_run(folder):
+        run = exact(folder)
+
+        def start():
+            with suppress(Exception):
+                run.start()
+
+        return AuditedRun(run.engine, start, run.to_save)
+
+    assert audit_resume(make_run, stops=2, kills=0).is_exact
+
+
+def test_what_cannot_be_audited_is_refused_by_name():
     engine = Engine(lambda engine, batch: None)
     with pytest.raises(TypeError, match="`make_run` must return an AuditedRun, got 3"):
         audit_resume(lambda folder: 3, kills=0)

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from camshaft.deterministic._audit import AuditError, Progress, audit_resume
+from camshaft.deterministic._audit import Progress, audit_resume
+from camshaft.deterministic._audited_run import AuditError
 from camshaft.engine import EngineError
 
 

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
-from camshaft.deterministic._audited_run import HowToStop, MakeRun, Record, Section, output_of, play, play_to_file
+from camshaft.deterministic._audited_run import (
+    AuditError,
+    HowToStop,
+    MakeRun,
+    Record,
+    Section,
+    output_of,
+    play,
+    play_to_file,
+)
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.engine import ArgumentError, EngineError, as_integer
+from camshaft.engine import ArgumentError, as_integer
 
 _MOST_PRINTED = 4_000
-
-
-class AuditError(EngineError, RuntimeError):
-    """A training that cannot be audited: it fails, or it is over too soon."""
 
 
 class Progress(NamedTuple):

@@ -38,7 +38,8 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         place = "at the end" if self.iteration is None else f"in iteration {self.iteration}"
-        lines = [f"{self.run}: {place} {self.what} {self.where} was {self.before} and is {self.after}"]
+        what = f"{self.what} {self.where}".strip()
+        lines = [f"{self.run}: {place} {what} was {self.before} and is {self.after}"]
         for text, names in (
             ("not in to_save, and another right after resuming", self.not_saved),
             ("in to_save, and another right after resuming all the same", self.not_restored),

@@ -20,7 +20,7 @@ from torch import nn
 
 from camshaft.deterministic._rng import manual_seed
 from camshaft.deterministic._snapshot import Leaves, beside_state, leaves_of, snapshot
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events, State, has_state
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineError, Events, State, has_state
 
 HowToStop: TypeAlias = Literal["exception", "kill"]
 
@@ -115,8 +115,12 @@ class Record:
     error: str | None = None
 
 
-class _Stop(Exception):  # noqa: N818  # no error, though it stops a run as one
-    """Stops a run as an error in it would."""
+class AuditError(EngineError, RuntimeError):
+    """A training that cannot be audited: it leaves the process, fails in another one, or is over too soon."""
+
+
+class _Stop(BaseException):  # no error, though it stops a run as one
+    """Stops a run as an interrupt in it would: a training that tries again after an error does not go on."""
 
 
 def play(
@@ -138,7 +142,7 @@ def play(
     if multiprocessing.active_children():
         gc.collect()  # workers of the run before end now
     manual_seed(section.seed)
-    run = make_run(folder)
+    run = _make(make_run, folder, is_resumed=section.checkpoint is not None)
     if not isinstance(run, AuditedRun):
         raise ArgumentTypeError(f"`make_run` must return an AuditedRun, got {run!r} of {type(run)}")
     watcher = _Watcher(run, section, tell)
@@ -149,6 +153,8 @@ def play(
         run.start()
     except _Stop:
         return watcher.record
+    except SystemExit as left:
+        raise AuditError(f"the training must return, it has left the process with {left!r}") from left
     except Exception as error:  # that resuming raises it is what the audit is to find
         if section.checkpoint is None:
             raise
@@ -158,6 +164,17 @@ def play(
         watcher.look_at_end()
     keep_data(run.engine.state.dataloader)
     return watcher.record
+
+
+def _make(make_run: MakeRun, folder: Path, *, is_resumed: bool) -> AuditedRun:
+    try:
+        return make_run(folder)
+    except Exception as error:
+        if not is_resumed:
+            raise
+        raise AuditError(
+            f"`make_run` must also work with the folder of a run that was stopped, got {type(error).__name__}: {error}"
+        ) from error
 
 
 class _Watcher:

@@ -123,14 +123,19 @@ def search(
     return found
 
 
+def _is_of_library(definition: Any) -> bool:
+    """Return whether a function or a class is Python's, torch's, numpy's or Camshaft's; one without a module is not."""
+    return str(definition.__module__).partition(".")[0] in _OF_LIBRARIES
+
+
 def is_of_user(value: object) -> bool:
     """Return whether an object is of a class of the user's own, not of Python's, torch's, numpy's or Camshaft's."""
-    return type(value).__module__.split(".")[0] not in _OF_LIBRARIES
+    return not _is_of_library(type(value))
 
 
 def _label(value: Any) -> str | None:
     """Return how people call a function, or an object of a class of their own; None for anything else."""
-    if isinstance(value, FunctionType) and value.__module__.split(".")[0] not in _OF_LIBRARIES:
+    if isinstance(value, FunctionType) and not _is_of_library(value):
         return f"{value.__qualname__.replace('<locals>.', '')}()"
     return type(value).__qualname__.replace("<locals>.", "") if is_of_user(value) else None
 
@@ -177,7 +182,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 def _methods(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the methods of an object of the user's own class: they may name global generators."""
     for kind in type(value).__mro__:
-        if kind.__module__.split(".")[0] not in _OF_LIBRARIES:
+        if not _is_of_library(kind):
             yield from (("", part) for part in vars(kind).values() if isinstance(part, FunctionType))
 
 
@@ -216,7 +221,7 @@ def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[s
     """Yield the generators and loaders among the globals that some code names, and the user's functions."""
     for name in code.co_names:
         value = names.get(name)
-        is_function = isinstance(value, FunctionType) and value.__module__.split(".")[0] not in _OF_LIBRARIES
+        is_function = isinstance(value, FunctionType) and not _is_of_library(value)
         if is_function or isinstance(value, (*GENERATORS, DataLoader)):
             yield f".{name}", value
 

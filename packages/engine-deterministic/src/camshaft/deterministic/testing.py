@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from camshaft.deterministic._audit import AuditError, Progress, audit_resume
+from camshaft.deterministic._audit import Progress, audit_resume
 from camshaft.deterministic._audit_report import AuditReport, Finding
-from camshaft.deterministic._audited_run import AuditedRun
+from camshaft.deterministic._audited_run import AuditedRun, AuditError
 from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._resume_check import ResumeDifference, ResumeReport, check_resume
 from camshaft.deterministic._trial import Entry, Saved, Trial, resume
