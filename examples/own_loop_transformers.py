@@ -50,11 +50,13 @@ class SaveLoader(TrainerCallback, ExportableState):
         self.loader: Any = None
         self.saved: dict[str, Any] | None = None
 
-    def on_train_begin(self, *args: Any, train_dataloader: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put the loader where the checkpoint says."""
-        self.loader = train_dataloader
+        self.loader = kwargs["train_dataloader"]
         if self.saved is not None:
             self.loader.load_state_dict(self.saved)
+        elif state.global_step > 0:
+            raise ValueError("the loader's state is missing; restore_callback_states_from_checkpoint=True loads it")
 
     def state(self) -> dict[str, Any]:
         """Return what goes into the checkpoint."""

@@ -6,6 +6,7 @@ import copy
 import itertools
 import pickle
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -260,3 +261,19 @@ def test_a_generator_that_makes_its_loader_when_it_begins_resumes():
             yield from inside
 
     assert resume_everywhere(seeding_steps(twice), 1) > 6
+
+
+@pytest.mark.parametrize("name", ["shuffled", "stream", "sampler with helpers"])
+def test_threads_with_a_loader_each_do_not_disturb_each_other(name):
+    expected = texts(resumable(DATA[name]))
+    seen = []
+
+    def iterate():
+        seen.extend(texts(resumable(DATA[name])) for _ in range(10))
+
+    threads = [threading.Thread(target=iterate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [expected] * 30

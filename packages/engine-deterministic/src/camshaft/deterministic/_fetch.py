@@ -10,7 +10,14 @@ from torch.utils.data import Subset, get_worker_info
 
 from camshaft.deterministic._inside import find_generators
 from camshaft.deterministic._order import tell_epoch
-from camshaft.deterministic._rng import Undo, remember_generators, remember_private, seed_generators, seed_private
+from camshaft.deterministic._rng import (
+    Undo,
+    only_thread,
+    remember_generators,
+    remember_private,
+    seed_generators,
+    seed_private,
+)
 from camshaft.deterministic._seeds import ChildSeeds, derive_seed
 
 Seeding: TypeAlias = Literal["sample", "batch"]
@@ -92,11 +99,12 @@ class SeededDataset:
         if get_worker_info() is not None:
             self._tell_pass(request.data_pass)
             return self._fetch_whole(request)
-        put_back = [remember_generators(), *map(remember_private, self._private)]
-        try:
-            return self._fetch_whole(request)
-        finally:
-            _undo(put_back)
+        with only_thread():
+            put_back = [remember_generators(), *map(remember_private, self._private)]
+            try:
+                return self._fetch_whole(request)
+            finally:
+                _undo(put_back)
 
     def _fetch_whole(self, request: BatchRequest) -> Any:
         """Return the batch; a StopIteration of the user's code must not look like the end of the pass."""

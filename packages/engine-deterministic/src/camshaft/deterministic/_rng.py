@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import os
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -73,6 +75,24 @@ def remember_generators() -> Undo:
     return put_back
 
 
+# The generators belong to the process: one thread at a time has its own streams on them.
+_locks = [threading.RLock()]
+
+
+def _renew_lock() -> None:
+    """Forget, in a forked process, which thread of the old one had the generators."""
+    _locks[0] = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def only_thread() -> AbstractContextManager[Any]:
+    """Return what keeps other threads from isolating, or fetching, until this one has put the generators back."""
+    return _locks[0]
+
+
 @contextmanager
 def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int], None]]:
     """Run a block on streams of its own: seeded before it, put back after it.
@@ -84,6 +104,11 @@ def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int],
     Returns:
         Context manager; its value seeds the block's streams anew.
     """
+    with only_thread():
+        yield from _isolate(seed, private)
+
+
+def _isolate(seed: int, private: Sequence[Any]) -> Iterator[Callable[[int], None]]:
     put_back = [remember_generators(), *map(remember_private, private)]
 
     def reseed(seed: int) -> None:
