@@ -79,7 +79,7 @@ def test_a_training_that_leaves_the_process_or_refuses_its_folder_cannot_be_audi
 
 def test_a_training_that_tries_again_after_errors_is_stopped_all_the_same():
     def make_run(folder):
-        run = exact(folder)
+        run = Training().audited()
 
         def start():
             with suppress(Exception):
