@@ -28,6 +28,7 @@ HARNESSES = {
     "g20": "failing_requests",
     "g18": "ranks_faults",
     "g18-torchrun": "torchrun_kills",
+    "g19": "sharded_kills",
 }
 
 

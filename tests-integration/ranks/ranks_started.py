@@ -22,11 +22,13 @@ class Launcher:
     Args:
         python: runs the programs.
         size: how many processes there are.
+        program: what each of them runs.
     """
 
-    def __init__(self, python: WarmPython, size: int) -> None:
+    def __init__(self, python: WarmPython, size: int, program: Path = PROGRAM) -> None:
         self._python = python
         self._size = size
+        self._program = program
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         self._attempts = 0
 
@@ -34,7 +36,7 @@ class Launcher:
         """Start all processes, for the first time or anew.
 
         Args:
-            *args: of `ranks_job.py`.
+            *args: of the program.
         """
         shared = {
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self._store.port, "WORLD_SIZE": self._size,
@@ -42,7 +44,7 @@ class Launcher:
         }  # fmt: skip
         self._attempts += 1
         ranks = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in range(self._size)]
-        return [self._python.start(PROGRAM, *args, environment=rank) for rank in ranks]
+        return [self._python.start(self._program, *args, environment=rank) for rank in ranks]
 
     def run(self, *args: object, meanwhile: Callable[[list[Program]], object] = lambda _: None) -> Ended:
         """Run all processes to their end; they end by themselves, also where one has failed."""

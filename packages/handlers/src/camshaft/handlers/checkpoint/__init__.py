@@ -17,6 +17,7 @@ from camshaft.handlers.checkpoint._errors import (
 )
 from camshaft.handlers.checkpoint._model_checkpoint import ModelCheckpoint
 from camshaft.handlers.checkpoint._restore import LoadReport, restore_latest
+from camshaft.handlers.checkpoint._sharded_saver import ShardedSaver
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 from camshaft.handlers.checkpoint.storage._fsspec_saver import FsspecSaver
@@ -49,6 +50,7 @@ __all__ = [
     "NoCheckpointError",
     "NoDirectoryError",
     "SaveMetadata",
+    "ShardedSaver",
     "StoredPayload",
     "list_checkpoints",
     "restore_latest",

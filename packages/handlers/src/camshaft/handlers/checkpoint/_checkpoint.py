@@ -22,12 +22,20 @@ from camshaft.handlers.checkpoint._naming import (
     get_default_score_fn,
     name_for,
 )
-from camshaft.handlers.checkpoint._objects import Objects, gather, require_objects, require_savable, require_weights
+from camshaft.handlers.checkpoint._objects import (
+    Objects,
+    Payload,
+    gather,
+    require_objects,
+    require_savable,
+    require_weights,
+)
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
 from camshaft.handlers.checkpoint._retention import Plan, best, plan
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState
 from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handler, warn_if_behind
+from camshaft.handlers.checkpoint._sharded_saver import ShardedSaver
 from camshaft.handlers.checkpoint._taken_up import items_from_files, list_from_state
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell, tell_all, together
 from camshaft.handlers.checkpoint._writing import SELF_KEY, writing
@@ -138,7 +146,8 @@ class Checkpoint:
         *,
         format: Literal["torch", "safetensors"] = "torch",  # noqa: A002 - the word for it
     ) -> None:
-        self.to_save = require_savable(to_save, SELF_KEY if include_self else None)
+        reserved, whole = SELF_KEY if include_self else None, not isinstance(save_handler, ShardedSaver)
+        self.to_save = require_savable(to_save, reserved, whole=whole)
         ext = extension_of(format)
         naming = Naming.checked(
             filename_pattern, filename_prefix, score_function, score_name, global_step_transform, ext
@@ -215,8 +224,10 @@ class Checkpoint:
             if takes_part(self.save_on_rank):
                 warn_of_unknown_files(self.save_handler, self._naming, name_for(pending.to_save))
         with as_write_error_of_rank(pending.item.filename):
-            together(f"{what}: gathering", lambda: gather(pending.to_save, self.save_on_rank))
-            saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending), self.save_on_rank)
+            is_whole = not isinstance(self.save_handler, ShardedSaver)
+            together(f"{what}: gathering", lambda: gather(pending.to_save, self.save_on_rank, whole=is_whole))
+            rest = None if is_whole else self.save_handler.keep_shards(pending.to_save, pending.item.filename)
+            saved = tell_all(f"{what}: its outcome", lambda: self._keep(pending, rest), self.save_on_rank)
         if saved is not None:
             keeper.agree(saved)
             pending.engine.fire_event(self.SAVED_CHECKPOINT)
@@ -237,9 +248,9 @@ class Checkpoint:
             return None
         return pending.item, pending.record
 
-    def _keep(self, pending: PendingSave) -> SavedList | None:
+    def _keep(self, pending: PendingSave, rest: Payload | None) -> SavedList | None:
         is_writer = takes_part(self.save_on_rank)
-        write = writing(self.save_handler, pending, include_self=self.include_self) if is_writer else None
+        write = writing(self.save_handler, pending, rest, include_self=self.include_self) if is_writer else None
         return self._keeper.keep(pending, self._plan, write)
 
     def wait(self) -> None:

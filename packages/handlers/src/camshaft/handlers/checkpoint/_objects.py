@@ -51,12 +51,13 @@ def require_objects(objects: object, argument: str) -> Objects:
     return objects
 
 
-def require_savable(to_save: object, reserved: str | None = None) -> Objects:
+def require_savable(to_save: object, reserved: str | None = None, *, whole: bool = True) -> Objects:
     """Return `to_save` if it names objects that a file can hold.
 
     Args:
         to_save: What the user wants to save.
         reserved: A key that is wanted for something else; None for none.
+        whole: Whether to refuse objects that are sharded.
 
     Raises:
         ArgumentTypeError: it is no mapping of objects with a state, or one of them is sharded over processes.
@@ -67,7 +68,8 @@ def require_savable(to_save: object, reserved: str | None = None) -> Objects:
         raise ArgumentError(
             f"`to_save` must not have the key {reserved!r} with include_self=True, got it; call the object otherwise"
         )
-    require_whole_objects(objects)
+    if whole:
+        require_whole_objects(objects)
     return objects
 
 
@@ -136,25 +138,36 @@ def consolidate(objects: Objects, rank: int) -> None:
             gather(to=rank)
 
 
-def gather(objects: Objects, rank: int) -> None:
+def gather(objects: Objects, rank: int, *, whole: bool = True) -> None:
     """Let objects gather what belongs to each of several processes; all of them have to call this.
+
+    Args:
+        objects: The objects.
+        rank: The process that is going to save.
+        whole: Whether to refuse objects that are sharded.
 
     Raises:
         ArgumentTypeError: a module or an optimizer is sharded over them.
     """
-    require_whole_objects(objects)
+    if whole:
+        require_whole_objects(objects)
     if is_distributed() or ranks().size > 1:
         consolidate(objects, rank)
 
 
-def collect(objects: Objects) -> Payload:
+def collect(objects: Objects, *, whole: bool = True) -> Payload:
     """Return the states of objects as they are now; the tensors are those in use, not copies.
+
+    Args:
+        objects: The objects.
+        whole: Whether to refuse tensors that are sharded.
 
     Raises:
         ArgumentTypeError: a tensor in a state is sharded over several processes.
     """
     states = {key: _state_of(value) for key, value in objects.items()}
-    require_whole_tensors(states)
+    if whole:
+        require_whole_tensors(states)
     if len(states) == 1:
         ((key, state),) = states.items()
         return Payload(state, (key,), is_bare=True)

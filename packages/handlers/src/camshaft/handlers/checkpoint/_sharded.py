@@ -74,6 +74,6 @@ def _named_tensors(target: Any) -> Iterator[tuple[str, Any]]:
 def _error(tensor: Any, path: str) -> ArgumentTypeError:
     return ArgumentTypeError(
         f"`to_save` must hold whole tensors, got a {type(tensor).__name__} at {path or 'the top'}, of which this "
-        "process has only a part; save it with torch.distributed.checkpoint, or gather it first: "
+        "process has only a part; give Checkpoint a ShardedSaver, or gather it first: "
         "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
     )

@@ -68,6 +68,21 @@ def tell(what: str, decide: Callable[[], Result], rank: int) -> Result:
     return told  # type: ignore[no-any-return]  # what `decide` has returned there
 
 
+def told_by_all(what: str, do: Callable[[], Result]) -> list[Result]:
+    """Do something in every process, and return what each has got; raise in all of them if it fails in one.
+
+    Args:
+        what: What is done, in words; the same in all processes.
+        do: Does this process's part.
+
+    Raises:
+        OtherRankError: another process could not do its part.
+        Exception: what `do` has raised here.
+    """
+    result, told = _share(what, do, tells=True)
+    return told or [result]
+
+
 def tell_all(what: str, do: Callable[[], Result], rank: int) -> Result:
     """Do something in every process, and return what one of them has got; raise in all of them if it fails in one.
 

@@ -13,6 +13,7 @@ from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata
 if TYPE_CHECKING:
     from camshaft.handlers.checkpoint._keeper import Writing
     from camshaft.handlers.checkpoint._naming import PendingSave
+    from camshaft.handlers.checkpoint._objects import Payload
     from camshaft.handlers.checkpoint._retention import Plan
     from camshaft.handlers.checkpoint._signals import deferred_signals
     from camshaft.handlers.checkpoint.storage._background import Saving
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
 SELF_KEY = "checkpointer"
 
 
-def writing(save_handler: Any, pending: PendingSave, *, include_self: bool) -> Writing:
+def writing(save_handler: Any, pending: PendingSave, rest: Payload | None, *, include_self: bool) -> Writing:
     """Collect the states, which are fixed now, and return what writes them.
 
     Args:
         save_handler: Where they go.
         pending: The save.
+        rest: What is left of the states, where some of them was kept apart; None to collect them.
         include_self: Whether the list of kept checkpoints is written too, as it will be.
 
     Raises:
         ArgumentTypeError: a tensor in a state is sharded over several processes.
     """
-    payload = collect(pending.to_save)
+    payload = rest or collect(pending.to_save)
     record = replace(pending.record, exact=pending.was_exact and pending.is_exact())
 
     def write_payload(what: Plan, signals: deferred_signals) -> Saving | None:

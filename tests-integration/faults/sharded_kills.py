@@ -1,0 +1,45 @@
+"""Kill one of two processes at every stage of a sharded save, and look what can be restored."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+from outcome import Outcome
+from ranks_started import Launcher, finished
+
+from warm_python import WarmPython
+
+PROGRAM = Path(__file__).parents[1] / "ranks" / "sharded_job.py"
+STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
+SAVES = (2, 4, 8, 12)  # the iterations of the saves that are killed
+
+
+def is_committed(stage: str, rank: int) -> bool:
+    """Return whether the save counts: whether rank 0, which commits, comes to it when all have written."""
+    return stage in ("committed", "removing") or (stage == "hashed" and rank == 1)
+
+
+def run(*, full: bool) -> Outcome:
+    """Kill each process at each stage; return what was counted."""
+    cases = [each for each in itertools.product(STAGES, (0, 1), SAVES) if each[:2] != ("removing", 1)]
+    cases = [each for each in cases if each[0] != "removing" or each[2] > SAVES[0]]  # nothing to remove at first
+    cases = cases if full else cases[:2]
+    python, losses = WarmPython(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        expected = finished(Launcher(python, 2, PROGRAM).run(Path(folder, "whole")))[0]
+        for stage, rank, save in cases:
+            launcher, place = Launcher(python, 2, PROGRAM), Path(folder, f"{stage} {rank} {save}")
+            ended = launcher.run(place, "--stage", stage, "--rank", rank, "--at", save)
+            was_killed = ended[rank].returncode == -9
+            found = finished(launcher.run(place))[0]
+            resumed = save if is_committed(stage, rank) else save - 2 or None
+            if not was_killed or found["resumed"] != resumed or found["skipped"] or found["there"] != expected["there"]:
+                losses += 1
+                print(f"{stage} {rank} {save}: killed {was_killed}, {found}")
+            elif found["end"] != expected["end"]:
+                losses += 1
+                print(f"{stage} {rank} {save}: ends otherwise")
+    python.close()
+    return Outcome("G19: killed sharded saves", len(cases), losses, "each was resumed from a complete checkpoint")

@@ -1,0 +1,132 @@
+"""A training of a sharded model by several processes, saved and restored; one may be killed at any stage of a save."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.functional import mse_loss
+
+from camshaft.distributed import Process, start
+from camshaft.engine import Engine, Events
+from camshaft.handlers import Checkpoint, ShardedSaver
+from camshaft.supervised import attach_mean_loss, create_supervised_trainer
+
+BATCHES, SIZE, SAVE_EVERY = 8, 8, 2
+STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
+
+
+class Fault:
+    """Kills this process at a stage of its n-th save."""
+
+    def __init__(self, stage: str, at: int, trainer: Engine[Any, Any]) -> None:
+        self.stage, self.at, self.trainer = stage, at, trainer
+
+    def reach(self, stage: str) -> None:
+        """Come to a stage; perhaps no further."""
+        if stage == self.stage and self.trainer.state.iteration >= self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def spy(self, process: Process) -> None:
+        """Let the fault come up where a process of its rank comes to in a save."""
+        exchange, rmtree = process.exchange, shutil.rmtree
+
+        def watched(what: str, value: Any) -> list[Any]:
+            before = {"where to write shards": "begin", "hashing shards": "written"}
+            after = {"hashing shards": "hashed", "where to write shards": "begun"}
+            self.reach(before.get(what, ""))
+            told = exchange(what, value)
+            self.reach("committed" if what.endswith("its outcome") else after.get(what, ""))
+            return told
+
+        def watched_removal(*args: Any, **options: Any) -> None:
+            self.reach("removing")
+            rmtree(*args, **options)
+
+        process.exchange = watched  # type: ignore[method-assign]
+        shutil.rmtree = watched_removal  # type: ignore[assignment]
+
+
+def make_batches(rank: int, size: int) -> list[Any]:
+    """Return this process's share of some batches."""
+    generator = torch.Generator().manual_seed(1)
+    whole = [torch.rand(SIZE, 4, generator=generator) for _ in range(BATCHES)]
+    return [(batch[rank::size], batch[rank::size].sum(1, keepdim=True)) for batch in whole]
+
+
+def digest(state: Any) -> str:
+    """Return a hash of all tensors of a state, as whole ones."""
+    found = hashlib.sha256()
+    waiting = [state]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+            found.update(whole.detach().numpy().tobytes())
+        elif isinstance(value, dict):
+            waiting += [value[key] for key in sorted(value, key=str)]
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return found.hexdigest()
+
+
+def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
+    """Restore, train on; return what the end looks like."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    if process.size > 1:
+        fully_shard(model, mesh=init_device_mesh("cpu", (process.size,)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    trainer = create_supervised_trainer(model, optimizer, mse_loss)
+    process.agree(trainer)
+    attach_mean_loss(trainer)
+    saver = ShardedSaver(options.folder)
+    latest = Checkpoint({"model": model, "optimizer": optimizer, "trainer": trainer}, saver, n_saved=1)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY), latest)
+    fault = Fault(options.stage, options.at, trainer)
+    if options.rank == process.rank:
+        fault.spy(process)
+    report = latest.restore_latest(missing_ok=True)
+    restored = [digest(model.state_dict()), digest(optimizer.state_dict())]
+    if options.stop:
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=options.stop), trainer.terminate)
+    trainer.run(make_batches(process.rank, process.size), max_epochs=2, seed=3)
+    return {
+        "resumed": None if report is None else report.step,
+        "skipped": [] if report is None else [[path.name, reason] for path, reason in report.skipped],
+        "restored": restored,
+        "end": [digest(model.state_dict()), digest(optimizer.state_dict())],
+        "loss": trainer.state.metrics.get("loss"),
+        "iteration": trainer.state.iteration,
+        "there": sorted(path.name.partition(".pt")[0] + path.suffix for path in options.folder.iterdir()),
+    }
+
+
+def main() -> None:
+    """Read the options, join the others, run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--stop", type=int, default=0)
+    parser.add_argument("--stage", default="none")
+    parser.add_argument("--rank", type=int, default=-1)
+    parser.add_argument("--at", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with start(timeout_s=60, device="cpu") as process:
+        print(json.dumps(run(options, process)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Checkpoints of a sharded model, by real processes: killed at each stage, damaged, and restored by others."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ranks_started import Launcher, finished
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
+
+PROGRAM = Path(__file__).with_name("sharded_job.py")
+Found = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def run(warm_python: WarmPython) -> Any:
+    """Return what runs the job with some processes, and returns what the first one has seen."""
+
+    def run(size: int, folder: Path, *options: object) -> Found:
+        found = finished(Launcher(warm_python, size, PROGRAM).run(folder, *options))
+        assert [found[0]["end"]] * size == [each["end"] for each in found]
+        return found[0]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped(run: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Found]:
+    """Return the folder of a run of two processes that was stopped, and how it ended."""
+    folder = tmp_path_factory.mktemp("sharded") / "run"
+    return folder, run(2, folder, "--stop", 5)
+
+
+@pytest.fixture(scope="module")
+def whole(run: Any, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """Return how a run of two processes ends to which nothing happens."""
+    result: Found = run(2, tmp_path_factory.mktemp("whole") / "run")
+    return result
+
+
+def test_a_run_goes_on_bit_for_bit_with_as_many_processes(run: Any, stopped: Any, whole: Found, tmp_path: Path) -> None:
+    shutil.copytree(stopped[0], tmp_path / "run")
+    found = run(2, tmp_path / "run")
+
+    assert (6, whole["end"], whole["loss"]) == (found["resumed"], found["end"], found["loss"])
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_another_number_of_processes_restores_the_same_model_and_optimizer(
+    run: Any, stopped: Any, tmp_path: Path, size: int
+) -> None:
+    shutil.copytree(stopped[0], tmp_path / "run")
+    found = run(size, tmp_path / "run")
+
+    assert (6, stopped[1]["end"]) == (found["resumed"], found["restored"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(("stage", "rank"), [("written", 1), ("committed", 0)])
+def test_a_save_that_is_killed_leaves_a_complete_checkpoint(
+    run: Any, warm_python: WarmPython, whole: Found, tmp_path: Path, stage: str, rank: int
+) -> None:
+    launcher = Launcher(warm_python, 2, PROGRAM)
+    ended = launcher.run(tmp_path / "run", "--stage", stage, "--rank", rank, "--at", 4)
+    found = finished(launcher.run(tmp_path / "run"))[0]
+
+    assert [-9 if each == rank else 1 for each in range(2)] == [each.returncode for each in ended]
+    assert (4 if stage == "committed" else 2) == found["resumed"]  # nobody commits before all have written
+    assert (whole["end"], whole["loss"]) == (found["end"], found["loss"])
+    assert ["checkpoint_16.pt", "checkpoint_16.shards"] == found["there"]
+
+
+def test_damage_in_one_shard_is_told_by_all_and_nothing_is_loaded(
+    warm_python: WarmPython, stopped: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped[0], tmp_path / "run")
+    (shard,) = (tmp_path / "run").glob("*.shards/__1_0.distcp")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    ended = Launcher(warm_python, 2, PROGRAM).run(tmp_path / "run")
+
+    assert [1, 1] == [each.returncode for each in ended]
+    assert all("NoCheckpointError" in each.stderr for each in ended)
+    assert any("__1_0.distcp: its content is not what was written" in each.stderr for each in ended)
+
+
+class Harm:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch harm",)
+
+
+def test_a_hostile_description_runs_nothing(stopped: Any, tmp_path: Path) -> None:
+    import torch
+
+    from camshaft.handlers import CheckpointUnsafeError, ShardedSaver
+
+    shutil.copytree(stopped[0], tmp_path / "run")
+    (folder,) = (tmp_path / "run").glob("*.shards")
+    saver = ShardedSaver(tmp_path / "run")
+    payload = torch.load(tmp_path / "run" / "checkpoint_6.pt")
+    (folder / ".metadata").write_bytes(pickle.dumps(Harm()))
+    payload["shards"]["files"] = {}  # the hashes may be hostile as well
+    saver(payload, "checkpoint_6.pt")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    with pytest.raises(CheckpointUnsafeError, match="must not use (posix|nt).system"):
+        saver.read("checkpoint_6.pt", {"model": model})
