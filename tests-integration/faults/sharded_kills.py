@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from warm_python import WarmPython
 
 PROGRAM = Path(__file__).parents[1] / "ranks" / "sharded_job.py"
 STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
+OTHER_SIZES = (1, 2, 4)
 SAVES = (2, 4, 8, 12)  # the iterations of the saves that are killed
 
 
@@ -41,5 +43,13 @@ def run(*, full: bool) -> Outcome:
             elif found["end"] != expected["end"]:
                 losses += 1
                 print(f"{stage} {rank} {save}: ends otherwise")
+        stopped = finished(Launcher(python, 2, PROGRAM).run(Path(folder, "stopped"), "--stop", 5))[0]
+        for size in OTHER_SIZES:
+            place = shutil.copytree(Path(folder, "stopped"), Path(folder, f"by {size}"))
+            found = finished(Launcher(python, size, PROGRAM).run(place))[0]
+            if found["restored"] != stopped["end"]:
+                losses += 1
+                print(f"restored by {size}: {found}")
     python.close()
-    return Outcome("G19: killed sharded saves", len(cases), losses, "each was resumed from a complete checkpoint")
+    count = len(cases) + len(OTHER_SIZES)
+    return Outcome("G19: killed sharded saves", count, losses, "each was resumed from a complete checkpoint")
