@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-import audited_trainings
 import pytest
 from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
 
@@ -26,12 +25,6 @@ def test_what_was_forgotten_is_found_and_named(make_run):
     assert not report.is_exact
     assert report.is_repeatable
     assert FAULTS[make_run] in str(report)
-
-
-def test_what_was_forgotten_is_found_in_killed_processes_too():
-    report = audit_resume(audited_trainings.dataset_that_counts, stops=0, kills=1)
-    assert "killed, resumed after iteration" in str(report)
-    assert "CountingRows.count" in str(report)
 
 
 def test_a_training_that_does_not_repeat_itself_is_told_before_any_stop():
