@@ -87,4 +87,6 @@ def figures() -> Iterator[Figure]:
 
 
 if __name__ == "__main__":
-    sys.exit(measure() if sys.argv[1:] else report(figures()))
+    if not sys.argv[1:]:
+        sys.exit(report(figures()))
+    measure()
