@@ -124,7 +124,9 @@ def search(
 
 
 def _is_of_library(definition: Any) -> bool:
-    """Return whether a function or a class is Python's, torch's, numpy's or Camshaft's; one without a module is not."""
+    """Return whether a function or a class is Python's, torch's, numpy's or Camshaft's; what was typed in is not."""
+    if isinstance(definition, FunctionType) and definition.__code__.co_filename.startswith("<"):
+        return False
     return str(definition.__module__).partition(".")[0] in _OF_LIBRARIES
 
 
