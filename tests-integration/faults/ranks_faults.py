@@ -55,7 +55,6 @@ def all_cases() -> list[Case]:
 def few_cases() -> list[Case]:
     """Return one of each kind."""
     return [
-        Case("kill", "step", 1),
         Case("kill", "sync", 0),
         Case("raise", "handler", 1),
         Case("signal", "step", 1, workers=2),
