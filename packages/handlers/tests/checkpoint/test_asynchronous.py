@@ -319,6 +319,7 @@ def test_a_save_that_is_given_up_while_it_is_written_leaves_no_trace(tmp_path: P
 
     with pytest.raises(CheckpointWriteError, match="given up"):
         saver.wait()
+    saver.wait()  # for the thread, which nobody waited for
     assert list(tmp_path.iterdir()) == []
 
 
