@@ -1,7 +1,6 @@
 """Loops: an engine runs a function over batches and fires events around it."""
 
 from camshaft.engine.__about__ import __version__
-from camshaft.engine._agreement import Vote
 from camshaft.engine._data import DataSource
 from camshaft.engine._engine import Engine
 from camshaft.engine._errors import (
@@ -24,6 +23,7 @@ from camshaft.engine._run_plan import RunPlan
 from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
 from camshaft.engine._value import Stateful, as_integer, has_state, is_integer, is_sequence, length_of
+from camshaft.engine._vote import Vote
 
 __all__ = [
     "ArgumentError",

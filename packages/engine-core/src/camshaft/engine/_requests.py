@@ -59,7 +59,7 @@ class Once:
 
 
 class Wishes(Protocol):
-    """Requests of this process that the others have not agreed to yet; see `_agreement`."""
+    """Requests of this process that the others have not agreed to yet; see `_vote`."""
 
     wishes: set[str]
     due_after: Events | None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from camshaft.engine._agreement import OWN_WISHES, Agreement, Vote
 from camshaft.engine._errors import ArgumentError, ArgumentTypeError, RunningError
 from camshaft.engine._event_source import EventSource
 from camshaft.engine._events import Events
 from camshaft.engine._requests import Requests
 from camshaft.engine._run_status import RunStatus
 from camshaft.engine._value import as_integer
+from camshaft.engine._vote import OWN_WISHES, Agreement, Vote
 
 VOTED_AFTER = (Events.STARTED, Events.EPOCH_STARTED, Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED)
 
