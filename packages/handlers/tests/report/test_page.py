@@ -203,5 +203,7 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err == (
-        f"{tmp_path} holds nothing about a run\n{tmp_path / 'nowhere'} cannot be read: No such file or directory\n"
+        f"`folder` must hold something about a run, got {str(tmp_path)!r} without any; give the folder into which "
+        "History, CSVLogger, RunLog or Checkpoint write\n"
+        f"{tmp_path / 'nowhere'} cannot be read: No such file or directory\n"
     )

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(options) if options.action == "report" else _list(options)
     except OSError as error:
         place = error.filename or options.directory
-        verb = "written" if options.action == "report" and place != str(options.directory) else "read"
+        verb = "written" if options.action == "report" and Path(place) != Path(options.directory) else "read"
         print(f"{place} cannot be {verb}: {error.strerror or error}", file=sys.stderr)
         return 2
 
@@ -53,8 +53,8 @@ def _make_parser() -> argparse.ArgumentParser:
         action.add_argument("directory", help="where the checkpoints are: a path, or a URL such as s3://bucket/run")
         action.add_argument("--json", action="store_true", help="one JSON object per file")
     report = actions.add_parser("report", help="write one HTML page about a run")
-    report.add_argument("directory", type=Path, help="the folder of the run")
-    report.add_argument("--output", type=Path, metavar="FILE", help="the page; by default, report.html in the folder")
+    report.add_argument("directory", help="the folder of the run, on this machine")
+    report.add_argument("--output", metavar="FILE", help="the page; by default, report.html in the folder")
     report.add_argument("--quick", action="store_true", help="read the end of each checkpoint only")
     return parser
 
@@ -76,8 +76,8 @@ def _list(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     try:
         print(write_report(options.directory, options.output, verify=not options.quick))
-    except ArgumentError:
-        print(f"{options.directory} holds nothing about a run", file=sys.stderr)
+    except ArgumentError as error:  # nothing about a run is there, or it is a URL
+        print(error, file=sys.stderr)
         return 2
     return 0
 

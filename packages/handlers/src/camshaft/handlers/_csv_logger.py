@@ -26,7 +26,7 @@ class CSVLogger(Logger):
         step_name: name of the first column, which has the step.
 
     Raises:
-        ArgumentError: (when a row is written) a value has no column.
+        ArgumentError: `path` is a URL; or, when a row is written) a value has no column.
 
     Examples:
         >>> from camshaft.engine import Engine, Events

@@ -6,10 +6,10 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from camshaft.handlers._learning_curve import draw_learning_curve
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._logger import Logger
 from camshaft.handlers._row_file import RowFile, complete_lines
 
@@ -26,6 +26,9 @@ class History(Logger):
     Args:
         path: the file to write; its folder is made if it is missing.
         step_name: the name under which the step is written.
+
+    Raises:
+        ArgumentError: `path` is a URL.
 
     Examples:
         >>> from camshaft.engine import Engine
@@ -62,7 +65,7 @@ class History(Logger):
         Args:
             path: the file to read.
         """
-        return [_parse(line) for line in complete_lines(Path(path))]
+        return [_parse(line) for line in complete_lines(local_path("path", path))]
 
     def plot(self, path: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
         """Draw the learning curve: one panel per quantity, with one line per tag.
@@ -74,9 +77,9 @@ class History(Logger):
 
         Raises:
             ExtraMissingError: matplotlib is not installed; the extra is camshaft-handlers[plot].
-            ArgumentError: there is nothing to draw.
+            ArgumentError: there is nothing to draw, or `path` is a URL.
         """
-        draw_learning_curve(self.rows(), self._step_name, path, names)
+        draw_learning_curve(self.rows(), self._step_name, local_path("path", path), names)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the size of the file in bytes; that much is on the disk then."""

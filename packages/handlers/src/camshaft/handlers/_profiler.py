@@ -6,11 +6,11 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from camshaft.engine import EventEnum, Events, EventsList, RemovableEventHandle, RunningError, as_integer
 from camshaft.handlers import _profile
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._profile import Row, Slice, Summary
 from camshaft.handlers._value_reader import AnyEngine
 
@@ -140,16 +140,22 @@ class Profiler:
 
         Args:
             path: the file to write.
+
+        Raises:
+            ArgumentError: `path` is a URL.
         """
-        Path(path).write_text(_profile.to_json(self.summary()))
+        local_path("path", path).write_text(_profile.to_json(self.summary()))
 
     def write_trace(self, path: str | os.PathLike[str]) -> None:
         """Write every call on a time line, in the Trace Event Format that Perfetto and chrome://tracing open.
 
         Args:
             path: the file to write.
+
+        Raises:
+            ArgumentError: `path` is a URL.
         """
-        Path(path).write_text(_profile.to_json(_profile.trace(self._slices, self._dropped)))
+        local_path("path", path).write_text(_profile.to_json(_profile.trace(self._slices, self._dropped)))
 
     # ---- starting and stopping ---------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.engine import EngineWarning, ranks
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._saved_state import require_integer, require_keys
 
 
@@ -22,13 +23,16 @@ class RowFile:
     Args:
         path: the file; its folder is made if it is missing.
 
+    Raises:
+        ArgumentError: `path` is a URL.
+
     Attributes:
         path: the file, as an absolute path.
         size: size in bytes of the lines that belong to this run.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
+        self.path = local_path("path", path).absolute()
         self.size = 0
         self._is_truncated = False
 

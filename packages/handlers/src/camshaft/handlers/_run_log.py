@@ -8,10 +8,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from camshaft.engine import Events
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._rank import is_writer
 from camshaft.handlers._row_file import complete_lines
 from camshaft.handlers._value_reader import AnyEngine
@@ -30,6 +30,9 @@ class RunLog:
         path: the file to add to; its folder is made if it is missing.
         clock: returns the time, in seconds since 1970.
 
+    Raises:
+        ArgumentError: `path` is a URL.
+
     Examples:
         >>> from camshaft.engine import Engine
         >>> engine, log = Engine(lambda engine, batch: None), RunLog(getfixture("tmp_path") / "run-log.jsonl")
@@ -42,7 +45,7 @@ class RunLog:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
-        self.path = Path(path).absolute()
+        self.path = local_path("path", path).absolute()
         self._clock = clock
         self._is_open = False
 
@@ -65,7 +68,7 @@ class RunLog:
         Args:
             path: the file to read.
         """
-        return [json.loads(line) for line in complete_lines(Path(path))]
+        return [json.loads(line) for line in complete_lines(local_path("path", path))]
 
     def _start(self, engine: AnyEngine) -> None:
         self._is_open = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.handlers._extra import import_extra
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._logger import Logger
 from camshaft.handlers._saved_state import require_integer, require_keys
 
@@ -25,11 +26,12 @@ class TensorBoardLogger(Logger):
         folder: where to write the event files; it is made if it is missing.
 
     Raises:
+        ArgumentError: `folder` is a URL.
         ExtraMissingError: tensorboard is not installed; the extra is camshaft-handlers[tensorboard].
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder).absolute()
+        self._folder = local_path("folder", folder).absolute()
         self._records = _import("tensorboard.summary.writer.record_writer")
         self._events = _import("tensorboard.compat.proto.event_pb2")
         self._summary = _import("tensorboard.compat.proto.summary_pb2").Summary

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from camshaft.engine import ArgumentError
 from camshaft.handlers._checkpoint_row import Row, size_text
 from camshaft.handlers._learning_curve import group_names
+from camshaft.handlers._local_path import local_path
 from camshaft.handlers._profile import duration_text
 from camshaft.handlers._report._chart import COLORS, Line, Point, line_chart, number_text
 from camshaft.handlers._report._run_folder import Curves, RunFolder, Start, read_run_folder
@@ -39,7 +40,7 @@ def write_report(
         The file that was written.
 
     Raises:
-        ArgumentError: there is nothing about a run in the folder.
+        ArgumentError: there is nothing about a run in the folder, or one of the two is a URL.
         OSError: the folder cannot be read, or the file not be written.
 
     Examples:
@@ -52,13 +53,14 @@ def write_report(
         >>> write_report(folder).name
         'report.html'
     """
-    run = read_run_folder(Path(folder), verify=verify)
+    folder = local_path("folder", folder, "copy the run to this machine first")
+    target = folder / "report.html" if path is None else local_path("path", path)
+    run = read_run_folder(folder, verify=verify)
     if run.is_empty:
         raise ArgumentError(
             f"`folder` must hold something about a run, got {str(folder)!r} without any; give the folder into which "
             "History, CSVLogger, RunLog or Checkpoint write"
         )
-    target = Path(folder) / "report.html" if path is None else Path(path)
     content = tostring(make_page(run), encoding="unicode", method="html")
     target.write_bytes(f"<!doctype html>\n{content}\n".encode(errors="backslashreplace"))
     return target

@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentTypeError, EngineWarning
+from camshaft.handlers._local_path import is_url
 from camshaft.handlers.checkpoint._retention import Item, is_behind
 from camshaft.handlers.checkpoint.storage._disk_saver import DiskSaver
 from camshaft.handlers.checkpoint.storage._fsspec_saver import FsspecSaver
-from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._save_handler import (
     BaseSaveHandler,
     SaveMetadata,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
+from camshaft.handlers._local_path import is_url
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
@@ -30,7 +31,6 @@ from camshaft.handlers.checkpoint.storage._durable import (
 )
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
-from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error
 
 if TYPE_CHECKING:

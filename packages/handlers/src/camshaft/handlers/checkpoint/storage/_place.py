@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camshaft.handlers._local_path import is_url
 from camshaft.handlers.checkpoint.storage._directory import DirectoryStore
 from camshaft.handlers.checkpoint.storage._fsspec_store import FsspecStore
-from camshaft.handlers.checkpoint.storage._remote import is_url
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
 
 if TYPE_CHECKING:

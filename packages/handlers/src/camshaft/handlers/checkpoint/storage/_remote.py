@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._extra import import_extra
+from camshaft.handlers._local_path import is_url
 from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.storage._retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_TAKEN_APART = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _PATTERN_CHARACTERS = "*?["
 # There a file that is put appears as a whole when all of it has arrived, and moving is copying.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
@@ -36,21 +33,6 @@ class Entry(NamedTuple):
     modified_ns: int
     version: str
     is_file: bool
-
-
-def is_url(place: object) -> bool:
-    """Return whether a place is the URL of a file system, and no path of this machine.
-
-    Raises:
-        ArgumentError: it was a URL, until pathlib made a path of it.
-
-    Examples:
-        >>> is_url("s3://bucket/run"), is_url("run"), is_url("c:/run")
-        (True, False, False)
-    """
-    if isinstance(place, PurePath) and place.parts and _TAKEN_APART.fullmatch(place.parts[0]):
-        raise ArgumentError(f"`dirname` must be a string if it is a URL, got {place!r}; pathlib takes URLs apart")
-    return isinstance(place, str) and _URL.match(place) is not None
 
 
 class RemoteDirectory:
