@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -36,6 +37,32 @@ class Loader(list[int]):
         super().__init__([1, 2, 3])
         self.num_workers = num_workers
         self.worker_init_fn: Any = None
+        self.multiprocessing_context: Any = None
+
+
+class Wrapper:
+    """Shows the attributes of a loader, and hides from it what is set."""
+
+    def __init__(self, loader: Any) -> None:
+        self.wrapped = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["wrapped"], name)
+
+
+class Starter:
+    """Data that starts a process with its first batch, as a generator that goes through a loader does."""
+
+    def __init__(self) -> None:
+        self.process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+
+    def __iter__(self) -> Iterator[int]:
+        self.process.start()
+        try:
+            yield from (1, 2)
+        finally:
+            self.process.kill()
+            self.process.join()
 
 
 def engine_with_signals(*numbers: int, at: int = 2) -> Engine[int, None]:
@@ -291,6 +318,137 @@ def test_the_loaders_get_their_own_setup_back() -> None:
         assert loader.worker_init_fn is not None
 
     assert loader.worker_init_fn is None
+
+
+def test_of_a_wrapped_loader_the_one_inside_is_shielded() -> None:
+    engine, loader = engine_with_signals(), Loader(2)
+
+    with StopOnSignal(engine, loaders=[Wrapper(Wrapper(loader))]):
+        assert loader.worker_init_fn is not None
+        assert loader.multiprocessing_context is not None
+
+    assert (loader.worker_init_fn, loader.multiprocessing_context) == (None, None)
+
+
+def test_a_wrapper_that_has_attributes_of_its_own_is_refused() -> None:
+    class Deaf(Wrapper):
+        @property
+        def worker_init_fn(self) -> None:
+            """Is not that of the loader."""
+
+    with pytest.raises(ArgumentTypeError, match="give those"):
+        StopOnSignal(engine_with_signals(), loaders=[Deaf(Loader(2))])
+
+
+def test_processes_that_the_first_batch_starts_are_warned_about() -> None:
+    engine = engine_with_signals()
+
+    with StopOnSignal(engine), pytest.warns(EngineWarning, match="the first batch has started processes"):
+        engine.run(Starter())
+
+
+def test_an_iterator_that_may_have_workers_already_is_warned_about() -> None:
+    engine, data = engine_with_signals(), iter(Starter())
+    next(data)
+
+    with StopOnSignal(engine), pytest.warns(EngineWarning, match="is an iterator"):
+        engine.run(data, epoch_length=1)
+
+    data.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_workers_that_may_be_running_before_the_block_are_warned_about() -> None:
+    loader, data = Loader(2), iter(Starter())
+    loader.persistent_workers = True
+    next(data)
+
+    with pytest.warns(EngineWarning, match="before the block"), StopOnSignal(engine_with_signals(), loaders=[loader]):
+        pass
+
+    data.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_a_run_after_the_stopped_one_ends_before_its_first_batch() -> None:
+    engine, saved = engine_with_signals(signal.SIGTERM), []
+
+    def run_twice() -> None:
+        with StopOnSignal(engine, lambda engine: saved.append(engine.state.iteration)):
+            engine.run(range(5))
+            engine.run([7, 8, 9], max_epochs=2)
+
+    with pytest.raises(SystemExit):
+        run_twice()
+    assert (saved, engine.state.iteration) == ([2], 0)
+
+
+@pytest.mark.parametrize("code", [0, None])
+def test_a_program_that_ends_as_done_after_a_stop_has_the_status_of_the_signal(code: int | None) -> None:
+    engine = engine_with_signals(signal.SIGTERM)
+
+    def run_and_leave() -> None:
+        with StopOnSignal(engine):
+            engine.run(range(5))
+            sys.exit(code)
+
+    with pytest.raises(SystemExit) as raised:
+        run_and_leave()
+    assert raised.value.code == 143
+
+
+def test_a_logger_that_fails_does_not_keep_the_checkpoint_from_being_saved() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ZeroDivisionError
+
+    engine, saved = engine_with_signals(signal.SIGTERM), []
+    engine.logger = logging.getLogger("test_stop_on_signal.broken")
+    logging.disable(logging.NOTSET)
+    engine.logger.addHandler(Broken())
+
+    with pytest.raises(ZeroDivisionError), StopOnSignal(engine, saved.append):
+        engine.run(range(5))
+
+    assert saved == [engine]
+
+
+def test_a_lock_of_the_logger_that_the_run_holds_does_not_stop_the_signal() -> None:
+    lock = threading.Lock()
+
+    class Locking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert lock.acquire(timeout=30), "the signal waits for what it has interrupted"
+            lock.release()
+
+    def step(engine: Engine[int, None], batch: int) -> None:
+        with lock:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    engine, saved = Engine(step), []
+    engine.logger = logging.getLogger("test_stop_on_signal.locking")
+    logging.disable(logging.NOTSET)
+    engine.logger.addHandler(Locking())
+
+    with pytest.raises(SystemExit), StopOnSignal(engine, saved.append):
+        engine.run(range(5))
+
+    assert saved == [engine]
+
+
+def test_a_block_that_was_not_entered_is_not_left() -> None:
+    with pytest.raises(RunningError, match="was not entered"):
+        StopOnSignal(engine_with_signals()).__exit__(None, None, None)
+
+
+def test_blocks_that_are_left_in_the_order_they_were_entered_leave_no_handler_behind() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    first, second = StopOnSignal(engine_with_signals()), StopOnSignal(engine_with_signals())
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_workers_that_are_not_shielded_are_warned_about() -> None:

@@ -30,10 +30,12 @@ class SignalHandlers:
         self._before: dict[int, Any] = {}
         self._waiting: list[int] | None = None  # those that have come while handlers are exchanged
         self._process = 0
+        self._is_in_use = False
 
     def take(self) -> None:
         """Handle the signals from now on; in the main thread."""
         self._process, self._waiting = os.getpid(), []
+        self._before, self._is_in_use = {}, True
         for number in self.signals:
             before = signal.getsignal(number)
             if before is None:
@@ -49,9 +51,13 @@ class SignalHandlers:
         self._waiting = [] if self._waiting is None else self._waiting
         for number, before in self._before.items():
             if signal.getsignal(number) == self._call:
-                signal.signal(number, before)
-        self._before = {}
+                signal.signal(number, _handler_in_use(number, before))
+        self._is_in_use = False
         self._raise_waiting()
+
+    def before(self, number: int, own: Any) -> Any:
+        """Return what handles a signal now that these may have been given back; else `own`."""
+        return own if self._is_in_use else _handler_in_use(number, self._before[number])
 
     def _raise_waiting(self) -> None:
         waiting, self._waiting = self._waiting or (), None
@@ -65,6 +71,12 @@ class SignalHandlers:
             self._waiting.append(number)
         else:
             self._handle(number)
+
+
+def _handler_in_use(number: int, handler: Any) -> Any:
+    """Return the handler, or the one before it if it has been given back: blocks may end in any order."""
+    owner = getattr(handler, "__self__", None)
+    return owner.before(number, handler) if isinstance(owner, SignalHandlers) else handler
 
 
 def do_as_ever(number: int, frame: FrameType | None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -14,7 +14,13 @@ from typing import Any, Self
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, RunningError, ranks
 from camshaft.handlers._number import is_number
 from camshaft.handlers._signal_handlers import SignalHandlers, name_of, require_main_thread, send_to_main_thread
-from camshaft.handlers._worker_shield import ShieldedLoaders, has_workers, is_shielded
+from camshaft.handlers._worker_shield import (
+    ShieldedLoaders,
+    has_workers,
+    is_shielded,
+    loader_inside,
+    unshielded_children,
+)
 from camshaft.handlers.checkpoint.storage._background import give_up_all
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
@@ -36,6 +42,9 @@ class StopOnSignal:
     Where several processes share their requests, a signal to one of them stops all of them at the same iteration, each
     with the exit status.
 
+    A run that begins in the block after the stop ends before its first batch. If the program ends with status 0 after a
+    stop, the status of the signal takes its place.
+
     Signals that the process ignores stay ignored, as under `nohup`. Afterwards all signals do what they did before.
 
     Attributes:
@@ -46,9 +55,10 @@ class StopOnSignal:
         engine: The engine whose `run` is called in the block; of nested engines the outermost.
         save: ``f(engine)``, mostly a `Checkpoint`; None saves nothing.
         signals: The signals to heed.
-        loaders: Data loaders with worker processes, for evaluation too. A signal to all processes of the job does not
-            end their workers, which are shielded by the loader's `worker_init_fn` during the block. Workers that
-            are running when the block begins are not.
+        loaders: Data loaders with worker processes, for evaluation too; where data has loaders inside, those. A signal
+            to all processes of the job does not end their workers, which are shielded by the loader's
+            `worker_init_fn` and `multiprocessing_context` during the block. Workers that are running when the block
+            begins are not.
         grace_s: How long to wait for a safe point, in seconds; None for as long as it takes.
 
     Raises:
@@ -90,8 +100,8 @@ class StopOnSignal:
         self._save = save
         self._loaders = _require_loaders(loaders)
         self._handlers = SignalHandlers(_require_signals(signals), self._handle)
-        self._grace = _Grace(_require_grace(grace_s), engine)
-        self._is_entered = self._has_stopped = False
+        self._grace = _Grace(_require_grace(grace_s))
+        self._is_entered = self._has_stopped = self._is_late = False
 
     # ------------------------------------------------------------------ the block
 
@@ -100,13 +110,15 @@ class StopOnSignal:
         if self._is_entered:
             raise RunningError("this StopOnSignal is in use already; make another one for another run")
         require_main_thread("a StopOnSignal must be entered")
+        if unshielded_children() and any(getattr(loader, "persistent_workers", False) for loader in self._loaders):
+            _warn_of_workers("a loader keeps its workers, and there are processes before the block", _BEGIN)
         with ExitStack() as undo:
             for number in self._handlers.signals:
                 self.engine.add_request(_request(number), partial(self._stop, number))
                 undo.callback(self.engine.remove_request, _request(number))
             undo.callback(self.engine.add_event_handler(Events.STARTED, self._look_at_run).remove)
             undo.callback(ShieldedLoaders(self._loaders, self._handlers.signals).release)
-            self._has_stopped, self.signal_number = False, None
+            self._has_stopped, self._is_late, self.signal_number = False, False, None
             undo.callback(self._handlers.give_back)
             self._handlers.take()
             self._undo, self._is_entered = undo.pop_all(), True
@@ -119,13 +131,20 @@ class StopOnSignal:
 
         Raises:
             SystemExit: a signal has stopped the run.
+            RunningError: the block was not entered.
         """
+        if not self._is_entered:
+            raise RunningError("this StopOnSignal was not entered; use it with `with`")
         try:
             if error is None and self.signal_number is not None and ranks().size == 1:
                 self._stop(self.signal_number)  # where it came too late for a safe point of the run
         finally:
             self._give_back()
-        if error is None and self.signal_number is not None:
+        if self._is_late:
+            self._log("no safe point came within %s s of %s", self._grace.seconds, name_of(self.signal_number or 0))
+        # A program that says that it is done does not know of the signal.
+        is_done = error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
+        if is_done and self.signal_number is not None:
             raise SystemExit(_STATUS_OF_SIGNALS + self.signal_number)
 
     def _give_back(self) -> None:
@@ -134,29 +153,42 @@ class StopOnSignal:
         self._undo.close()
 
     def _look_at_run(self, engine: Engine[Any, Any]) -> None:
-        """Refuse a run that could not be stopped; say if its workers could not go on."""
+        """Refuse a run that could not be stopped; end one that begins too late; say if its workers could not go on."""
         require_main_thread("an engine that is stopped by signals must run")
         data = engine.state.dataloader
-        if has_workers(data) and not is_shielded(data):
-            warnings.warn(
-                "the run's data loader has workers, which a signal to all processes would end before the checkpoint is "
-                "written; give StopOnSignal(..., loaders=[...])",
-                EngineWarning,
-                stacklevel=2,
-            )
+        if self._has_stopped:
+            engine.terminate()
+        elif has_workers(data) and not is_shielded(data):
+            _warn_of_workers("the run's data loader has workers", _GIVE)
+        elif isinstance(data, Iterator) and unshielded_children():
+            _warn_of_workers("the run's data is an iterator, and there are processes that may fetch for it", _BEGIN)
+        else:
+            self._watch_fetch(engine)
+
+    def _watch_fetch(self, engine: Engine[Any, Any]) -> None:
+        """Say if the first fetch starts workers that could not go on, as data may that has loaders inside."""
+        before = unshielded_children()
+
+        def look() -> None:
+            handle.remove()
+            if unshielded_children() - before:
+                _warn_of_workers("the first batch has started processes", _GIVE)
+
+        handle = engine.add_event_handler(Events.ITERATION_STARTED, look)
 
     # ------------------------------------------------------------------ a signal
 
     def _handle(self, number: int) -> None:
+        # This comes between any two instructions, of code that holds a lock for example: nothing here may wait for
+        # one, or run code of others, such as what a logger calls.
         is_late = self._grace.take_notice()
         if is_late and self._has_stopped:  # the safe point has come at this very moment
             return
         if self.signal_number is not None or not self.engine.is_running:
             self._leave(number, is_late=is_late)
         self.signal_number = number
-        self.engine.logger.warning("%s: the run stops at its next safe point; once more ends it now", name_of(number))
-        self._grace.begin(number)
         self.engine.request(_request(number))
+        self._grace.begin(number)
 
     def _stop(self, number: int) -> None:
         """Save, and end the run; at a safe point, of all processes where several share their requests."""
@@ -170,6 +202,10 @@ class StopOnSignal:
             self.engine.terminate()  # first, so that what is saved now is known to be the last
         if self._save is not None:
             self._save(self.engine)
+        self._log("stopped by %s after iteration %s", name_of(number), self.engine.state.iteration)
+
+    def _log(self, text: str, *values: object) -> None:
+        self.engine.logger.warning(text, *values)
 
     def _leave(self, number: int, *, is_late: bool) -> None:
         """Leave the run right here. Where Python drops what a handler raises, it still stops at its safe point.
@@ -178,7 +214,7 @@ class StopOnSignal:
             KeyboardInterrupt: the signal is that of Ctrl-C.
             SystemExit: it is another one, or no safe point has come in time.
         """
-        self.signal_number = number
+        self.signal_number, self._is_late = number, is_late
         self._grace.end()
         give_up_all()  # what is being written in the background
         if number == signal.SIGINT and not is_late:
@@ -187,35 +223,47 @@ class StopOnSignal:
 
 
 class _Grace:
-    """Sends a signal once more when no safe point has come in time."""
+    """Sends a signal once more when no safe point has come in time.
 
-    def __init__(self, seconds: float | None, engine: Engine[Any, Any]) -> None:
-        self._seconds = seconds
-        self._engine = engine
-        self._timer: threading.Timer | None = None
+    It begins in a signal handler, which may have interrupted code of `threading` that holds a lock. So it uses nothing
+    of that module but bare locks and threads.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._going: _thread.LockType | None = None
         self._is_over = False
 
     def begin(self, number: int) -> None:
         self._is_over = False
-        if self._seconds is not None:
-            self._timer = threading.Timer(self._seconds, self._end_late, (number,))
-            self._timer.daemon = True
-            self._timer.start()
+        if self.seconds is not None:
+            self._going = _thread.allocate_lock()
+            self._going.acquire()
+            _thread.start_new_thread(self._wait, (self._going, number))
 
     def end(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        going, self._going = self._going, None
+        if going is not None:
+            going.release()
 
     def take_notice(self) -> bool:
         """Return whether the signal that has come says that the time is over."""
         is_over, self._is_over = self._is_over, False
         return is_over
 
-    def _end_late(self, number: int) -> None:
-        self._engine.logger.warning("no safe point came within %s s of %s", self._seconds, name_of(number))
-        self._is_over = True
-        send_to_main_thread(number)
+    def _wait(self, going: _thread.LockType, number: int) -> None:
+        if not going.acquire(timeout=min(self.seconds or 0.0, _thread.TIMEOUT_MAX)):
+            self._is_over = True
+            send_to_main_thread(number)
+
+
+_GIVE = "give StopOnSignal(..., loaders=[...]), with the loaders inside where the data is made of several"
+_BEGIN = "begin the block before the first `iter` of a loader"
+
+
+def _warn_of_workers(what: str, remedy: str) -> None:
+    text = f"{what}, which a signal to all processes would end before the checkpoint is written; {remedy}"
+    warnings.warn(text, EngineWarning, stacklevel=3)
 
 
 def _request(number: int) -> str:
@@ -235,11 +283,7 @@ def _require_signals(signals: Iterable[int]) -> tuple[int, ...]:
 def _require_loaders(loaders: Iterable[Any]) -> tuple[Any, ...]:
     if hasattr(loaders, "worker_init_fn"):
         raise ArgumentTypeError(f"`loaders` must be a list of data loaders, got {loaders!r}; put it into a list")
-    found = tuple(loaders)
-    for loader in found:
-        if not hasattr(loader, "worker_init_fn"):
-            raise ArgumentTypeError(f"`loaders` must be data loaders with a `worker_init_fn`, got {loader!r}")
-    return found
+    return tuple(map(loader_inside, loaders))
 
 
 def _require_grace(grace_s: float | None) -> float | None:
