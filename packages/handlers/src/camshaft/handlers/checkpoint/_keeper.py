@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ranks
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._flight import Flight, InFlight
 from camshaft.handlers.checkpoint._retention import Item, Plan, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, Turn
 from camshaft.handlers.checkpoint._saving import remove
-from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell_all
 
 if TYPE_CHECKING:

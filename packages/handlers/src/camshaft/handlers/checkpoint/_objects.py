@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, has_state, ranks
 from camshaft.handlers._rank import is_distributed
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
 from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
-from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.format._safetensors import require_tensors
 

@@ -24,7 +24,7 @@ from camshaft.handlers.checkpoint.storage._saver import Saver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from camshaft.handlers.checkpoint._signals import deferred_signals
+    from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
     from camshaft.handlers.checkpoint.storage._background import Saving
 
 SaveHandler = str | os.PathLike[str] | BaseSaveHandler | Callable[..., Any]

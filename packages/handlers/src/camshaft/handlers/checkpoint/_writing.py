@@ -11,11 +11,11 @@ from camshaft.handlers.checkpoint._saving import write
 from camshaft.handlers.checkpoint.storage._save_handler import SaveMetadata
 
 if TYPE_CHECKING:
+    from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
     from camshaft.handlers.checkpoint._keeper import Writing
     from camshaft.handlers.checkpoint._naming import PendingSave
     from camshaft.handlers.checkpoint._objects import Payload
     from camshaft.handlers.checkpoint._retention import Plan
-    from camshaft.handlers.checkpoint._signals import deferred_signals
     from camshaft.handlers.checkpoint.storage._background import Saving
 
 SELF_KEY = "checkpointer"

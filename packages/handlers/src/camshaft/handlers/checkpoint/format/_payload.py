@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning
 from camshaft.handlers._errors import ExtraMissingError
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import (
     CheckpointDamagedError,
     CheckpointError,
     CheckpointUnsafeError,
 )
-from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._archive import PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from camshaft.engine import ArgumentTypeError
 from camshaft.handlers._extra import import_extra
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointDamagedError
-from camshaft.handlers.checkpoint._signals import deferred_signals
 from camshaft.handlers.checkpoint.format._checksum import BlockChecksum, read_at
 from camshaft.handlers.checkpoint.format._file_name import extension_of
 from camshaft.handlers.checkpoint.format._record import (

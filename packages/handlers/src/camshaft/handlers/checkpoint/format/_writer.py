@@ -7,7 +7,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint.format._archive import END_RECORD_BYTES, with_comment_bytes
 from camshaft.handlers.checkpoint.format._checksum import BlockChecksum
 from camshaft.handlers.checkpoint.format._record import encode_trailer, trailer_size_bytes

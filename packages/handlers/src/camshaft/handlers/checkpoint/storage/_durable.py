@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name, require_bare_name
 from camshaft.handlers.checkpoint.format._payload import require_save_options, write_payload
 from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from camshaft.engine import EngineWarning, RunningError
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
-from camshaft.handlers.checkpoint._signals import deferred_signals
 
 if sys.platform != "win32":
     import fcntl

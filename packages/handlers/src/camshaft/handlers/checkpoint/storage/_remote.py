@@ -11,7 +11,7 @@ from camshaft.engine import ArgumentError, ArgumentTypeError
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._extra import import_extra
 from camshaft.handlers._local_path import is_url
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint.storage._retry import Retry
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineError, as_integer
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,7 @@ from types import FrameType
 
 import pytest
 
-from camshaft.handlers.checkpoint import _signals
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals of POSIX")
 
@@ -155,7 +154,7 @@ def test_another_thread_than_the_main_one_changes_nothing(arrived: list[str]) ->
 # In a process of its own: one that other tests have given threads may not survive a fork.
 FORKING = """
 import os, signal, sys, threading
-from camshaft.handlers.checkpoint._signals import deferred_signals
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 
 def fork():
     child = os.fork()
@@ -193,7 +192,7 @@ class SignalAtPlace:
         self.is_place = True
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> SignalAtPlace:
-        frame.f_trace_opcodes = frame.f_code.co_filename == _signals.__file__
+        frame.f_trace_opcodes = frame.f_code.co_filename == _deferred_signals.__file__
         frame.f_trace_lines = False
         if event == "opcode":
             self.left -= self.is_place
@@ -225,7 +224,7 @@ def signalled_at(place: int, number: int) -> bool:
 @pytest.fixture
 def few_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few signals, few places."""
-    monkeypatch.setattr(_signals, "_NUMBERS", (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
+    monkeypatch.setattr(_deferred_signals, "_NUMBERS", (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
 
 
 @pytest.mark.usefixtures("few_signals")
