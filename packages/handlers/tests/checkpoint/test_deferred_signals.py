@@ -11,6 +11,7 @@ from types import FrameType
 
 import pytest
 
+from camshaft.handlers.checkpoint import _deferred_signals
 from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals of POSIX")

@@ -140,7 +140,8 @@ class Control:
         told = "; ".join(f"rank {rank} is at {place}" for rank, place in enumerate(places))
         raise RanksApartError(
             f"the processes must reach every save, vote and exchange in the same order, and are apart: {told}. Attach "
-            "the same handlers in all of them, and give them data with the same number of batches"
+            "the same handlers in all of them, and give them data with the same number of batches. If one has stopped "
+            "its run alone, call process.agree(trainer) before the run"
         )
 
     def _wait(self, what: str, work: Any) -> None:

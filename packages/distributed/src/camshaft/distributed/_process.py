@@ -80,7 +80,7 @@ class Process:
         every n-th iteration. A request of an iteration is carried out one vote later. Does nothing where the
         process is alone.
 
-        Call it for the engine that all processes run, the trainer. Engines inside its handlers need it not.
+        Call it for the engine that all processes run, the trainer. It is not needed for engines inside its handlers.
 
         Args:
             engine: the engine; every process has one that does the same.

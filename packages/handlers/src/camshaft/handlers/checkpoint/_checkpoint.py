@@ -212,7 +212,7 @@ class Checkpoint:
         what, keeper = pending.title, self._keeper
         if ranks().size > 1:
             self.wait()
-        decided = tell(f"{what}: whether and as what", lambda: self._decide(pending), self.save_on_rank)
+        decided = tell(f"{what}: the decision what to save", lambda: self._decide(pending), self.save_on_rank)
         if decided is None:
             return
         self.wait()
