@@ -6,10 +6,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -31,6 +27,11 @@ class S3Server:
     """
 
     def __init__(self) -> None:
+        # Not at the top: every module of tests is imported where these libraries are not.
+        import boto3
+        from moto.server import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import make_server
+
         self.refuse: Callable[[int, str, str], int] = lambda number, method, path: 0
         self.count = 0
         self._application = DomainDispatcherApplication(create_backend_app)
