@@ -16,6 +16,7 @@ from camshaft.engine._errors import (
 )
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
+from camshaft.engine._last_values import last_values
 from camshaft.engine._position import Position
 from camshaft.engine._ranks import OneRank, Ranks, ranks, use_ranks
 from camshaft.engine._requests import Finishing
@@ -56,6 +57,7 @@ __all__ = [
     "has_state",
     "is_integer",
     "is_sequence",
+    "last_values",
     "length_of",
     "ranks",
     "use_ranks",

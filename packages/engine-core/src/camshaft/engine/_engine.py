@@ -341,7 +341,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """Return where the run stands, as integers, strings, lists and dicts.
 
         Entries: epoch_length; max_epochs or max_iters; iteration, which counts those that are done; the user keys;
-        seed if there is one; position if the counters do not tell it; stateful if there are such objects; ranks.
+        if there is one, seed; position and last (output, metrics) if the counters do not tell it; stateful; ranks.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: batch)
@@ -359,7 +359,9 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         All processes have to call this; `Checkpoint` does. What is loaded goes back to its rank, or is merged where an
         object has `merge_state_dicts(states)`.
         """
-        gathered = gather(self._status.saved_position(self.state), self.stateful) if ranks().size > 1 else None
+        gathered = (
+            gather(self._status.saved_position(self.state), self.state, self.stateful) if ranks().size > 1 else None
+        )
         self._gathered = gathered if ranks().rank == to else None
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

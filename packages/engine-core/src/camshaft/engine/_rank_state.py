@@ -12,11 +12,14 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from camshaft.engine._errors import StateDictError
+from camshaft.engine._last_values import check, last_values
 from camshaft.engine._position import Position
 from camshaft.engine._ranks import ranks
+from camshaft.engine._state import State
 from camshaft.engine._value import Stateful
 
 DATA = "data_state"
+LAST = "last"
 OBJECT = "stateful."
 Part = dict[str, Any]
 
@@ -37,14 +40,16 @@ class Gathered(NamedTuple):
         return self.parts if position._replace(data_state=None) == self.position else []
 
 
-def gather(position: Position, stateful: Mapping[str, Stateful]) -> Gathered:
+def gather(position: Position, state: State[Any, Any], stateful: Mapping[str, Stateful]) -> Gathered:
     """Gather what belongs to each process; all of them have to call this.
 
     Args:
         position: where the run stands, with what its data saves.
+        state: holds what handlers may read of the last iteration.
         stateful: the objects of the engine.
     """
     mine = {OBJECT + name: each.state_dict() for name, each in stateful.items()}
+    mine[LAST] = last_values(state)
     if position.data_state is not None:
         mine[DATA] = position.data_state
     told = {key: (_digest(value), value) for key, value in mine.items()}
@@ -93,6 +98,13 @@ def own_data_state(parts: Sequence[Mapping[str, Any]], shared: Any) -> Any:
     """Return what the data of this process has saved; under another number of processes, what the saving one has."""
     if len(parts) == ranks().size:
         return parts[ranks().rank].get(DATA, shared)
+    return shared
+
+
+def own_last_values(parts: Sequence[Mapping[str, Any]], shared: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what handlers of this process may read; under another number of processes, those of the saving one."""
+    if shared is not None and len(parts) == ranks().size:
+        return check(parts[ranks().rank].get(LAST, shared))
     return shared
 
 

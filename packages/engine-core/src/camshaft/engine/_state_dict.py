@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 from camshaft.engine._data import pass_length
 from camshaft.engine._errors import ArgumentTypeError, EngineWarning, StateDictError
 from camshaft.engine._events import Events
+from camshaft.engine._last_values import check, last_values, put_back
 from camshaft.engine._position import Position, implied_position
-from camshaft.engine._rank_state import own_data_state, own_states, read_parts
+from camshaft.engine._rank_state import own_data_state, own_last_values, own_states, read_parts
 from camshaft.engine._state import State, checked_epoch_length, checked_limits
 from camshaft.engine._value import Stateful, is_integer
 
@@ -22,9 +23,18 @@ STAGES = (
 )  # fmt: skip
 FLAGS = ("pass_open", "over", "awaits_data", "skips_epoch_completed")
 COUNTS = ("epoch", "epoch_iteration", "data_pass", "batch")
-OWN_KEYS = ("epoch_length", "iteration", "epoch", "max_epochs", "max_iters", "seed", "position", "stateful", "ranks")
-
-
+OWN_KEYS = (
+    "epoch_length",
+    "iteration",
+    "epoch",
+    "max_epochs",
+    "max_iters",
+    "seed",
+    "position",
+    "last",
+    "stateful",
+    "ranks",
+)
 # Keys of a saved deterministic engine, which a plain one can do nothing with.
 FOREIGN_KEYS = ("rng_states", "deterministic")
 
@@ -36,6 +46,7 @@ class Saved(NamedTuple):
         position: where the run stands; of a plain dict only `iteration`, `epoch` and `over` count.
         is_implied: the dict was a plain one, without a position.
         user: values of the user keys.
+        last: what handlers may read of the last iteration; None where nothing is known of it.
         stateful: states of the objects that belong to the engine, by name; empty when not saved.
     """
 
@@ -46,6 +57,7 @@ class Saved(NamedTuple):
     max_iters: int | None
     seed: int | None
     user: Mapping[str, Any]
+    last: Mapping[str, Any] | None
     stateful: Mapping[str, Any]
 
     def put_into(self, state: State[Any, Any]) -> None:
@@ -53,6 +65,8 @@ class Saved(NamedTuple):
         state.iteration, state.epoch = self.position.iteration, self.position.epoch
         state.epoch_length, state.seed = self.epoch_length, self.seed
         state.max_epochs, state.max_iters = self.max_epochs, self.max_iters
+        if self.last is not None:
+            put_back(self.last, state, self.position.stage)
         for key, value in self.user.items():
             setattr(state, key, value)
 
@@ -93,6 +107,9 @@ def write(
         is_implied = position.data_state is None and position == implied
     if not is_implied:
         entries["position"] = _write_position(position)
+        last = last_values(state)
+        if last:
+            entries["last"] = last
     entries.update((key, getattr(state, key)) for key in user_keys)
     if stateful:
         entries["stateful"] = {name: each.state_dict() for name, each in stateful.items()}
@@ -142,6 +159,7 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
         max_iters,
         _integer(entries, "seed"),
         {key: entries[key] for key in user_keys},
+        own_last_values(parts, check(entries["last"]) if "last" in entries else None),
         own_states(parts, _read_stateful(entries, stateful), stateful),
     )
 

@@ -15,7 +15,7 @@ from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._rng import check_seed, draw_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
 from camshaft.deterministic._streams import seed_pass
-from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError
+from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError, last_values
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
@@ -187,11 +187,14 @@ class DeterministicEngine(Engine[Batch, Output]):
     def state_dict(self) -> OrderedDict[str, Any]:
         """Return where the run stands, with its seed, its generators and what it depends on.
 
-        Entries: those of `Engine.state_dict`; `rng_states`, the generators now, or where the last run
-        left them; `deterministic`, which is compared when the run is resumed. Tensors, numbers,
-        strings, lists and dicts only, for `torch.load(weights_only=True)`.
+        Entries: those of `Engine.state_dict`, always with the last output and metrics; `rng_states`, the generators
+        now, or where the last run left them; `deterministic`, which is compared when the run is resumed. Tensors,
+        numbers, strings, lists and dicts only, for `torch.load(weights_only=True)`.
         """
         entries = super().state_dict()
+        last = last_values(self.state)
+        if last:  # a plain engine's state has it at the end of an epoch only
+            entries["last"] = last
         entries[RNG_KEY] = self._present_rng()
         entries[RUN_KEY] = self._description()
         return entries
