@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from camshaft.engine import ArgumentError, Engine
-from camshaft.handlers import CSVLogger, History, Profiler, RunLog, write_report
+from camshaft.handlers import CSVLogger, History, Profiler, RunLog, list_checkpoints, write_report
 from camshaft.handlers.__main__ import main
 
 URL = "s3://bucket/run/file"
@@ -47,3 +47,18 @@ def test_a_report_of_a_url_is_refused_with_the_url_as_it_was_typed(capsys):
     assert capsys.readouterr().err == (
         "`folder` must be a path of this machine, got 'file:///run'; copy the run to this machine first\n"
     )
+
+
+@pytest.mark.parametrize("place", ["s3:/bucket/run", "file:/run", Path("s3://bucket/run")])
+def test_a_url_that_was_taken_apart_is_refused_where_checkpoints_go(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ArgumentError, match="must be a string with :// if it is a URL"):
+        list_checkpoints(place)
+
+
+def test_a_folder_whose_name_ends_in_a_colon_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s3:", "run").mkdir(parents=True)
+
+    assert list_checkpoints("./s3:/run") == []

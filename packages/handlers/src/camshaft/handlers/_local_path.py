@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from camshaft.engine import ArgumentError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_TAKEN_APART = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_TAKEN_APART = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _REMEDY = "write the file here, and copy it afterwards; only checkpoints are saved to URLs"
 
 
@@ -24,7 +24,9 @@ def is_url(place: object) -> bool:
         (True, False, False)
     """
     if _is_taken_apart(place):
-        raise ArgumentError(f"`dirname` must be a string if it is a URL, got {place!r}; pathlib takes URLs apart")
+        raise ArgumentError(
+            f"`dirname` must be a string with :// if it is a URL, got {place!r}; pathlib takes URLs apart"
+        )
     return isinstance(place, str) and _URL.match(place) is not None
 
 
@@ -49,4 +51,7 @@ def local_path(name: str, place: str | os.PathLike[str], remedy: str = _REMEDY) 
 
 
 def _is_taken_apart(place: object) -> bool:
-    return isinstance(place, PurePath) and bool(place.parts) and _TAKEN_APART.fullmatch(place.parts[0]) is not None
+    if isinstance(place, PurePath):
+        place = f"{place.parts[0]}/" if place.parts else ""
+    # Or what `str` makes of such a path. As a string, `./s3:/run` is a folder here whose name ends in a colon.
+    return isinstance(place, str) and _TAKEN_APART.match(place) is not None

@@ -88,6 +88,27 @@ def test_it_holds_tensors_of_any_kind(tensor: Any) -> None:
     assert torch.equal(held.to_dense() if held.is_sparse else held, tensor.to_dense() if tensor.is_sparse else tensor)
 
 
+NEW_TYPES = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "float4_e2m1fn_x2"]
+
+
+@pytest.mark.parametrize("name", [name for name in NEW_TYPES if hasattr(torch, name)])
+def test_it_holds_tensors_of_types_that_have_no_storage_of_their_own(name: str) -> None:
+    tensor = torch.arange(6, dtype=torch.uint8).repeat(8).view(getattr(torch, name))
+
+    held = Snapshots({}).take({"tensor": tensor}).payload()["tensor"]
+
+    assert held.dtype == tensor.dtype
+    assert torch.equal(held.view(torch.uint8), tensor.view(torch.uint8))
+
+
+def test_a_storage_is_held_as_torch_loads_it() -> None:
+    storage = torch.arange(6.0).untyped_storage()
+
+    held = Snapshots({}).take({"storage": storage}).payload()["storage"]
+
+    assert (type(held), held.dtype) == (type(saved(storage)), saved(storage).dtype)
+
+
 def test_tensors_that_share_memory_share_it_in_the_snapshot() -> None:
     whole = torch.arange(6.0)
 

@@ -3,7 +3,7 @@
 Importing this needs no torch; saving and loading files does.
 """
 
-from camshaft.handlers.checkpoint._checkpoint import Checkpoint, CheckpointEvents
+from camshaft.handlers.checkpoint._checkpoint import Checkpoint
 from camshaft.handlers.checkpoint._errors import (
     CheckpointDamagedError,
     CheckpointDeprecationWarning,
@@ -15,6 +15,7 @@ from camshaft.handlers.checkpoint._errors import (
     NoCheckpointError,
     NoDirectoryError,
 )
+from camshaft.handlers.checkpoint._event import CheckpointEvents
 from camshaft.handlers.checkpoint._model_checkpoint import ModelCheckpoint
 from camshaft.handlers.checkpoint._restore import LoadReport, restore_latest
 from camshaft.handlers.checkpoint._sharded_saver import ShardedSaver

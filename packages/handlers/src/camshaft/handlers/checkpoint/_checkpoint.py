@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, overload
 
-from camshaft.engine import Engine, EventEnum, as_integer, ranks
+from camshaft.engine import Engine, as_integer, ranks
 from camshaft.handlers._rank import takes_part
 from camshaft.handlers.checkpoint._errors import warn_of_deprecated
+from camshaft.handlers.checkpoint._event import CheckpointEvents
 from camshaft.handlers.checkpoint._flight import is_left_out
 from camshaft.handlers.checkpoint._handler_files import files_of_handler, find_file, read_saved, warn_of_unknown_files
 from camshaft.handlers.checkpoint._keeper import Keeper
@@ -26,9 +27,9 @@ from camshaft.handlers.checkpoint._objects import (
     Objects,
     Payload,
     gather,
+    require_fitting,
     require_objects,
     require_savable,
-    require_weights,
 )
 from camshaft.handlers.checkpoint._restore import LoadReport, load_newest, load_objects, load_stored
 from camshaft.handlers.checkpoint._retention import Item as SavedItem
@@ -36,23 +37,14 @@ from camshaft.handlers.checkpoint._retention import Plan, best, plan
 from camshaft.handlers.checkpoint._saved_list import SavedList, SavedState
 from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handler, warn_if_behind
 from camshaft.handlers.checkpoint._sharded_saver import ShardedSaver
-from camshaft.handlers.checkpoint._taken_up import items_from_files, list_from_state
+from camshaft.handlers.checkpoint._taken_up import list_from_files, list_from_state
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell, tell_all, together
 from camshaft.handlers.checkpoint._writing import SELF_KEY, writing
 from camshaft.handlers.checkpoint.format._file_name import extension_of, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name
 from camshaft.handlers.checkpoint.storage._listing import CheckpointPath
-from camshaft.handlers.checkpoint.storage._save_handler import as_save_handler
 from camshaft.handlers.checkpoint.storage._saver import Saver
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, require_store
-
-
-class CheckpointEvents(EventEnum):
-    """What a `Checkpoint` fires, on the engine that it was called with."""
-
-    auto_register = True
-    SAVED_CHECKPOINT = "saved_checkpoint"
 
 
 class Checkpoint:
@@ -173,11 +165,9 @@ class Checkpoint:
         self._naming = naming
         if isinstance(save_handler, CheckpointStore) or not callable(save_handler):
             require_bare_name(naming.sample(name_for(self.to_save)))
-        if self.to_save and has_tensors_name(naming.sample(name_for(self.to_save))):
-            require_weights(self.to_save, include_self=include_self)
+        require_fitting(self.to_save, naming.sample(name_for(self.to_save)), include_self=include_self)
         self.save_handler = require_save_handler(save_handler, save_on_rank)
         self._keeper = Keeper(self.save_handler)
-        as_save_handler(self.save_handler)
         if isinstance(self.save_handler, Saver):
             self.save_on_rank = self.save_handler.save_on_rank
 
@@ -403,9 +393,7 @@ class Checkpoint:
         report, files = load_newest(
             store, found, find_together, to_load, trusted=trusted, map_location=map_location, module_options=options
         )
-        check = self.n_saved is not None
-        find_items = partial(items_from_files, store, files, self._naming, report.path, check=check)
-        items = tell("the list of kept checkpoints", find_items, self.save_on_rank)
-        newest = items[-1].filename if items else None
-        self._keeper.restart(SavedList.of(items, newest, greater_or_equal=self.greater_or_equal))
+        naming, ties = self._naming, self.greater_or_equal
+        find_list = partial(list_from_files, store, files, naming, report.path, self.n_saved, ties)
+        self._keeper.restart(tell("the list of kept checkpoints", find_list, self.save_on_rank))
         return report

@@ -13,7 +13,7 @@ from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
 from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
-from camshaft.handlers.checkpoint.format._safetensors import require_tensors
+from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name, require_tensors
 
 Objects = Mapping[str, Any]
 
@@ -73,13 +73,20 @@ def require_savable(to_save: object, reserved: str | None = None, *, whole: bool
     return objects
 
 
-def require_weights(to_save: Objects, *, include_self: bool) -> None:
-    """Raise if it is seen already that a file of tensors alone cannot hold what is to be saved.
+def require_fitting(to_save: Objects, filename: str, *, include_self: bool) -> None:
+    """Raise if it is seen already that a file, of tensors alone by its name, cannot hold what is to be saved.
+
+    Args:
+        to_save: The objects; none while they are not known.
+        filename: A name as the files will have.
+        include_self: Whether the list of kept checkpoints is saved too.
 
     Raises:
         ArgumentError: it is more than one object.
         ArgumentTypeError: the state of a module or an optimizer holds something else than tensors.
     """
+    if not to_save or not has_tensors_name(filename):
+        return
     if include_self or len(to_save) != 1:
         names = [*to_save, *(["checkpointer"] if include_self else [])]
         raise ArgumentError(

@@ -46,6 +46,7 @@ def require_save_handler(save_handler: SaveHandler, save_on_rank: int) -> BaseSa
         return DiskSaver(save_handler, require_empty=False, save_on_rank=save_on_rank)
     if not callable(save_handler):
         raise ArgumentTypeError(f"`save_handler` must be a function, a BaseSaveHandler or a path, got {save_handler!r}")
+    as_save_handler(save_handler)  # what it takes is checked now
     return save_handler
 
 

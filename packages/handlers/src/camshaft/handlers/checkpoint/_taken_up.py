@@ -48,17 +48,26 @@ def list_from_state(
     return saved
 
 
-def items_from_files(
-    store: CheckpointStore, files: Sequence[CheckpointFile], naming: Naming, loaded: CheckpointPath, *, check: bool
-) -> list[Item]:
-    """Return what the list says of files, once one of them is loaded.
+def list_from_files(
+    store: CheckpointStore,
+    files: Sequence[CheckpointFile],
+    naming: Naming,
+    loaded: CheckpointPath,
+    n_saved: int | None,
+    greater_or_equal: bool,
+) -> SavedList:
+    """Return the list of what is there, once one of the files is loaded.
 
     Args:
         store: Where they are.
         files: The files, newest first.
         naming: How they are named.
         loaded: The one that is loaded.
-        check: Whether to leave out those that are damaged.
+        n_saved: How many are kept; damaged ones are left out, unless it is all.
+        greater_or_equal: Whether a tie goes to the later one.
     """
-    items = verified_items(store, files, naming, skip=loaded, check=check)
-    return items if naming.score_function is not None else without_later_steps(items, loaded.name)
+    items = verified_items(store, files, naming, skip=loaded, check=n_saved is not None)
+    if naming.score_function is None:
+        items = without_later_steps(items, loaded.name)
+    newest = items[-1].filename if items else None
+    return SavedList.of(items, newest, greater_or_equal=greater_or_equal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import errno
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
+from multiprocessing.util import Finalize
 from typing import Any, Literal
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
@@ -239,8 +241,12 @@ class Background:
             thread = threading.Thread(
                 target=saving.write, args=(snapshot, write), name="camshaft-checkpoint", daemon=True
             )
-            _watch_exit()
             _untold.add(saving)
+            if _waited_at_exit_of == os.getpid():  # nobody would wait for a thread any more
+                saving.write(snapshot, write)
+                saving.result()
+                return
+            _watch_exit_of_child()
             try:
                 thread.start()
             except BaseException as error:
@@ -249,7 +255,7 @@ class Background:
 
 
 _untold: set[Saving] = set()  # whose result nobody knows
-_is_watching_exit = False
+_watched_child = _waited_at_exit_of = 0  # processes
 
 
 def give_up_all() -> None:
@@ -258,17 +264,18 @@ def give_up_all() -> None:
         saving.give_up()
 
 
-def _watch_exit() -> None:
-    global _is_watching_exit  # noqa: PLW0603 - there is one exit of a process
-    if not _is_watching_exit:
-        _is_watching_exit = True
-        atexit.register(_wait_at_exit)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_untold.clear)
+def _watch_exit_of_child() -> None:
+    """Wait at the exit of a process that `multiprocessing` has forked: it leaves without `atexit`."""
+    global _watched_child  # noqa: PLW0603 - there is one exit of a process
+    if multiprocessing.parent_process() is not None and _watched_child != os.getpid():
+        _watched_child = os.getpid()
+        Finalize(None, _wait_at_exit, exitpriority=0)
 
 
 def _wait_at_exit() -> None:
     """Wait for what is being saved when the program ends; end it with status 1 if a save was lost and nobody told."""
+    global _waited_at_exit_of  # noqa: PLW0603 - there is one exit of a process
+    _waited_at_exit_of = os.getpid()
     begun, lost = time.monotonic(), 0
     for saving in list(_untold):
         if saving.is_given_up:
@@ -285,3 +292,9 @@ def _wait_at_exit() -> None:
             if stream is not None:
                 stream.flush()
         os._exit(1)
+
+
+# As early as possible, so that functions which save at the exit are called before.
+atexit.register(_wait_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_untold.clear)

@@ -45,10 +45,9 @@ class Snapshot:
             def persistent_load(self, pid: tuple[int, Any]) -> Any:
                 number, dtype = pid
                 storage = storages[number]
+                # As in `torch.load`, one without a type is of bytes. Tensors of newer types are made of such ones.
                 # Without `_internal` it warns that it will go away, which concerns its users and not its makers.
-                return storage if dtype is None else torch.storage.TypedStorage(
-                    wrap_storage=storage, dtype=dtype, _internal=True
-                )  # fmt: skip
+                return torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype or torch.uint8, _internal=True)
 
         self._pickled.seek(0)
         return Unpickler(self._pickled).load()
