@@ -16,7 +16,6 @@ from camshaft.engine._last_run import LastRun
 from camshaft.engine._nesting import outermost_run
 from camshaft.engine._position import Position
 from camshaft.engine._rank_state import Gathered, gather
-from camshaft.engine._ranks import ranks
 from camshaft.engine._requests import Finishing, NewData, Requests, Terminate, TerminateEpoch
 from camshaft.engine._run import Run
 from camshaft.engine._run_plan import RunArguments, RunPlan, make_plan
@@ -359,10 +358,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         All processes have to call this; `Checkpoint` does. What is loaded goes back to its rank, or is merged where an
         object has `merge_state_dicts(states)`.
         """
-        gathered = (
-            gather(self._status.saved_position(self.state), self.state, self.stateful) if ranks().size > 1 else None
-        )
-        self._gathered = gathered if ranks().rank == to else None
+        self._gathered = gather(self._status.saved_position, self.state, self.stateful, to)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; the next `run` continues there.

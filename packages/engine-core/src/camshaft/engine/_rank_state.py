@@ -7,7 +7,7 @@ process has read it to. Where all processes save the same, it is kept once, as i
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -40,14 +40,23 @@ class Gathered(NamedTuple):
         return self.parts if position._replace(data_state=None) == self.position else []
 
 
-def gather(position: Position, state: State[Any, Any], stateful: Mapping[str, Stateful]) -> Gathered:
+def gather(
+    where: Callable[[State[Any, Any]], Position], state: State[Any, Any], stateful: Mapping[str, Stateful], to: int
+) -> Gathered | None:
     """Gather what belongs to each process; all of them have to call this.
 
     Args:
-        position: where the run stands, with what its data saves.
+        where: returns where the run stands, with what its data saves.
         state: holds what handlers may read of the last iteration.
         stateful: the objects of the engine.
+        to: the rank that is going to save.
+
+    Returns:
+        What all have saved, for rank `to`; None for the others, and where there is one process only.
     """
+    if ranks().size == 1:
+        return None
+    position = where(state)
     mine = {OBJECT + name: each.state_dict() for name, each in stateful.items()}
     mine[LAST] = last_values(state)
     if position.data_state is not None:
@@ -56,7 +65,7 @@ def gather(position: Position, state: State[Any, Any], stateful: Mapping[str, St
     found: list[dict[str, tuple[bytes, Any]]] = ranks().exchange("what belongs to each rank of an engine", told)
     differing = [key for key in mine if len({part[key][0] if key in part else b"" for part in found}) > 1]
     parts = [{key: part[key][1] for key in differing if key in part} for part in found]
-    return Gathered(position._replace(data_state=None), parts if differing else [])
+    return Gathered(position._replace(data_state=None), parts if differing else []) if ranks().rank == to else None
 
 
 def read_parts(entries: Mapping[str, Any]) -> list[Mapping[str, Any]]:
