@@ -229,6 +229,21 @@ def test_a_forked_process_ends_as_ever() -> None:
     assert os.WTERMSIG(status) == signal.SIGTERM
 
 
+def test_a_forked_process_that_is_ended_at_once_ends() -> None:
+    ended_by = []
+    with StopOnSignal(engine_with_signals()):
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                time.sleep(1)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            ended_by.append(os.WTERMSIG(os.waitpid(child, 0)[1]))
+
+    assert set(ended_by) == {signal.SIGTERM}
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_it_is_for_the_main_thread() -> None:
     raised: list[BaseException] = []
 

@@ -35,6 +35,7 @@ class SignalHandlers:
     def take(self) -> None:
         """Handle the signals from now on; in the main thread."""
         self._process, self._waiting = os.getpid(), []
+        _in_use.append(self)
         self._before, self._is_in_use = {}, True
         for number in self.signals:
             before = signal.getsignal(number)
@@ -53,6 +54,8 @@ class SignalHandlers:
             if signal.getsignal(number) == self._call:
                 signal.signal(number, _handler_in_use(number, before))
         self._is_in_use = False
+        if self in _in_use:
+            _in_use.remove(self)
         self._raise_waiting()
 
     def before(self, number: int, own: Any) -> Any:
@@ -71,6 +74,25 @@ class SignalHandlers:
             self._waiting.append(number)
         else:
             self._handle(number)
+
+
+_in_use: list[SignalHandlers] = []
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    """Let signals wait: Python drops those that come in the first moment of a fork which has handlers for them."""
+    signals = {number for handlers in _in_use for number in handlers.signals}
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if signals else None
+
+
+def _after_fork() -> None:
+    if getattr(_forking, "mask", None) is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _handler_in_use(number: int, handler: Any) -> Any:

@@ -85,13 +85,20 @@ def test_a_model_with_tied_weights_is_read_by_the_library_and_by_us(tmp_path: Pa
         },
         {"scalar": "base[0, 0]", "empty": "torch.zeros(0, 3)", "also empty": "torch.zeros(0)", "": "base"},
         {"half": "base.half()", "bf16": "base.bfloat16()", "bool": "base > 3", "int": "base.long()"},
+        {
+            "complex": "twisted",
+            "conjugate": "twisted.conj()",
+            "part": "twisted.conj().imag",
+            "turned": "twisted.conj().T",
+        },
         {"format": "base", "camshaft": "base", 'é "quoted" \\': "base", "again": "base"},
     ],
-    ids=["views", "sizes", "types", "names"],
+    ids=["views", "sizes", "types", "conjugates", "names"],
 )
 def test_tensors_come_back_bit_for_bit(tmp_path: Path, state: dict[str, str]) -> None:
     base = torch.arange(16.0).reshape(4, 4)
-    tensors = {name: eval(text, {"base": base, "torch": torch}) for name, text in state.items()}  # noqa: S307 - above
+    known = {"base": base, "twisted": torch.complex(base, base + 1), "torch": torch}
+    tensors = {name: eval(text, known) for name, text in state.items()}  # noqa: S307 - above
     saver = DiskSaver(tmp_path)
     saver(tensors, "some.safetensors")
 
@@ -148,6 +155,7 @@ def test_a_remote_store_has_the_format_too() -> None:
         ({"a": lambda: nn.Linear(1, 1), "b": lambda: nn.Linear(1, 1)}, "one object"),
         ({"sparse": lambda: Holder(torch.eye(2).to_sparse())}, "sparse"),
         ({"double": lambda: Holder(torch.ones(2, dtype=torch.complex128))}, "complex128"),
+        ({"name": lambda: nn.ParameterDict({"\ud800": torch.ones(2)})}, "rename it"),
         ({"meta": lambda: Holder(torch.ones(2, device="meta"))}, "meta"),
     ],
 )

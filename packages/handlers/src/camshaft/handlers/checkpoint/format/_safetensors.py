@@ -201,7 +201,7 @@ def require_tensors(payload: Any) -> Mapping[str, Any]:
     if not isinstance(payload, dict):
         raise _refused("the state", payload)
     for name, value in payload.items():
-        if not isinstance(name, str) or name == _METADATA:
+        if not isinstance(name, str) or name == _METADATA or not _is_utf8(name):
             raise ArgumentTypeError(f"`to_save` must have names that safetensors takes, got {name!r}; rename it")
         if not isinstance(value, torch.Tensor):
             raise _refused(f"[{name!r}]", value)
@@ -212,6 +212,14 @@ def require_tensors(payload: Any) -> Mapping[str, Any]:
                 "save it with format='torch'"
             )
     return payload
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refused(where: str, value: Any) -> ArgumentTypeError:
@@ -244,6 +252,9 @@ def _without_duplicates(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     storages: set[int] = set()
     for name, tensor in tensors.items():
         tensor = tensor.detach()
+        if tensor.is_conj() or tensor.is_neg():  # its memory holds something else than its values
+            kept[name] = tensor.resolve_conj().resolve_neg().contiguous()
+            continue
         storage = tensor.untyped_storage()
         view = (storage.data_ptr(), tensor.device, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
         first = names_by_view.setdefault(view, name)
