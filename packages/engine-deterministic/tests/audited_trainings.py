@@ -233,15 +233,15 @@ def iterable_that_shuffles_secretly(folder):
 # Each with what the audit has to name.
 FAULTS: dict[Callable[..., AuditedRun], str] = {
     average_not_saved: "smooth['loss']",
-    schedule_not_saved: "schedule['last_epoch']",
+    schedule_not_saved: "schedule` (`LambdaLR`): add it to `to_save`",
     collate_with_generator: "",
     dataset_that_counts: "CountingRows.count",
     sampler_with_memory: "Remembering.order",
-    moving_average_not_saved: "average['n_averaged']",
+    moving_average_not_saved: "average` (`AveragedModel`): add it to `to_save`",
     dropout_from_private_generator: "model['1.generator (random generator)']",
-    scaler_not_saved: "scaler['scale']",
-    optimizer_not_saved: "optimizer['state']",
-    handler_with_a_count: "Every.calls",
+    scaler_not_saved: "scaler` (`GradScaler`): add it to `to_save`",
+    optimizer_not_saved: "optimizer` (`SGD`): add it to `to_save`",
+    handler_with_a_count: "`Every.calls`: give `Every` `state_dict`",
     attribute_of_the_state: "engine.state['worst']",
     model_that_counts: "model['steps']",
 }

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import itertools
 import sys
 from contextlib import suppress
 
 import pytest
 from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
+from torch.optim.swa_utils import AveragedModel
 
 from camshaft.deterministic.testing import AuditedRun, AuditError, audit_resume
-from camshaft.engine import Engine
+from camshaft.engine import Engine, Events
 
 
 def test_a_training_that_forgets_nothing_is_exact_however_it_is_stopped():
     told = []
     report = audit_resume(exact, stops=3, kills=1, tell=told.append)
     assert report.is_exact, str(report)
-    assert str(report).startswith("exact: 12 iterations, stopped 3 times and killed 1 times")
+    assert str(report).startswith("exact: 12 iterations, stopped 3 times and killed once")
     assert told[-1].total == 48
     assert told[-1].iterations >= 48
 
@@ -25,6 +27,128 @@ def test_what_was_forgotten_is_found_and_named(make_run):
     assert not report.is_exact
     assert report.is_repeatable
     assert FAULTS[make_run] in str(report)
+
+
+def test_a_plain_engine_is_named_with_the_remedy_and_what_it_warned_of():
+    def make_run(folder):
+        training = Training()
+        training.engine = Engine(training.step)
+        training.to_save["engine"] = training.engine
+        return training.audited()
+
+    text = str(audit_resume(make_run, stops=1, kills=0))
+    assert "the engine is an `Engine`" in text
+    assert "use `DeterministicEngine`" in text
+    assert "the engine has warned: the data cannot be opened after batch 2" in text
+    assert "map-style" not in text
+
+
+def test_each_object_has_one_line_with_what_to_do():
+    def make_run(folder):
+        training = Training()
+        del training.to_save["optimizer"]
+        average = AveragedModel(training.model)
+        training.engine.add_event_handler(Events.ITERATION_COMPLETED, average.update_parameters, training.model)
+        seen = {"first": 0, "second": 0}
+
+        @training.engine.on(Events.ITERATION_COMPLETED)
+        def count():
+            seen["first"] += 1
+            seen["second"] += 2
+
+        return training.audited()
+
+    unsaved = audit_resume(make_run, stops=1, kills=0).unsaved
+    assert [(each.names[0].rpartition("make_run.")[2], len(each.names), each.place) for each in unsaved] == [
+        ("AveragedModel", 1, "attached to `engine`"),
+        ("Training.optimizer", 1, "(`SGD`)"),
+        ("count().seen['first']", 2, ""),
+    ]
+
+
+class Resetting:
+    """A total that begins again with each run, as a metric does."""
+
+    def __init__(self):
+        self.total = 0
+
+    def reset(self):
+        self.total = 0
+
+    def add(self, engine):
+        self.total += engine.state.output
+
+    def state_dict(self):
+        return {"total": self.total}
+
+    def load_state_dict(self, state):
+        self.total = state["total"]
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_what_an_evaluator_resets_before_each_run_is_no_suspect(is_reset):
+    def make_run(folder):
+        training, evaluator, total = Training(), Engine(lambda engine, batch: batch), Resetting()
+        if is_reset:
+            evaluator.add_event_handler(Events.STARTED, total.reset)
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, total.add)
+        training.engine.add_event_handler(Events.EPOCH_COMPLETED, evaluator.run, [1, 2, 3])
+        return training.audited(evaluator=evaluator)
+
+    report = audit_resume(make_run, stops=2, kills=0)
+    named = ["`Resetting` attached to another engine: add it to `to_save`"]
+    assert [str(each) for each in report.unsaved] == ([] if is_reset else named)
+
+
+def test_what_made_no_difference_is_named_when_the_training_is_exact():
+    def make_run(folder):
+        training, patience = Training(), Resetting()
+
+        @training.engine.on(Events.ITERATION_COMPLETED)
+        def look(engine):
+            patience.total = min(engine.state.iteration, 3)
+
+        @training.engine.on(Events.STARTED)
+        def begin(engine):
+            patience.total = 0
+
+        return training.audited()
+
+    report = audit_resume(make_run, stops=1, kills=0)
+    assert report.is_exact
+    assert len(report.not_saved) == 1
+    assert "different right after resuming, and made no difference here:\n  `" in str(report)
+    assert "begin().patience` (`Resetting`): add it to `to_save`" in str(report)
+
+
+def test_what_loading_does_not_bring_back_is_told():
+    class Forgetful(Resetting):
+        def load_state_dict(self, state):
+            self.total = 0
+
+    def make_run(folder):
+        training, total = Training(), Forgetful()
+        training.to_save["total"] = total
+        training.engine.add_event_handler(Events.ITERATION_COMPLETED, total.add)
+        return training.audited()
+
+    report = audit_resume(make_run, stops=1, kills=0)
+    assert report.not_restored == ("`total`: load_state_dict() has not brought back total['total']",)
+
+
+def test_a_training_that_goes_on_too_long_after_a_stop_is_told_in_one_sentence():
+    def make_run(folder):
+        training, count = Training(), itertools.count()
+
+        @training.engine.on(Events.ITERATION_COMPLETED)
+        def end(engine):
+            if next(count) == 7:
+                engine.terminate()
+
+        return training.audited()
+
+    finding = audit_resume(make_run, stops=1, kills=0).findings[0]
+    assert "it has ended after 8 iterations, and goes on after the stop" in str(finding)
 
 
 def test_a_training_that_does_not_repeat_itself_is_told_before_any_stop():
@@ -87,6 +211,8 @@ def test_what_cannot_be_audited_is_refused_by_name():
     engine = Engine(lambda engine, batch: None)
     with pytest.raises(TypeError, match="`make_run` must return an AuditedRun, got 3"):
         audit_resume(lambda folder: 3, kills=0)
+    with pytest.raises(ValueError, match="`make_run` must take a folder"):
+        audit_resume(lambda: 3, kills=0)
     with pytest.raises(ValueError, match="`make_run` must be a function that a module defines"):
         audit_resume(lambda folder: 3)
     with pytest.raises(ValueError, match="`to_save` must have the engine"):

@@ -79,7 +79,8 @@ class IterableData:
         elif position.batch:
             warnings.warn(
                 f"the data cannot be opened after batch {position.batch}, it starts again: {type(self.data)} is no "
-                "sequence and has no state_dict()",
+                "sequence and has no state_dict(); a DeterministicEngine goes on behind that batch, and so does "
+                "create_supervised_trainer(deterministic=True)",
                 EngineWarning,
                 stacklevel=2,
             )

@@ -23,6 +23,7 @@ from camshaft.deterministic._audited_run import (
 )
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._unsaved import Thing, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
 
 _MOST_PRINTED = 4_000
@@ -114,6 +115,10 @@ class _Audit:
         self._make_run, self._folder, self._seed, self._limit = make_run, folder, seed, limit
         self._report = tell
         self._done, self._total = 0, None if limit is None else 0
+        self._noise: frozenset[str] = frozenset()
+        # Of each resume: what is not saved when the checkpoint was taken, and now; and what is saved.
+        self._resumed: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
+        self._loaded: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
 
     def carry_out(self, stops: int, kills: int) -> AuditReport:
         whole = self._play("undisturbed", "whole", self._beginning())
@@ -121,23 +126,25 @@ class _Audit:
         if length < 2:
             raise AuditError(f"the training must have at least 2 iterations to be stopped in, got {length}")
         self._total = length * (2 + bool(stops) + bool(kills))
-        places = [_spread(length, whole.epoch_length, count) for count in (stops, kills)]
-        looks_at = tuple(sorted({*places[0], *places[1]}))
-        again = self._play("undisturbed, again", "again", self._beginning()._replace(looks_at=looks_at))
+        again = self._play("undisturbed, again", "again", self._beginning())
         found = compare_section("run again, without a stop", whole, again)
-        noise = list_noise(whole, again)
-        findings = [found] if found is not None else []
-        if not findings:
-            reference = Record(**{**vars(whole), "seen": again.seen})
-            for how, chosen in zip(("exception", "kill"), places, strict=True):
-                findings += self._stop_and_resume(reference, how, chosen, noise)  # type: ignore[arg-type]  # literals
-        return AuditReport(length, stops, kills, tuple(findings), is_repeatable=found is None)
+        if found is not None:
+            return AuditReport(length, stops, kills, (found,), is_repeatable=False)
+        self._noise = list_noise(whole, again)
+        findings: list[Finding] = []
+        for how, count in (("exception", stops), ("kill", kills)):
+            chosen = _spread(length, whole.epoch_length, count)
+            findings += self._stop_and_resume(whole, how, chosen)  # type: ignore[arg-type]  # literals
+        return AuditReport(
+            length, stops, kills, tuple(findings), is_repeatable=True,
+            unsaved=tuple(list_unsaved(self._resumed, self._noise)),
+            not_restored=tuple(list_not_restored(self._loaded, self._noise)),
+        )  # fmt: skip
 
-    def _stop_and_resume(
-        self, whole: Record, how: HowToStop, places: list[int], noise: frozenset[str]
-    ) -> Iterator[Finding]:
+    def _stop_and_resume(self, whole: Record, how: HowToStop, places: list[int]) -> Iterator[Finding]:
         """Play the training with a stop behind each place; yield what is found."""
         checkpoint: tuple[int, bytes] | None = None
+        before: Record | None = None
         for number in range(len(places) + 1 if places else 0):
             save_at = places[number] if number < len(places) else None
             section = self._beginning()._replace(save_at=save_at, stop=how)
@@ -148,22 +155,32 @@ class _Audit:
                 name = f"{name}, resumed after iteration {checkpoint[0]}"
             record = self._play(name, how, section, is_killed=how == "kill")
             if checkpoint is not None or number == 0:
-                found = compare_section(name, whole, record, noise)
-                yield from [self._explained(found)] if found else compare_ends(name, whole, record, noise)
+                self._note_resume(before, record)
+                found = compare_section(name, whole, record)
+                yield from [self._explained(found, record)] if found else compare_ends(name, whole, record, self._noise)
                 if found is not None:
                     return
             if save_at is not None and record.checkpoint is None:
                 return  # the training was over before
-            checkpoint = record.checkpoint
+            checkpoint, before = record.checkpoint, record
 
-    def _explained(self, finding: Finding) -> Finding:
+    def _note_resume(self, before: Record | None, record: Record) -> None:
+        """Keep what everything was like before a stop and after it."""
+        if before is None:
+            return
+        self._loaded.append((before.saved, record.loaded))
+        done = record.resumed_at
+        if done in before.seen and done in record.seen:
+            self._resumed.append((before.seen[done].others, record.seen[done].others))
+
+    def _explained(self, finding: Finding, record: Record) -> Finding:
         """Add what is found out about the data where a batch has come out differently."""
-        if finding.what not in ("batch", "error"):
+        if finding.what not in ("batch", "error") or not record.is_deterministic:
             return finding
         watched: list[Any] = []
         section = self._beginning()._replace(iterations=1)
         self._play("looking at the data", "data", section, keep_data=watched.append)
-        return finding._replace(reason="\n".join(explain(watched[0])))
+        return finding._replace(reason="\n".join([*filter(None, [finding.reason]), *explain(watched[0])]))
 
     def _beginning(self) -> Section:
         return Section(self._seed, iterations=self._limit)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from camshaft.deterministic._audited_run import Record, Seen
-from camshaft.deterministic._snapshot import Leaf, Leaves, differing
+from camshaft.deterministic._audited_run import Record
+from camshaft.deterministic._snapshot import Leaf, Leaves
+from camshaft.deterministic._unsaved import Unsaved, merge
 
 _MISSING = Leaf("", "not there")
-_MOST_NAMED = 8
+_ENGINE = (
+    "the engine is an `Engine`, which restores no random numbers and does not continue a DataLoader inside a pass; use "
+    "`DeterministicEngine`, or `create_supervised_trainer(deterministic=True)`"
+)
 
 
 class Finding(NamedTuple):
@@ -21,8 +25,6 @@ class Finding(NamedTuple):
             resumed has raised one.
         where: which part of it.
         before, after: that part without a stop, and now, as text.
-        not_saved: what was another right after resuming and is not in `to_save`: the likely cause.
-        not_restored: what is in `to_save`, and was another right after resuming all the same.
         reason: what else is known about why; "" for nothing.
     """
 
@@ -32,22 +34,19 @@ class Finding(NamedTuple):
     where: str
     before: str
     after: str
-    not_saved: tuple[str, ...] = ()
-    not_restored: tuple[str, ...] = ()
     reason: str = ""
 
     def __str__(self) -> str:
+        return "\n".join([f"{self.run}: {self._difference()}", *(f"  {line}" for line in self.reason.splitlines())])
+
+    def _difference(self) -> str:
+        if self.what == "error":
+            return f"it has raised {self.after}"
+        if self.what == "iterations":
+            return f"it has ended after {self.before}, and {self.after} after the stop"
         place = "at the end" if self.iteration is None else f"in iteration {self.iteration}"
-        what = f"{self.what} {self.where}".strip()
-        lines = [f"{self.run}: {place} {what} was {self.before} and is {self.after}"]
-        for text, names in (
-            ("not in to_save, and another right after resuming", self.not_saved),
-            ("in to_save, and another right after resuming all the same", self.not_restored),
-        ):
-            if names:
-                more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-                lines.append(f"  {text}: {', '.join(names[:_MOST_NAMED])}{more}")
-        return "\n".join([*lines, *(f"  {line}" for line in self.reason.splitlines())])
+        what = f"`{self.where}`" if self.iteration is None else " ".join(filter(None, (self.what, self.where)))
+        return f"{place} {what} was {self.before} and is {self.after}"
 
 
 class AuditReport(NamedTuple):
@@ -58,6 +57,8 @@ class AuditReport(NamedTuple):
         stops, kills: how many times it was to be stopped by an exception, and killed.
         findings: the differences; those after the first in a run would only follow from it.
         is_repeatable: whether it goes the same way twice without a stop.
+        unsaved: what was different right after resuming and is not in `to_save`: the likely causes.
+        not_restored: what is in `to_save`, and was different right after loading all the same.
     """
 
     iterations: int
@@ -65,6 +66,8 @@ class AuditReport(NamedTuple):
     kills: int
     findings: tuple[Finding, ...]
     is_repeatable: bool
+    unsaved: tuple[Unsaved, ...] = ()
+    not_restored: tuple[str, ...] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -73,38 +76,49 @@ class AuditReport(NamedTuple):
 
     @property
     def not_saved(self) -> tuple[str, ...]:
-        """What was another right after resuming and is not in `to_save`: likely causes, each once."""
-        return tuple(dict.fromkeys(name for each in self.findings for name in each.not_saved))
+        """The names of what was different right after resuming and is not in `to_save`."""
+        return tuple(name for each in self.unsaved for name in each.names)
 
     def __str__(self) -> str:
-        done = f"{self.iterations} iterations, stopped {self.stops} times and killed {self.kills} times"
-        if self.is_exact:
-            return f"exact: {done}, it went on bit for bit each time"
+        done = f"{self.iterations} iterations, stopped {as_times(self.stops)} and killed {as_times(self.kills)}"
         if not self.is_repeatable:
             reason = (
                 "The training does not repeat itself, even without a stop. Does it draw from a generator that nobody "
                 "seeds, look at the time, or use something that outlives a run, such as a global?"
             )
             return f"not repeatable: {self.findings[0]}\n{reason}"
-        return "\n".join([f"inexact: {done}", *map(str, self.findings)])
+        head = f"exact: {done}, it went on bit for bit each time" if self.is_exact else f"inexact: {done}"
+        harmless = ", and made no difference here" if self.is_exact else ""
+        lines = [head, *map(str, self.findings)]
+        for text, listed in (
+            ("not in `to_save`, different right after resuming", self.unsaved),
+            ("in `to_save`, different right after loading", self.not_restored),
+        ):
+            lines += [f"{text}{harmless}:", *(f"  {each}" for each in listed)] if listed else []
+        return "\n".join(lines)
 
 
-def compare_section(run: str, whole: Record, section: Record, noise: frozenset[str] = frozenset()) -> Finding | None:
+def as_times(number: int) -> str:
+    """Return how often, in words."""
+    return "once" if number == 1 else f"{number} times"
+
+
+def compare_section(run: str, whole: Record, section: Record) -> Finding | None:
     """Return the first iteration in which batch or output differ from those of the run without a stop, or an error."""
     for number, (batch, output) in section.steps.items():
         expected = whole.steps.get(number)
         if expected is None:
-            return _explained(Finding(run, number, "iterations", "", "none", "one"), whole, section, noise)
+            return Finding(run, number, "iterations", "", f"{max(whole.steps)} iterations", "goes on")
         is_over = output or number != max(section.steps)  # else it was stopped right there
         for what, before, after in (("batch", expected[0], batch), ("output", expected[1], output)):
             found = _first_difference(before, after, frozenset()) if what == "batch" or is_over else None
             if found is not None:
-                return _explained(Finding(run, number, what, *found), whole, section, noise)
+                return _with_reason(Finding(run, number, what, *found), section)
     if section.error is not None:
-        return _explained(Finding(run, None, "error", "", "none", section.error), whole, section, noise)
+        return _with_reason(Finding(run, None, "error", "", "none", section.error), section)
     if section.end is not None and set(section.steps) and max(section.steps) != max(whole.steps):
-        counts = str(max(whole.steps)), str(max(section.steps))
-        return _explained(Finding(run, None, "iterations", "in all", *counts), whole, section, noise)
+        counts = f"{max(whole.steps)} iterations", str(max(section.steps))
+        return _with_reason(Finding(run, None, "iterations", "", *counts), section)
     return None
 
 
@@ -113,14 +127,14 @@ def compare_ends(run: str, whole: Record, section: Record, noise: frozenset[str]
     if section.end is None or whole.end is None:
         return []
     compared = (
-        ("saved object", whole.end.saved, section.end.saved),
+        ("saved object", merge(whole.end.saved), merge(section.end.saved)),
         ("engine", whole.engine_end, section.engine_end),
-        ("object", whole.end.others, section.end.others),
+        ("object", merge(whole.end.others), merge(section.end.others)),
     )
     for what, before, after in compared:
         found = _first_difference(before, after, noise)
         if found is not None:
-            return [_explained(Finding(run, None, what, *found), whole, section, noise)]
+            return [_with_reason(Finding(run, None, what, *found), section)]
     return []
 
 
@@ -128,8 +142,8 @@ def list_noise(whole: Record, again: Record) -> frozenset[str]:
     """Return the places that differ at the end of two runs without a stop: times, folders, numbers of processes."""
     if whole.end is None or again.end is None:
         return frozenset()
-    before = {**whole.end.others, **whole.end.saved, **whole.engine_end}
-    after = {**again.end.others, **again.end.saved, **again.engine_end}
+    before = {**merge(whole.end.others), **merge(whole.end.saved), **whole.engine_end}
+    after = {**merge(again.end.others), **merge(again.end.saved), **again.engine_end}
     return frozenset(place for place in {**before, **after} if before.get(place) != after.get(place))
 
 
@@ -141,15 +155,11 @@ def _first_difference(before: Leaves, after: Leaves, noise: frozenset[str]) -> t
     return None
 
 
-def _explained(finding: Finding, whole: Record, section: Record, noise: frozenset[str]) -> Finding:
-    """Add what was another right after resuming."""
-    before, after = whole.seen.get(section.resumed_at), section.seen.get(section.resumed_at)
-    if before is None or after is None:
-        return finding
-    return finding._replace(
-        not_saved=tuple(name for name in differing(before.others, after.others) if name not in noise),
-        not_restored=tuple(name for name in differing(before.saved, after.saved) if name not in noise),
-    )
+def _with_reason(finding: Finding, section: Record) -> Finding:
+    """Add what the engine has to say about it."""
+    engine = [] if section.is_deterministic else [_ENGINE]
+    warned = [f"the engine has warned: {each}" for each in dict.fromkeys(section.warned)]
+    return finding._replace(reason="\n".join((*engine, *warned)))
 
 
-__all__ = ["AuditReport", "Finding", "Seen", "compare_ends", "compare_section", "list_noise"]
+__all__ = ["AuditReport", "Finding", "as_times", "compare_ends", "compare_section", "list_noise"]

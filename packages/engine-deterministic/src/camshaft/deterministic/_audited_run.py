@@ -9,18 +9,30 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import nn
 
+from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._rng import manual_seed
-from camshaft.deterministic._snapshot import Leaves, beside_state, leaves_of, snapshot
-from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineError, Events, State, has_state
+from camshaft.deterministic._snapshot import Leaves, leaves_of
+from camshaft.deterministic._unsaved import Thing, look_at
+from camshaft.engine import (
+    ArgumentError,
+    ArgumentTypeError,
+    Engine,
+    EngineError,
+    EngineWarning,
+    Events,
+    State,
+    accepts,
+    has_state,
+)
 
 HowToStop: TypeAlias = Literal["exception", "kill"]
 
@@ -66,7 +78,6 @@ class Section(NamedTuple):
         checkpoint: what it begins with, None for the beginning.
         save_at: after which iteration a checkpoint is taken, None for none.
         stop: how it is stopped after that.
-        looks_at: iterations before which everything is looked at.
         iterations: after how many it is ended; None for the end.
     """
 
@@ -74,7 +85,6 @@ class Section(NamedTuple):
     checkpoint: bytes | None = None
     save_at: int | None = None
     stop: HowToStop = "exception"
-    looks_at: tuple[int, ...] = ()
     iterations: int | None = None
 
 
@@ -86,8 +96,8 @@ class Seen(NamedTuple):
         others: what the user's code has beside that.
     """
 
-    saved: Leaves
-    others: Leaves
+    saved: tuple[Thing, ...]
+    others: tuple[Thing, ...]
 
 
 @dataclass
@@ -96,23 +106,32 @@ class Record:
 
     Attributes:
         steps: batch and output of each iteration, by its number.
-        seen: what everything was like before some iterations, by how many were done.
+        seen: what everything was like right after resuming, and after the checkpoint was taken, before the next
+            iteration; by how many were done.
         resumed_at: how many iterations were done when it began.
+        loaded: what is in `to_save`, right after it was loaded.
         checkpoint: the checkpoint that was taken, and after which iteration.
+        saved: what is in `to_save`, as the checkpoint has it.
         end: how everything was at the end; None for a section that was stopped.
         engine_end: state of the engine at the end, and its metrics.
         epoch_length: that of the engine at the end.
         error: what a resumed run has raised; None for nothing.
+        is_deterministic: whether the engine is a `DeterministicEngine`.
+        warned: what the engine has warned of.
     """
 
     steps: dict[int, tuple[Leaves, Leaves]] = field(default_factory=dict)
     seen: dict[int, Seen] = field(default_factory=dict)
     resumed_at: int = 0
+    loaded: tuple[Thing, ...] = ()
     checkpoint: tuple[int, bytes] | None = None
+    saved: tuple[Thing, ...] = ()
     end: Seen | None = None
     engine_end: Leaves = field(default_factory=dict)
     epoch_length: int | None = None
     error: str | None = None
+    is_deterministic: bool = True
+    warned: list[str] = field(default_factory=list)
 
 
 class AuditError(EngineError, RuntimeError):
@@ -147,10 +166,11 @@ def play(
         raise ArgumentTypeError(f"`make_run` must return an AuditedRun, got {run!r} of {type(run)}")
     watcher = _Watcher(run, section, tell)
     try:
-        if section.checkpoint is not None:
-            watcher.load(section.checkpoint)
-        manual_seed(section.seed + 1)
-        run.start()
+        with _hear_warnings(watcher.record) if section.checkpoint is not None else nullcontext():
+            if section.checkpoint is not None:
+                watcher.load(section.checkpoint)
+            manual_seed(section.seed + 1)
+            run.start()
     except _Stop:
         return watcher.record
     except SystemExit as left:
@@ -167,6 +187,8 @@ def play(
 
 
 def _make(make_run: MakeRun, folder: Path, *, is_resumed: bool) -> AuditedRun:
+    if not accepts(make_run, folder):
+        raise ArgumentError(f"`make_run` must take a folder, as make_run(folder), got {make_run!r}, which does not")
     try:
         return make_run(folder)
     except Exception as error:
@@ -177,11 +199,25 @@ def _make(make_run: MakeRun, folder: Path, *, is_resumed: bool) -> AuditedRun:
         ) from error
 
 
+@contextmanager
+def _hear_warnings(record: Record) -> Iterator[None]:
+    """Write down what the engine warns of; other warnings are shown afterwards."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", EngineWarning)
+        try:
+            yield
+        finally:
+            record.warned += [str(each.message) for each in caught if issubclass(each.category, EngineWarning)]
+    for each in caught:
+        if not issubclass(each.category, EngineWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
 class _Watcher:
     """Listens to a training, writes down what happens, and stops it."""
 
     def __init__(self, run: AuditedRun, section: Section, tell: Callable[[], object]) -> None:
-        self.record = Record()
+        self.record = Record(is_deterministic=isinstance(run.engine, DeterministicEngine))
         self.is_stopped = False
         self._run, self._section, self._tell = run, section, tell
         self._handlers: dict[str, Any] = {}  # by their class
@@ -197,6 +233,7 @@ class _Watcher:
         for name, each in self._run.to_save.items():
             each.load_state_dict(states[name])
         self.record.resumed_at = self._run.engine.position.iteration
+        self.record.loaded = self._look_at_saved()
 
     def note_error(self, error: Exception) -> None:
         """Write down what resuming has raised, and what everything was like by then."""
@@ -224,8 +261,9 @@ class _Watcher:
         return call
 
     def _look(self) -> None:
-        done = self._run.engine.state.iteration
-        if done in self._section.looks_at or (self._section.checkpoint is not None and not self.record.seen):
+        done, taken = self._run.engine.state.iteration, self.record.checkpoint
+        is_resumed = self._section.checkpoint is not None and not self.record.seen
+        if done not in self.record.seen and (is_resumed or (taken is not None and taken[0] == done)):
             self.record.seen[done] = self._see()
 
     def _note_batch(self) -> None:
@@ -252,6 +290,7 @@ class _Watcher:
             buffer = io.BytesIO()
             torch.save({name: each.state_dict() for name, each in self._run.to_save.items()}, buffer)
             self.record.checkpoint = self._run.engine.position.iteration, buffer.getvalue()
+            self.record.saved = self._look_at_saved()
 
     def _stop(self) -> None:
         self.is_stopped = True
@@ -259,15 +298,12 @@ class _Watcher:
             _leave_behind(self.record)
         raise _Stop("the audit stops the run here")
 
+    def _look_at_saved(self) -> tuple[Thing, ...]:
+        parts = ((key, each) for key, each in self._run.to_save.items() if each is not self._run.engine)
+        return tuple(Thing(key, leaves_of(each.state_dict(), key)) for key, each in parts)
+
     def _see(self) -> Seen:
         run = self._run
-        saved: Leaves = {}
-        unsaved_parts: Leaves = {}
-        for name, each in run.to_save.items():
-            if each is not run.engine:
-                saved |= leaves_of(each.state_dict(), name)
-            if isinstance(each, nn.Module):
-                unsaved_parts |= leaves_of(beside_state(each), name)
         own = vars(State())
         in_state = {name: value for name, value in vars(run.engine.state).items() if name not in own}
         unsaved = {name: value for name, value in in_state.items() if name not in run.engine.state_dict_user_keys}
@@ -275,7 +311,8 @@ class _Watcher:
             "step": run.engine.process_function, **self._handlers, "engine.state": unsaved,
             "data": run.engine.state.dataloader, **run.others,
         }  # fmt: skip
-        return Seen(saved, unsaved_parts | snapshot(owners, (*run.to_save.values(), *run.left_out)))
+        others = look_at(run.engine, owners, self._handlers, run.to_save, run.left_out)
+        return Seen(self._look_at_saved(), tuple(others))
 
 
 # ---------------------------------------------------------------------- in a process of its own

@@ -84,11 +84,20 @@ class Found(NamedTuple):
         value: the object.
         is_own: whether the user's code has it: a function's variable, an attribute of an object of the user's class, or
             what a container among them holds; not an attribute of a library's object.
+        parent: what refers to it; None for an object that the search began with.
     """
 
     where: str
     value: Any
     is_own: bool = True
+    parent: Found | None = None
+
+    def chain(self) -> Iterator[Found]:
+        """Yield what refers to it, the nearest first, down to what the search began with."""
+        above = self.parent
+        while above is not None:
+            yield above
+            above = above.parent
 
 
 def _is_no_object(value: Any) -> bool:
@@ -117,9 +126,9 @@ def search(
             continue
         seen.add(id(each.value))
         found.append(each)
-        label = _label(each.value)
+        label = label_of(each.value)
         is_own = label is not None or (each.is_own and isinstance(each.value, _TRANSPARENT))
-        waiting.extend(Found(f"{label or each.where}{name}", part, is_own) for name, part in _parts(each.value))
+        waiting.extend(Found(f"{label or each.where}{name}", part, is_own, each) for name, part in _parts(each.value))
     return found
 
 
@@ -135,7 +144,7 @@ def is_of_user(value: object) -> bool:
     return not _is_of_library(type(value))
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """Return how people call a function, or an object of a class of their own; None for anything else."""
     if isinstance(value, FunctionType) and not _is_of_library(value):
         return f"{value.__qualname__.replace('<locals>.', '')}()"

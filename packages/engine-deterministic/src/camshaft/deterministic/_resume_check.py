@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from camshaft.deterministic._audit_report import as_times
 from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._trial import Entry, Saved, Trial, resume
@@ -60,7 +61,7 @@ class ResumeReport(NamedTuple):
 
     def __str__(self) -> str:
         if self.is_exact:
-            return f"exact: resumed {self.checked} times, it went on bit for bit each time"
+            return f"exact: resumed {as_times(self.checked)}, it went on bit for bit each time"
         first = next((each for each in self.differences if not each.refused), self.differences[0])
         head = f"inexact: {len(self.differences)} of {self.checked} resumes; the first: {first}"
         return "\n".join([head, *(f"  {line}" for line in self.reasons)])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
@@ -49,7 +50,15 @@ def leaves_of(value: Any, where: str = "") -> Leaves:
 
 
 def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves:
-    """Return what the user's objects are like that can be reached from `owners`.
+    """Return what the user's objects are like that can be reached from `owners`, all in one; see `survey`."""
+    out: Leaves = {}
+    for _, leaves in survey(owners, skipped):
+        out |= leaves
+    return out
+
+
+def survey(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Iterator[tuple[Found, Leaves]]:
+    """Yield the user's objects that can be reached from `owners`, and what each is like; no place comes twice.
 
     That is: random generators, whatever has a `state_dict`, and what functions and objects of the user's own classes
     hold in variables and attributes: numbers, texts, tensors, arrays. Objects of libraries are looked through.
@@ -58,17 +67,28 @@ def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves
         owners: where to begin, by name.
         skipped: objects that are left out, such as those that are saved.
     """
-    out: Leaves = {}
     known = {id(each) for each in skipped}
+    used: set[str] = set()
     for found in search(*owners.items(), most=_MOST_OBJECTS, closed=_is_closed):
-        if id(found.value) not in known:
-            out |= _leaves_of_object(found)
-    return out
+        if id(found.value) in known:
+            continue
+        leaves = _leaves_of_object(found)
+        if not used.isdisjoint(leaves):  # another object of the same class
+            number = next(number for number in itertools.count(2) if f"{found.where} {number}" not in used)
+            found = found._replace(where=f"{found.where} {number}")
+            leaves = _leaves_of_object(found)
+        if leaves:
+            used |= {found.where, *leaves}
+            yield found, leaves
 
 
 def differing(before: Leaves, after: Leaves) -> list[str]:
     """Return the places that differ, those in one list as one."""
-    places = [place for place in {**before, **after} if before.get(place) != after.get(place)]
+    return without_numbers([place for place in {**before, **after} if before.get(place) != after.get(place)])
+
+
+def without_numbers(places: Iterable[str]) -> list[str]:
+    """Return the places, those in one list as one."""
     return [*dict.fromkeys(re.sub(r"(\[\d+\])+$", "", place) for place in places)]
 
 
@@ -81,7 +101,7 @@ def _is_closed(value: Any) -> bool:
 
 
 def _leaves_of_object(found: Found) -> Leaves:
-    where, value, is_own = found
+    where, value, is_own, _ = found
     if isinstance(value, GENERATORS):
         return {f"{where} (random generator)": Leaf(_hash(repr(_generator_state(value))), "its state")}
     if isinstance(value, Engine | type):

@@ -11,6 +11,7 @@ from camshaft.deterministic._audited_run import AuditedRun, AuditError
 from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._resume_check import ResumeDifference, ResumeReport, check_resume
 from camshaft.deterministic._trial import Entry, Saved, Trial, resume
+from camshaft.deterministic._unsaved import Unsaved
 
 __all__ = [
     "AuditError",
@@ -20,6 +21,7 @@ __all__ = [
     "Progress",
     "ResumeDifference",
     "ResumeReport",
+    "Unsaved",
     "audit_resume",
     "check_data",
     "check_resume",
