@@ -205,8 +205,11 @@ def rows_of_the_check(rounds: int) -> list[Figure]:
     resumed.load_state_dict(saved.state_dict())
     resumed.run(loader)
     batches = [torch.rand(BATCH_SIZE, 64) for _ in range(2_000)]
+    pairs = [(batch, torch.arange(BATCH_SIZE)) for batch in batches]
     seconds = in_turns(
         {
+            "plain pairs": lambda: Engine(nothing).run(pairs),
+            "our pairs": lambda: DeterministicEngine(nothing).run(pairs),
             "plain": lambda: Engine(nothing).run(batch for batch in batches),
             "ours": lambda: DeterministicEngine(nothing).run(batch for batch in batches),
         },
@@ -214,6 +217,9 @@ def rows_of_the_check(rounds: int) -> list[Figure]:
     )
     return [
         Figure("samples fetched for the comparison, in one resume", data.fetched - size, "samples", at_most=BATCH_SIZE),
+        Figure(
+            "reading a batch of two tensors, for its hash", seconds["reading"] / len(batches) * 1e6, "us", at_most=20
+        ),
         Figure("an iteration over a generator, Engine", seconds["plain"] / len(batches) * 1e6, "us"),
         Figure(
             "more with DeterministicEngine, which keeps in mind each batch and where the generators stood",

@@ -80,3 +80,20 @@ def test_tensors_of_inference_mode_are_hashed():
     with torch.inference_mode():
         batch = torch.zeros(3)
     assert text_of(torch.zeros(3)) == text_of(batch)
+
+
+def test_the_order_of_a_dict_makes_no_difference():
+    assert text_of({"one": 1, "two": 2}) == text_of({"two": 2, "one": 1})
+    assert text_of({"one": 1, "two": 2}) != text_of({"one": 2, "two": 1})
+
+
+def test_objects_among_keys_and_items_count_by_their_type_only():
+    assert text_of({object(): object()}) == text_of({object(): object()})
+
+
+def test_a_batch_that_cannot_be_read_has_no_hash():
+    class Failing(dict):
+        def __getitem__(self, key):
+            raise OSError("the file is away")
+
+    assert text_of([Failing(x=1)]) is None

@@ -80,7 +80,8 @@ def test_each_number_of_workers_is_resumed_with_each():
 
 def test_the_first_batch_field_and_sample_that_differ_are_named_with_the_reason():
     report = check_resume(lambda: DataLoader(Counting(), 2), stops=3)
-    assert report.is_silent
+    assert not report.is_silent
+    assert all("fetched again" in each.refused for each in report.differences)
     assert report.differences[0].where.startswith("batch ")
     assert "['count'][0]" in report.differences[0].where
     assert any("memory: Counting.count changes" in line for line in report.reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-# Of a long tensor or array, about so many elements are hashed, spread evenly.
-_HASHED_ELEMENTS = 512
+# Of a long tensor or array, about so many elements are read, spread evenly; of a long list, so many items.
+_READ_ELEMENTS = 512
+_READ_ITEMS = 16
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+# Numbers that numpy reads as they are, without a conjugate or negative view of them.
+_AS_NUMPY = {torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool}
 # Numbers that numpy has no type for, bfloat16 say, are read as whole numbers of the same size.
 _WHOLE_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -20,10 +24,10 @@ _WHOLE_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64
 class Fingerprint:
     """What a batch was when it was given out.
 
-    Tensors on the CPU, arrays and plain values are hashed at once, so that it does not matter who changes them
-    afterwards, or how. Long ones are hashed in part, which takes some microseconds. Tensors on an accelerator are
-    hashed when the text is asked for: torch notes every change in place of those. Of other objects, only the type
-    counts.
+    Tensors on the CPU, arrays and plain values are read at once, so that it does not matter who changes them
+    afterwards, or how. Long ones are read in part, which takes some microseconds; so are long lists. Tensors on an
+    accelerator are read when the text is asked for, if somebody still has them: torch notes every change in place of
+    those. Of other objects, only the type counts. Of a batch that cannot be read, the text is None.
 
     Args:
         batch: any nested value.
@@ -38,25 +42,29 @@ class Fingerprint:
         False
     """
 
-    __slots__ = ("_hasher", "_on_device", "_versions")
+    __slots__ = ("_on_device", "_read")
 
     def __init__(self, batch: Any) -> None:
-        self._hasher = blake2b(digest_size=8)
-        self._on_device: list[torch.Tensor] = []
-        for leaf in _leaves(batch):
-            if isinstance(leaf, torch.Tensor):
-                self._on_device.append(leaf)
-            else:
-                self._hasher.update(leaf)
-                self._hasher.update(b";")
-        self._versions = _versions(self._on_device)
+        self._read: list[bytes] | None = []
+        self._on_device: list[tuple[weakref.ref[torch.Tensor], int | None]] = []
+        try:
+            for leaf in _leaves(batch):
+                if isinstance(leaf, torch.Tensor):
+                    self._on_device.append((weakref.ref(leaf), _version(leaf)))
+                else:
+                    self._read.append(leaf)
+        except Exception:  # noqa: BLE001  # the batch is the user's, and so is what its parts raise; the run goes on
+            self._read = None
 
     def text(self) -> str | None:
-        """Return the hash; None if a tensor on an accelerator was changed in place, or if torch cannot tell."""
-        if self._versions is None or _versions(self._on_device) != self._versions:
+        """Return the hash; None if a tensor on an accelerator is gone or changed in place, or if torch cannot tell."""
+        if self._read is None:
             return None
-        hasher = self._hasher.copy()
-        for tensor in self._on_device:
+        hasher = blake2b(b";".join(self._read), digest_size=8)
+        for reference, version in self._on_device:
+            tensor = reference()
+            if tensor is None or version is None or _version(tensor) != version:
+                return None
             hasher.update(_bytes_of(_sampled(tensor.detach()).cpu()))
         return hasher.hexdigest()
 
@@ -64,19 +72,19 @@ class Fingerprint:
 def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
     """Yield what stands for the parts of a nested value: bytes, and tensors that are not on the CPU."""
     if isinstance(value, torch.Tensor):
-        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield b"%a%a" % (value.dtype, value.shape)
         yield _bytes_of(value) if value.device.type == "cpu" or value.layout != torch.strided else value
     elif isinstance(value, _PLAIN):
         yield repr(value).encode()
     elif isinstance(value, np.ndarray | np.generic):
         yield from _leaves_of_array(np.asarray(value))
-    elif isinstance(value, Mapping):
-        for key in value:
-            yield repr(key).encode()
+    elif isinstance(value, Mapping):  # its order may be that of a set, which differs from process to process
+        for key in value if len(value) == 1 else sorted(value, key=repr):
+            yield from _leaves(key)
             yield from _leaves(value[key])
     elif isinstance(value, list | tuple):
-        yield str(len(value)).encode()
-        for item in value:
+        yield b"%d" % len(value)
+        for item in value[:: _step(len(value), _READ_ITEMS)]:
             yield from _leaves(item)
     else:
         yield type(value).__qualname__.encode()
@@ -94,14 +102,17 @@ def _leaves_of_array(array: np.ndarray[Any, Any]) -> Iterator[bytes | torch.Tens
 
 def _bytes_of_array(array: np.ndarray[Any, Any]) -> bytes:
     step = _step(array.size)
-    sample: bytes = array.tobytes() if step == 1 else array.flat[::step].tobytes()
-    return sample
+    if step > 1:
+        array = array.reshape(-1)[::step] if array.flags.c_contiguous else array.flat[::step]
+    return array.tobytes()
 
 
 def _bytes_of(tensor: torch.Tensor) -> bytes:
     """Return the numbers of a tensor on the CPU, of a long one in part."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         return repr(tensor).encode()
+    if type(tensor) is torch.Tensor and tensor.dtype in _AS_NUMPY and not (tensor.requires_grad or tensor.is_neg()):
+        return _bytes_of_array(tensor.numpy())
     tensor = tensor.detach().as_subclass(torch.Tensor)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
@@ -112,12 +123,12 @@ def _sampled(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1)[:: _step(tensor.numel())]
 
 
-def _step(count: int) -> int:
-    """Return how far apart the hashed elements are: an odd number, or all of them might be of one column."""
-    return max(1, count // _HASHED_ELEMENTS) | 1
+def _step(count: int, at_most: int = _READ_ELEMENTS) -> int:
+    """Return how far apart the elements are that are read: an odd number, or all of them might be of one column."""
+    return max(1, count // at_most) | 1
 
 
-def _versions(tensors: list[torch.Tensor]) -> list[int] | None:
-    if any(tensor.is_inference() for tensor in tensors):  # these have no version
+def _version(tensor: torch.Tensor) -> int | None:
+    if tensor.is_inference():  # these have none
         return None
-    return [tensor._version for tensor in tensors]  # noqa: SLF001  # torch documents it, under this name
+    return tensor._version  # noqa: SLF001  # torch documents it, under this name

@@ -16,7 +16,15 @@ OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
 _NOT_COMPARED = ("rank", "environment")
 
 
+# By what the name of a field has in it.
 _REMEDIES = {
+    "fetched again": (
+        "A batch must depend on nothing but its place, the epoch and the random generators. The last one before the "
+        "stop was fetched again, and another one came. Either the dataset, `collate_fn` or `worker_init_fn` is another "
+        "one; or one of them remembers something from sample to sample, or draws from a generator of its own that was "
+        "not found: seed that in a method `set_sample_seed(seed)` of the dataset. "
+        "`camshaft.deterministic.check_purity(loader)` helps to find which"
+    ),
     "worker_seeds": (
         "These workers were started when the data was made, before the run: seed the generators before that, or give "
         "the run what a generator function returns, which iterates over the loader only when it is drawn from"
@@ -36,7 +44,7 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
 
     def __init__(self, fields: Mapping[str, tuple[Any, Any]]) -> None:
         self.fields = dict(fields)
-        remedies = "".join(f". {text}" for name, text in _REMEDIES.items() if name in self.fields)
+        remedies = "".join(f". {text}" for part, text in _REMEDIES.items() if any(part in name for name in self.fields))
         listed = "; ".join(f"{name} was {saved!r} and is {present!r}" for name, (saved, present) in self.fields.items())
         super().__init__(
             f"the run cannot be resumed bit for bit: {listed}. Resume with what it was saved with, or allow the "

@@ -147,7 +147,11 @@ class Reader:
 
     def _open(self) -> Iterator[Any]:
         self._warn_of_doubt()
-        batches = self.source.open(self._position)
+        try:
+            batches = self.source.open(self._position)
+        except BaseException:
+            self.source.close()  # its workers fetch ahead
+            raise
         position = self._position._replace(pass_open=True, data_state=None)
         self._position, self._batches, self.drawn = position, batches, self.given
         self._goes_on, self._doubt = False, None

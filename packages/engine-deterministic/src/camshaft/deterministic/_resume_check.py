@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import as_times
 from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._trial import Entry, Saved, Trial, resume
 from camshaft.engine import EngineError, as_integer
@@ -18,8 +20,9 @@ class ResumeDifference(NamedTuple):
     Attributes:
         saved_at: where the run was saved: the event, and how many iterations were done.
         workers: the numbers of workers of the saved run and of the resumed one; None where they were not chosen.
-        where: the first part that differs: the batch, and the field and the sample in it; "" for a refusal.
-        before, after: that part without a stop, and after the resume, as text.
+        where: the first part that differs: the batch, and the field and the sample in it; "" if that is not known.
+        before, after: that part without a stop, and after the resume, as text. After a refusal, the run is resumed
+            again and allowed to go on, to find out.
         refused: what the engine has said if it has refused to go on; "" if it went on.
     """
 
@@ -32,8 +35,9 @@ class ResumeDifference(NamedTuple):
 
     def __str__(self) -> str:
         workers = "" if self.workers is None else f", with {self.workers[0]} workers and resumed with {self.workers[1]}"
-        what = f"refused: {self.refused}" if self.refused else f"{self.where} was {self.before} and is {self.after}"
-        return f"saved at {self.saved_at}{workers}: {what}"
+        what = [f"{self.where} was {self.before} and is {self.after}"] if self.where else []
+        what += [f"refused: {self.refused}"] if self.refused else []
+        return f"saved at {self.saved_at}{workers}: {'; '.join(what)}"
 
 
 class ResumeReport(NamedTuple):
@@ -112,7 +116,7 @@ def check_resume(
         for number, saved in enumerate(_spread(whole.saved, stops)):
             second = counts[number % len(counts)]
             pair = None if first is None or second is None else (first, second)
-            found = _resume_and_compare(whole, saved, _make(make_data, second), pair)
+            found = _resume_and_compare(whole, saved, partial(_make, make_data, second), pair)
             differences += [] if found is None else [found]
             checked += 1
     reasons = explain(_make(make_data, counts[0])) if differences else []
@@ -130,21 +134,38 @@ def _spread(saved: Sequence[Saved], count: int) -> list[Saved]:
 
 
 def _resume_and_compare(
-    whole: Trial, saved: Saved, data: Any, workers: tuple[int, int] | None
+    whole: Trial, saved: Saved, make_data: Callable[[], Any], workers: tuple[int, int] | None
 ) -> ResumeDifference | None:
+    refused = ""
+    log: list[Entry] | None
     try:
-        log = resume(saved, data)
+        log = resume(saved, make_data())
+    except ResumeMismatch as refusal:
+        refused = str(refusal)
+        log = _resume_anyway(saved, make_data())
     except EngineError as refusal:
         return ResumeDifference(saved.place, workers, "", "", "", str(refusal))
+    found = None if log is None else _first_difference(whole, saved, log)
+    if found is None:
+        return ResumeDifference(saved.place, workers, "", "", "", refused) if refused else None
+    return ResumeDifference(saved.place, workers, *found, refused)
+
+
+def _resume_anyway(saved: Saved, data: Any) -> list[Entry] | None:
+    """Return what happens where differences are allowed; None where other data cannot be opened there."""
+    try:
+        return resume(saved, data, on_mismatch="ignore")
+    except EngineError:
+        return None
+
+
+def _first_difference(whole: Trial, saved: Saved, log: Sequence[Entry]) -> tuple[str, str, str] | None:
     for one, other in zip(whole.log[saved.done :], log, strict=False):
         found = _difference(one, other)
         if found is not None:
-            return ResumeDifference(saved.place, workers, *found)
-    if len(whole.log) - saved.done != len(log):
-        return ResumeDifference(
-            saved.place, workers, "the rest", f"{len(whole.log) - saved.done} events", f"{len(log)}"
-        )
-    return None
+            return found
+    left = len(whole.log) - saved.done
+    return ("the rest", f"{left} events", f"{len(log)}") if left != len(log) else None
 
 
 def _difference(one: Entry, other: Entry) -> tuple[str, str, str] | None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._engine import DeterministicEngine
+from camshaft.deterministic._mismatch import OnMismatch
 from camshaft.engine import EngineWarning, Events
 
 _EVENTS = [event for event in Events if event not in (Events.STARTED, Events.EXCEPTION_RAISED, Events.INTERRUPT)]
@@ -66,12 +67,13 @@ class Trial:
 
     Args:
         ends_early: iterations after which the epoch is ended.
+        on_mismatch: as for `DeterministicEngine`.
     """
 
-    def __init__(self, ends_early: Iterable[int] = ()) -> None:
+    def __init__(self, ends_early: Iterable[int] = (), on_mismatch: OnMismatch = "error") -> None:
         self.log: list[Entry] = []
         self.saved: list[Saved] = []
-        self.engine: DeterministicEngine[Any, Any] = DeterministicEngine(self._step)
+        self.engine: DeterministicEngine[Any, Any] = DeterministicEngine(self._step, on_mismatch=on_mismatch)
         for event in _EVENTS:
             self.engine.add_event_handler(event, self._note, event.name)
         early = list(ends_early)
@@ -103,13 +105,13 @@ class Trial:
         self.saved.append(Saved(len(self.log), name, self.engine.position.iteration, buffer.getvalue()))
 
 
-def resume(saved: Saved, data: Any, ends_early: Iterable[int] = ()) -> list[Entry]:
+def resume(saved: Saved, data: Any, ends_early: Iterable[int] = (), on_mismatch: OnMismatch = "error") -> list[Entry]:
     """Go on from a state with new data, as another process would, and return what has happened.
 
     Raises:
         ResumeMismatch: the engine has noticed that it would go another way.
     """
-    resumed = Trial(ends_early)
+    resumed = Trial(ends_early, on_mismatch)
     resumed.engine.load_state_dict(torch.load(io.BytesIO(saved.state), weights_only=True))
     torch.seed()
     random.seed()

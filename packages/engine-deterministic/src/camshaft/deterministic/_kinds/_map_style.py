@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
-from camshaft.deterministic._kinds._kind import Setting, entries_of, require_place, without_empty
+from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, without_empty
 from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
 from camshaft.deterministic._order import Order, draw_order, tell_pass
@@ -27,6 +28,10 @@ class MapStyleLoader:
 
     Each sample is fetched under a seed that depends on its place in the order, in whichever worker. Persistent
     workers live as long as the source.
+
+    The batch before the place is fetched again, by each worker and by the first one twice, and compared with what the
+    saved run had there. What batches depend on beside their seeds cannot be known, but so it is told: other data;
+    what differs from worker to worker; and what a fetch leaves behind for the next one.
 
     Args:
         data: the user's loader; it is not changed.
@@ -58,13 +63,18 @@ class MapStyleLoader:
         self._samplers.begin_pass()
         self._size = saved.get("size", length_of(self._loader.dataset))
         self._order = draw_order(self._loader, self._setting.seed, position.data_pass)
-        iterator = self._iterate(self._order, position, saved)
+        last = saved.get(LAST) if position.pass_open and position.batch else None
+        again = 0 if last is None else 1 + max(1, self._loader.num_workers)
+        wanted = self._wanted(self._order, position, saved, again)
         self._data_pass = position.data_pass
-        self._opened = Pass(iterator, position, loader_iterator=iterator, skip=self._setting.skip)
+        iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
+        self._opened = Pass(iterator, position, loader_iterator=iterator, keeps_last=True, skip=self._setting.skip)
+        if wanted is not None and last is not None:
+            compare_repeated(self._opened, again, last, self._setting.report)
         return self._opened
 
     def state(self, position: Position) -> Any:
-        """Return what samplers remember and a hash of what unknown ones have drawn; None for torch's own."""
+        """Return what samplers remember, a hash of what unknown ones have drawn, and one of the last batch."""
         if self._opened is None and position.data_state is not None:
             return position.data_state
         if self._opened is None or self._order is None or not position.pass_open:
@@ -75,6 +85,7 @@ class MapStyleLoader:
             order=self._order.drawn_hash(position.batch),
             size=grown,
             length=None if grown is None else self._order.length,
+            last=self._opened.last() if self._opened.given == position.batch else None,
         )
 
     def close(self) -> None:
@@ -100,22 +111,33 @@ class MapStyleLoader:
             if self._data_pass is not None:
                 tell_pass(self._loader, self._data_pass)
 
-    def _iterate(self, order: Order, position: Position, saved: Any) -> Iterator[Any]:
-        first = position.batch if position.pass_open else 0
+    def _wanted(self, order: Order, position: Position, saved: Any, again: int) -> Iterator[BatchRequest] | None:
+        """Return the requests for what is left of a pass, None where that is nothing.
+
+        Args:
+            order: the order of the pass.
+            position: where it is opened.
+            saved: what was saved there.
+            again: how many times the batch before comes first, whatever is left out.
+        """
+        first, setting = position.batch if position.pass_open else 0, self._setting
         if first and "size" in saved and saved["size"] != length_of(self._loader.dataset):
             if "length" not in saved or first < saved["length"]:
                 present = length_of(self._loader.dataset)
-                self._setting.report({"dataset_length of the pass": (saved["size"], present)})
-            return iter(())
-        require_place(first, order.length, self._setting)
-        batches = order.batches(first)
+                setting.report({"dataset_length of the pass": (saved["size"], present)})
+            return None
+        require_place(first, order.length, setting)
+        batches = order.batches(first - min(1, again))
+        before = list(islice(batches, min(1, again))) * again
         if first and (order.length is None or first >= order.length):
-            head = next(batches, None)  # the end of a pass is known without starting workers
+            head = list(islice(batches, 1))  # the end of a pass is known without starting workers
             self._compare_order(order, first, saved)
-            if head is None:
-                return iter(())
-            batches = chain((head,), batches)
-        return self._fetch(requests(batches, self._setting, position.data_pass, first), position.data_pass)
+            if not head and not before:
+                return None
+            batches = chain(head, batches)
+        everything = setting._replace(skip=frozenset())
+        repeated = [next(requests((each,), everything, position.data_pass, first - 1)) for each in before]
+        return chain(repeated, requests(batches, setting, position.data_pass, first))
 
     def _compare_order(self, order: Order, first: int, saved: Any) -> None:
         """Report it if the sampler has drawn other indices than it did in the saved run."""

@@ -24,7 +24,7 @@ class Pass(Iterator[Any]):
         position: where the pass was opened.
         has_ended: as the attribute, at the beginning.
         loader_iterator: torch's own iterator, if there is one that may have workers.
-        keeps_last: whether the last batch is kept in mind for `last`.
+        keeps_last: whether a hash of the last batch is kept for `last`.
         skip: batches that `batches` leaves out.
     """
 
@@ -59,12 +59,29 @@ class Pass(Iterator[Any]):
             self.has_ended = True
             raise
         except Exception as error:
-            self._explain(error)
+            self._explain(error, self._place())
             raise
         self.given = self._next_number() + 1
         if self._keeps_last:
             self._last = Fingerprint(batch)
         return batch
+
+    def repeat_last(self) -> bool:
+        """Fetch the batch before the place where the pass was opened, which `batches` begin with, for `last`.
+
+        It is not given out and does not count.
+
+        Returns:
+            Whether there is such a batch.
+        """
+        try:
+            self._last = Fingerprint(next(self._batches))
+        except StopIteration:
+            return False
+        except Exception as error:
+            self._explain(error, f"batch {self.given - 1} of pass {self._data_pass}, to compare it")
+            raise
+        return True
 
     def last(self) -> str | None:
         """Return a hash of the batch given last, None where it is not known or was changed since."""
@@ -83,9 +100,9 @@ class Pass(Iterator[Any]):
         end_workers(self._loader_iterator)
         self._batches, self._loader_iterator, self._last = iter(()), None, None
 
-    def _explain(self, error: Exception) -> None:
+    def _explain(self, error: Exception, place: str) -> None:
         """Name the place in the error of a fetch; where it only means that a worker was lost, raise that."""
-        error.add_note(f"while the run waited for {self._place()}")
+        error.add_note(f"while the run waited for {place}")
         lost = find_lost(error, self._loader_iterator)
         self.note_lost_workers(lost or error)
         if lost is not None:

@@ -14,8 +14,8 @@ from camshaft.deterministic._skip import kept_numbers
 from camshaft.deterministic._streams import seed_pass, seed_step
 from camshaft.engine import Position
 
-# Marks a state that was saved by one of several ranks.
-_RANK, _DATA = "rank", "data"
+# Marks a state that was saved by one of several ranks: which one, of how many.
+_RANK, _WORLD, _DATA = "rank", "world_size", "data"
 _END: Any = object()
 
 
@@ -90,7 +90,7 @@ class RankedSource:
             state = self._kind.state(position)
         if self._setting.ranks.world_size == 1 or state is None:
             return state
-        return {_RANK: self._setting.ranks.rank, _DATA: state}
+        return {_RANK: self._setting.ranks.rank, _WORLD: self._setting.ranks.world_size, _DATA: state}
 
     def batch_at(self, data_pass: int, number: int) -> Any:
         """Return one batch, fetched alone; for kinds that have the method."""
@@ -102,17 +102,22 @@ class RankedSource:
         self._kind.close()
 
     def _unwrap(self, position: Position) -> Position:
-        entries = entries_of(position.data_state)
-        if set(entries) != {_RANK, _DATA}:
-            return position
-        self._is_own = entries[_RANK] == self._setting.ranks.rank
-        return position._replace(data_state=entries[_DATA] if self._is_own else self._serving(entries[_DATA]))
+        entries, ranks = entries_of(position.data_state), self._setting.ranks
+        world_size, state = 1, position.data_state
+        if set(entries) == {_RANK, _WORLD, _DATA}:
+            world_size, state = entries[_WORLD], entries[_DATA]
+            self._is_own = entries[_RANK] == ranks.rank
+            if not self._is_own:
+                return position._replace(data_state=self._serving(state))
+        if self._is_shared and world_size != ranks.world_size:
+            state = _without_last(state)
+        return position._replace(data_state=state)
 
     def _serving(self, state: Any) -> dict[str, Any] | None:
         """Return what serves this rank of the state of another one, whose last batch was not that of this one."""
         entries = entries_of(state)
         if self._is_shared:
-            return {name: entry for name, entry in entries.items() if name != LAST} or None
+            return _without_last(entries)
         return {MEMORY: entries[MEMORY]} if self._shares_memory and MEMORY in entries else None
 
     def _open_isolated(self, position: Position) -> Iterator[Any]:
@@ -146,6 +151,11 @@ class RankedSource:
             if is_kept:
                 yield batch
             del batch  # let go of before the next one is drawn
+
+
+def _without_last(state: Any) -> dict[str, Any] | None:
+    """Return a state without the hash of its last batch; that of a number of ranks is no batch of another number."""
+    return {name: entry for name, entry in entries_of(state).items() if name != LAST} or None
 
 
 def _first(position: Position) -> int:

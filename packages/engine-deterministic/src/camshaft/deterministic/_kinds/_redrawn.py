@@ -109,3 +109,23 @@ def compare_last(opened: Pass, expected: str | None, report: Callable[..., None]
     last = opened.last()
     if expected is not None and last is not None and last != expected:
         report({f"batch {opened.given - 1}, drawn again": (expected, last)})
+
+
+def compare_repeated(opened: Pass, times: int, expected: str, report: Callable[..., None]) -> None:
+    """Fetch the batch before a pass that was opened at an index, drop it, and report it if it has changed.
+
+    Args:
+        opened: a pass whose batches begin with that one.
+        times: how many times they have it.
+        expected: hash of the batch that the saved run had there.
+        report: called with what differs.
+    """
+    found = set()
+    for _ in range(times):
+        if not opened.repeat_last():
+            report({"batches": (f"at least {opened.given}", opened.given - 1)})
+            return
+        found.add(opened.last() or expected)
+    differing = sorted(found - {expected})
+    if differing:
+        report({f"batch {opened.given - 1}, fetched again": (expected, differing[0])})

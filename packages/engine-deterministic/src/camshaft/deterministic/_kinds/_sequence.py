@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._kinds._kind import Setting, require_place, stream_seed
+from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, stream_seed, without_empty
+from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, length_of
@@ -19,11 +21,15 @@ _BUILTIN = (list, tuple, range, str, bytes, torch.Tensor, np.ndarray)
 
 
 class SequenceData:
-    """Opens a pass by index; there is nothing to save.
+    """Opens a pass by index.
+
+    The item before the place is compared with the one that the saved run had there, where it can be had again: from
+    data that only holds its items, and on streams of their own. Others draw from the generators of the process, as the
+    steps before have left them.
 
     Args:
         data: the user's sequence.
-        setting: seeds a batch that is asked for alone.
+        setting: what the passes depend on beside it.
     """
 
     name: ClassVar[str] = "sequence"
@@ -31,6 +37,8 @@ class SequenceData:
     def __init__(self, data: Any, setting: Setting) -> None:
         self._data = data
         self._setting = setting
+        self._is_repeatable = setting.isolates or only_holds(data)
+        self._opened: Pass | None = None
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
@@ -41,16 +49,28 @@ class SequenceData:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
         if not position.pass_open:
-            return iter(self._data)
-        require_place(position.batch, length_of(self._data), self._setting)
-        return self._from(position.batch)
+            return self._give(iter(self._data), position)
+        first, last = position.batch, entries_of(position.data_state).get(LAST)
+        require_place(first, length_of(self._data), self._setting)
+        if last is None or not first or not self._is_repeatable:
+            return self._give(self._from(first), position)
+        opened = self._give(self._from(first - 1), position)
+        with isolated(self._seed_at(position.data_pass, first - 1)):
+            compare_repeated(opened, 1, last, self._setting.report)
+        return opened
 
-    def state(self, position: Position) -> None:
-        """Return None: the position says it all."""
-        del position
+    def state(self, position: Position) -> Any:
+        """Return a hash of the last item, None where it could not be had again."""
+        opened = self._opened
+        if opened is None or not position.pass_open:
+            return position.data_state if opened is None else None
+        is_known = self._is_repeatable and opened.given == position.batch
+        return without_empty(last=opened.last() if is_known else None)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Let go of the pass."""
+        if self._opened is not None:
+            self._opened.close()
 
     def batch_at(self, data_pass: int, number: int) -> Any:
         """Return one item under the random numbers that it has in a pass on streams of its own.
@@ -60,8 +80,15 @@ class SequenceData:
         """
         if number >= len(self._data):
             raise IndexError(f"`index` must be less than the {len(self._data)} batches, got {number}")
-        with isolated(derive_seed(stream_seed(self._setting, data_pass), number)):
+        with isolated(self._seed_at(data_pass, number)):
             return self._data[number]
+
+    def _seed_at(self, data_pass: int, number: int) -> int:
+        return derive_seed(stream_seed(self._setting, data_pass), number)
+
+    def _give(self, items: Iterator[Any], position: Position) -> Pass:
+        self._opened = Pass(items, position, keeps_last=self._is_repeatable)
+        return self._opened
 
     def _from(self, start: int) -> Iterator[Any]:
         """Yield from `start` on; like `iter`, this ends where the data does, whatever its len() says."""

@@ -1,0 +1,336 @@
+"""Data that is opened at an index: the last batch is fetched again, and tells what nothing else could."""
+
+from __future__ import annotations
+
+import collections
+import io
+import itertools
+import multiprocessing
+import random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from every_kind import Noisy, Told
+from noisy_data import noise
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from camshaft.deterministic import DeterministicEngine, ResumableLoader, ResumeMismatch
+from camshaft.engine import EngineWarning, Events
+
+
+class Own(Dataset):
+    """Gives the index, and what the class adds."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return float(index), self.more(index)
+
+
+class Lazy(Own):
+    rng = None
+
+    def more(self, index):
+        if self.rng is None:
+            self.rng = np.random.default_rng(11)
+        return self.rng.random()
+
+
+class BitGenerator(Own):
+    def __init__(self):
+        self.bits = np.random.PCG64(3)
+
+    def more(self, index):
+        return int(self.bits.random_raw() % 1000)
+
+
+class SeedSequence(Own):
+    def __init__(self):
+        self.seeds = np.random.SeedSequence(4)
+
+    def more(self, index):
+        return np.random.default_rng(self.seeds.spawn(1)[0]).random()
+
+
+class MadeInThePass(Own):
+    def __init__(self):
+        self.rngs = collections.defaultdict(lambda: random.Random(1))
+
+    def more(self, index):
+        return self.rngs[0].random()
+
+
+class Numbering(Own):
+    def __init__(self):
+        self.numbers = itertools.count()
+
+    def more(self, index):
+        return next(self.numbers)
+
+
+class Generating(Own):
+    def __init__(self):
+        self.numbers = (number for number in range(10**6))
+
+    def more(self, index):
+        return next(self.numbers)
+
+
+class ShufflingItself(Own):
+    """Shuffles what it has shuffled before."""
+
+    def __init__(self):
+        self.order = list(range(12))
+
+    def set_epoch(self, epoch):
+        random.Random(epoch).shuffle(self.order)
+
+    def more(self, index):
+        return self.order[index]
+
+
+def numbering_collate():
+    count = itertools.count()
+    return lambda samples: (samples, next(count))
+
+
+class OfItsWorker(Own):
+    number = 0
+
+    def more(self, index):
+        return self.number
+
+
+def number_the_dataset(worker):
+    get_worker_info().dataset.number = worker + 1
+
+
+FAULTS = {
+    "generator made at its first use": lambda workers: loader(Lazy(), workers),
+    "bit generator": lambda workers: loader(BitGenerator(), workers),
+    "seed sequence": lambda workers: loader(SeedSequence(), workers),
+    "generators made in the pass": lambda workers: loader(MadeInThePass(), workers),
+    "count": lambda workers: loader(Numbering(), workers),
+    "generator function": lambda workers: loader(Generating(), workers),
+    "collate_fn with a memory": lambda workers: loader(Noisy(), workers, collate_fn=numbering_collate()),
+}
+
+
+def loader(dataset, workers=0, **options):
+    return DataLoader(dataset, batch_size=2, shuffle=True, num_workers=workers, **options)
+
+
+def state_behind(made, batches):
+    """Return what a loader has saved after some batches, as a file has it."""
+    iterator = iter(made)
+    for _ in range(batches):
+        next(iterator)
+    file = io.BytesIO()
+    torch.save(made.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def resumed(state, data, **options):
+    made = ResumableLoader(data, seed=3, **options)
+    made.load_state_dict(state)
+    return made
+
+
+def refuse(name, saved, workers, done):
+    state = state_behind(ResumableLoader(FAULTS[name](saved), seed=3), done)
+    with pytest.raises(ResumeMismatch, match=rf"batch {done - 1}, fetched again.*collate_fn.*set_sample_seed"):
+        next(iter(resumed(state, FAULTS[name](workers))))
+
+
+@pytest.mark.parametrize(("workers", "done"), [(0, 1), (0, 3), (2, 2)])
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_a_batch_depends_on_beside_its_seeds_is_refused(name, workers, done):
+    refuse(name, workers, workers, done)
+
+
+@pytest.mark.parametrize(("saved", "workers"), [(0, 2), (2, 0)])
+def test_a_memory_is_refused_behind_the_first_batch_of_another_number_of_workers(saved, workers):
+    refuse("count", saved, workers, 1)
+
+
+def test_a_dataset_that_is_another_one_in_each_worker_is_refused():
+    state = state_behind(ResumableLoader(loader(OfItsWorker()), seed=3), 2)
+    with pytest.raises(ResumeMismatch, match="worker_init_fn"):
+        next(iter(resumed(state, loader(OfItsWorker(), 2, worker_init_fn=number_the_dataset))))
+
+
+def test_a_dataset_that_shuffles_further_in_each_epoch_is_refused():
+    made = ResumableLoader(loader(ShufflingItself()), seed=3)
+    list(made)
+    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
+        next(iter(resumed(state_behind(made, 2), loader(ShufflingItself()))))
+
+
+class Other(Noisy):
+    def __getitem__(self, index):
+        return -noise(index)
+
+
+OTHERS = {"dataset": lambda: loader(Other()), "collate_fn": lambda: loader(Noisy(), collate_fn=list)}
+
+
+@pytest.mark.parametrize("batches", [1, 6])  # the end of the pass, too
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_dataset_of_the_same_length_and_another_collate_fn_are_refused(other, batches):
+    state = state_behind(ResumableLoader(loader(Noisy()), seed=3), batches)
+    made = resumed(state, OTHERS[other]())
+    for _ in range(2):  # asked again, too
+        with pytest.raises(ResumeMismatch, match=f"batch {batches - 1}, fetched again"):
+            next(iter(made))
+
+
+def test_an_engine_refuses_other_data_before_any_step():
+    steps = []
+    first, second = (DeterministicEngine(lambda engine, batch: steps.append(batch)) for _ in range(2))
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=2), first.terminate)
+    first.run(loader(Noisy()))
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(ResumeMismatch, match="fetched again"):
+        second.run(loader(Other()))
+    assert len(steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "other"), [([1, 2, 3], [1, 5, 3]), (torch.eye(3), torch.zeros(3, 3))], ids=["list", "tensor"]
+)
+def test_another_list_or_tensor_is_refused(data, other):
+    state = state_behind(ResumableLoader(data, seed=3), 2)
+    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
+        next(iter(resumed(state, other)))
+    first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=2), first.terminate)
+    first.run(data)
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
+        second.run(other)
+
+
+def test_a_difference_that_is_allowed_goes_on_behind_it():
+    state = state_behind(ResumableLoader(loader(Noisy()), seed=3), 2)
+    with pytest.warns(EngineWarning, match="fetched again"):
+        rest = list(resumed(state, loader(Other()), on_mismatch="warn"))
+    assert len(rest) == 4
+    assert torch.equal(-rest[0], ResumableLoader(loader(Noisy()), seed=3).batch_at(0, 2))
+
+
+def test_workers_end_when_a_resume_is_refused():
+    state = state_behind(ResumableLoader(loader(Noisy()), seed=3), 2)
+    made = resumed(state, loader(Other(), 2))
+    iterator = iter(made)
+    with pytest.raises(ResumeMismatch):
+        next(iterator)
+    assert multiprocessing.active_children() == []
+
+
+# ---------------------------------------------------------------------- no alarm
+
+
+class Named(NamedTuple):
+    x: torch.Tensor
+    y: object
+
+
+class Thing:
+    """Says nothing of what it holds."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+class Unreadable(collections.UserDict):
+    def __getitem__(self, key):
+        raise OSError("the file is away")
+
+
+CONTENTS = {
+    "nan": lambda x: torch.cat([x, torch.tensor([[float("nan")] * 5])]),
+    "plain nan": lambda x: [float("nan"), float("inf"), None, True],
+    "array": lambda x: x.numpy(),
+    "array of objects": lambda x: np.array(["a", None, Thing(1)], dtype=object),
+    "dict": lambda x: {"x": x, 3: "text", Thing(0): 1},
+    "namedtuple": lambda x: Named(x, b"bytes"),
+    "object": Thing,
+    "set": lambda x: {"one", "two", "three", "four"},
+    "negative view": lambda x: torch.complex(x, x).conj().imag,
+    "sparse": lambda x: x.to_sparse(),
+    "grad": lambda x: x.clone().requires_grad_(),
+    "unreadable": lambda x: Unreadable(x=x),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_honest_batches_of_any_content_raise_no_alarm(name):
+    def make():
+        return loader(Noisy(), collate_fn=lambda samples: CONTENTS[name](torch.stack(samples)))
+
+    made = resumed(state_behind(ResumableLoader(make(), seed=3), 2), make())
+    assert len(list(made)) == 4
+
+
+def test_a_batch_that_the_loop_changes_in_place_raises_no_alarm():
+    made = ResumableLoader(loader(Noisy(), collate_fn=lambda samples: {"x": torch.stack(samples), "y": [1]}), seed=3)
+    batch = next(iter(made))
+    batch["x"].numpy()[:] = 0
+    batch["y"].clear()
+    batch.pop("x")
+    again = resumed(
+        made.state_dict(), loader(Noisy(), collate_fn=lambda samples: {"x": torch.stack(samples), "y": [1]})
+    )
+    assert len(list(again)) == 5
+
+
+@pytest.mark.parametrize("skip", [{(0, 1)}, {(0, 0), (0, 1)}, {(0, 2)}, {(0, 1), (0, 2), (0, 3)}])
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_is_left_out_before_or_after_a_resume_raises_no_alarm(skip, batches):
+    whole = ResumableLoader(loader(Noisy()), seed=3)
+    for before, after in [(skip, skip), ((), skip), (skip, ())]:
+        made = ResumableLoader(loader(Noisy()), seed=3, skip=before)
+        again = resumed(state_behind(made, batches), loader(Noisy()), skip=after)
+        left = [number for number in range(made.index, 6) if (0, number) not in again.skip]
+        for number, batch in zip(left, again, strict=True):
+            assert torch.equal(batch, whole.batch_at(0, number))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resume_far_inside_an_endless_sampler_compares_too(workers):
+    def make(dataset):
+        return DataLoader(dataset, 2, sampler=EndlessSampler(), num_workers=workers)
+
+    state = state_behind(ResumableLoader(make(Noisy()), seed=3), 9)
+    assert next(iter(resumed(state, make(Noisy())))) is not None
+    with pytest.raises(ResumeMismatch, match="batch 8, fetched again"):
+        next(iter(resumed(state, make(Other()))))
+
+
+class EndlessSampler:
+    def __iter__(self):
+        while True:
+            yield random.randrange(11)
+
+
+def test_a_dataset_that_is_told_its_epoch_raises_no_alarm_in_persistent_workers():
+    def make():
+        return loader(Told(), 2, persistent_workers=True)
+
+    made = ResumableLoader(make(), seed=3)
+    first = list(made)
+    again = resumed(state_behind(made, 2), make())
+    assert len(list(again)) == 4
+    assert len(first) == len(list(again)) == 6
+
+
+def test_the_generators_of_the_process_are_left_alone_by_the_comparison():
+    state = state_behind(ResumableLoader(loader(Noisy()), seed=3), 2)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[2]
+    next(iter(resumed(state, loader(Noisy()))))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[2])
