@@ -151,6 +151,65 @@ def test_a_training_that_goes_on_too_long_after_a_stop_is_told_in_one_sentence()
     assert "it has ended after 8 iterations, and goes on after the stop" in str(finding)
 
 
+def test_metrics_of_each_epoch_are_compared():
+    def make_run(folder):
+        training, seen = Training(), []
+        training.engine.add_event_handler(Events.EPOCH_STARTED, seen.clear)
+        training.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(1))
+
+        @training.engine.on(Events.EPOCH_COMPLETED)
+        def report(engine):
+            engine.state.metrics["seen"] = len(seen)
+
+        return training.audited()
+
+    finding = audit_resume(make_run, stops=1, kills=0).findings[0]
+    assert "at the end of epoch 2 `engine.state.metrics['seen']` was 4 and is 2" in str(finding)
+
+
+def test_metrics_that_come_at_the_end_of_an_epoch_may_be_missing_in_the_middle_of_one():
+    def make_run(folder):
+        training = Training()
+
+        @training.engine.on(Events.EPOCH_COMPLETED)
+        def report(engine):
+            engine.state.metrics["epoch"] = engine.state.epoch
+
+        return training.audited()
+
+    report = audit_resume(make_run, iterations=11, stops=3, kills=0)
+    assert report.is_exact, str(report)
+
+
+class Names:
+    def __init__(self):
+        self.names = set()
+
+    def state_dict(self):
+        return {"names": sorted(self.names, reverse=True)}
+
+    def load_state_dict(self, state):
+        self.names = set(state["names"])
+
+
+def test_sets_are_compared_without_their_order_and_what_is_left_out_is_not_looked_into():
+    def make_run(folder):
+        training, names, times = Training(), Names(), {}
+        training.to_save["names"] = names
+
+        @training.engine.on(Events.ITERATION_COMPLETED)
+        def note(engine):
+            names.names.add(engine.state.iteration * 8)  # in an order that depends on what came first
+            times[engine.state.iteration] = [engine.state.output]
+
+        run = training.audited()
+        return AuditedRun(run.engine, run.start, run.to_save, left_out=[times])
+
+    report = audit_resume(make_run, stops=2, kills=0)
+    assert report.is_exact, str(report)
+    assert not report.unsaved
+
+
 def test_a_training_that_does_not_repeat_itself_is_told_before_any_stop():
     report = audit_resume(iterable_that_shuffles_secretly, stops=2, kills=0)
     assert not report.is_repeatable

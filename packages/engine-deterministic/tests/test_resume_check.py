@@ -25,6 +25,23 @@ class Counting(Dataset):
         return {"index": torch.tensor([index]), "count": self.count}
 
 
+class Made(Dataset):
+    """Makes each sample from its index.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make):
+        self.make = make
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.make(index)
+
+
 class Forgetful:
     """Saves its place, and not the buffer that it shuffles in."""
 
@@ -98,3 +115,18 @@ def test_a_generator_of_its_own_is_named():
     report = check_resume(OwnGenerator, epoch_length=5, stops=3)
     assert not report.is_exact
     assert "a random generator of its own: OwnGenerator.rng" in report.reasons
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda index: torch.eye(3).to_sparse() * (index + 1.0),
+        lambda index: torch.complex(torch.tensor(1.0), torch.tensor(float(index))).conj(),
+        lambda index: np.array([{"index": index}], dtype=object),
+        lambda index: torch.nested.nested_tensor([torch.ones(2) * index, torch.ones(3)], layout=torch.jagged),
+    ],
+    ids=["sparse", "conjugate", "objects in an array", "nested"],
+)
+def test_samples_of_any_kind_are_compared_by_their_numbers(make):
+    report = check_resume(lambda: DataLoader(Made(make), batch_size=None), max_epochs=1, stops=2)
+    assert report.is_exact, str(report)

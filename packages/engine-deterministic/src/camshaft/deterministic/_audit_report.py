@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from camshaft.deterministic._audited_run import Record
 from camshaft.deterministic._snapshot import Leaf, Leaves
-from camshaft.deterministic._unsaved import Unsaved, merge
+from camshaft.deterministic._unsaved import Unsaved, lasting, merge
 
 _MISSING = Leaf("", "not there")
 _ENGINE = (
@@ -21,8 +21,8 @@ class Finding(NamedTuple):
     Attributes:
         run: how the run was stopped, and from where it was resumed.
         iteration: number of the iteration; None for the end of the training.
-        what: "batch", "output", "saved object", "object", "engine", "iterations", or "error" where a run that was
-            resumed has raised one.
+        what: "batch", "output", "epoch 3" for a metric of it, "saved object", "object", "engine", "metric",
+            "iterations", or "error" where a run that was resumed has raised one.
         where: which part of it.
         before, after: that part without a stop, and now, as text.
         reason: what else is known about why; "" for nothing.
@@ -44,7 +44,8 @@ class Finding(NamedTuple):
             return f"it has raised {self.after}"
         if self.what == "iterations":
             return f"it has ended after {self.before}, and {self.after} after the stop"
-        place = "at the end" if self.iteration is None else f"in iteration {self.iteration}"
+        end = f"at the end of {self.what}" if self.what.startswith("epoch ") else "at the end"
+        place = end if self.iteration is None else f"in iteration {self.iteration}"
         what = f"`{self.where}`" if self.iteration is None else " ".join(filter(None, (self.what, self.where)))
         return f"{place} {what} was {self.before} and is {self.after}"
 
@@ -114,6 +115,10 @@ def compare_section(run: str, whole: Record, section: Record) -> Finding | None:
             found = _first_difference(before, after, frozenset()) if what == "batch" or is_over else None
             if found is not None:
                 return _with_reason(Finding(run, number, what, *found), section)
+    for epoch, metrics in section.metrics.items():
+        found = _first_difference(*_metrics_of_both(whole.metrics.get(epoch, {}), metrics), frozenset())
+        if found is not None:
+            return _with_reason(Finding(run, None, f"epoch {epoch}", *found), section)
     if section.error is not None:
         return _with_reason(Finding(run, None, "error", "", "none", section.error), section)
     if section.end is not None and set(section.steps) and max(section.steps) != max(whole.steps):
@@ -129,7 +134,8 @@ def compare_ends(run: str, whole: Record, section: Record, noise: frozenset[str]
     compared = (
         ("saved object", merge(whole.end.saved), merge(section.end.saved)),
         ("engine", whole.engine_end, section.engine_end),
-        ("object", merge(whole.end.others), merge(section.end.others)),
+        ("metric", *_metrics_of_both(whole.metrics_end, section.metrics_end)),
+        ("object", merge(lasting(whole.end.others)), merge(lasting(section.end.others))),
     )
     for what, before, after in compared:
         found = _first_difference(before, after, noise)
@@ -138,12 +144,18 @@ def compare_ends(run: str, whole: Record, section: Record, noise: frozenset[str]
     return []
 
 
+def _metrics_of_both(before: Leaves, after: Leaves) -> tuple[Leaves, Leaves]:
+    """Return metrics without those that come later: they are not saved, and are there again at the end of an epoch."""
+    names = {place for place in after if place in before}
+    return {place: before[place] for place in before if place in names}, {place: after[place] for place in names}
+
+
 def list_noise(whole: Record, again: Record) -> frozenset[str]:
     """Return the places that differ at the end of two runs without a stop: times, folders, numbers of processes."""
     if whole.end is None or again.end is None:
         return frozenset()
-    before = {**merge(whole.end.others), **merge(whole.end.saved), **whole.engine_end}
-    after = {**merge(again.end.others), **merge(again.end.saved), **again.engine_end}
+    before = {**whole.metrics_end, **merge(whole.end.others), **merge(whole.end.saved), **whole.engine_end}
+    after = {**again.metrics_end, **merge(again.end.others), **merge(again.end.saved), **again.engine_end}
     return frozenset(place for place in {**before, **after} if before.get(place) != after.get(place))
 
 

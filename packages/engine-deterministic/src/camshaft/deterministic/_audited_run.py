@@ -113,7 +113,9 @@ class Record:
         checkpoint: the checkpoint that was taken, and after which iteration.
         saved: what is in `to_save`, as the checkpoint has it.
         end: how everything was at the end; None for a section that was stopped.
-        engine_end: state of the engine at the end, and its metrics.
+        metrics: those of the engine after each epoch, by its number.
+        engine_end: state of the engine at the end.
+        metrics_end: its metrics.
         epoch_length: that of the engine at the end.
         error: what a resumed run has raised; None for nothing.
         is_deterministic: whether the engine is a `DeterministicEngine`.
@@ -127,7 +129,9 @@ class Record:
     checkpoint: tuple[int, bytes] | None = None
     saved: tuple[Thing, ...] = ()
     end: Seen | None = None
+    metrics: dict[int, Leaves] = field(default_factory=dict)
     engine_end: Leaves = field(default_factory=dict)
+    metrics_end: Leaves = field(default_factory=dict)
     epoch_length: int | None = None
     error: str | None = None
     is_deterministic: bool = True
@@ -226,6 +230,7 @@ class _Watcher:
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
         run.engine.add_event_handler(Events.ITERATION_STARTED, self._note_batch)
         run.engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_output)
+        run.engine.add_event_handler(Events.EPOCH_COMPLETED, self._note_metrics)
 
     def load(self, checkpoint: bytes) -> None:
         """Take over a checkpoint, as from a file."""
@@ -244,10 +249,8 @@ class _Watcher:
         engine = self._run.engine
         self.record.end = self._see()
         self.record.epoch_length = engine.state.epoch_length
-        self.record.engine_end = {
-            **leaves_of(engine.state_dict(), "engine"),
-            **leaves_of(engine.state.metrics, "engine.state.metrics"),
-        }
+        self.record.engine_end = leaves_of(engine.state_dict(), "engine")
+        self.record.metrics_end = leaves_of(engine.state.metrics, "engine.state.metrics")
 
     # ------------------------------------------------------------------ what the run tells
 
@@ -282,6 +285,10 @@ class _Watcher:
             engine.at_safe_point(self._save)
         if section.iterations is not None and number >= section.iterations:
             engine.terminate()
+
+    def _note_metrics(self) -> None:
+        state = self._run.engine.state
+        self.record.metrics[state.epoch] = leaves_of(state.metrics, "engine.state.metrics")
 
     # ------------------------------------------------------------------ saving and stopping
 

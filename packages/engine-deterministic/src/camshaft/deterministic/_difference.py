@@ -44,6 +44,8 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     """Return the parts of a container by how they are reached, None for a value without parts."""
     if isinstance(value, Mapping):
         return {f"[{key!r}]": part for key, part in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return parts_of(value.tolist())
     if isinstance(value, list | tuple):
         return {f"[{number}]": part for number, part in enumerate(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -53,14 +55,23 @@ def parts_of(value: Any) -> dict[str, Any] | None:
 
 def _is_equal(first: Any, second: Any) -> bool:
     if isinstance(first, torch.Tensor):
-        return bool(first.dtype == second.dtype and first.shape == second.shape) and bytes_of(first) == bytes_of(second)
+        is_alike = first.dtype == second.dtype and (first.is_nested or first.shape == second.shape)
+        return bool(is_alike) and first.is_nested == second.is_nested and bytes_of(first) == bytes_of(second)
     if isinstance(first, np.ndarray | np.generic):
         return bool(first.dtype == second.dtype and first.shape == second.shape) and first.tobytes() == second.tobytes()
     return pickle.dumps(first) == pickle.dumps(second)
 
 
 def bytes_of(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    """Return the numbers of a tensor; of a sparse one the dense numbers, of a nested one those of all its parts."""
+    if tensor.is_nested:
+        return b"".join(f"{tuple(part.shape)}".encode() + bytes_of(part) for part in tensor.detach().unbind())
+    tensor = tensor.detach().cpu()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.resolve_neg().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def short_text(value: Any) -> str:

@@ -203,7 +203,14 @@ def _items(container: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{key!r}]", part) for key, part in dict.items(container))
         return
     items = next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
+    if isinstance(container, set | frozenset):  # its own order differs from process to process
+        items = iter(sorted(items, key=_in_set))
     yield from ((f"[{number}]", part) for number, part in enumerate(items))
+
+
+def _in_set(item: Any) -> tuple[str, str]:
+    """Return what numbers and texts in a set are sorted by; others stay where they are among those of their class."""
+    return type(item).__qualname__, repr(item) if isinstance(item, _SHARED) else ""
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -57,7 +57,9 @@ def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves
     return out
 
 
-def survey(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Iterator[tuple[Found, Leaves]]:
+def survey(
+    owners: Mapping[str, Any], skipped: tuple[Any, ...] = (), left_out: tuple[Any, ...] = ()
+) -> Iterator[tuple[Found, Leaves]]:
     """Yield the user's objects that can be reached from `owners`, and what each is like; no place comes twice.
 
     That is: random generators, whatever has a `state_dict`, and what functions and objects of the user's own classes
@@ -65,11 +67,15 @@ def survey(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Iterator
 
     Args:
         owners: where to begin, by name.
-        skipped: objects that are left out, such as those that are saved.
+        skipped: objects that are looked through only, such as those that are saved.
+        left_out: objects that are not looked into either.
     """
     known = {id(each) for each in skipped}
+    closed = {id(each) for each in left_out if not isinstance(each, _PLAIN)}
     used: set[str] = set()
-    for found in search(*owners.items(), most=_MOST_OBJECTS, closed=_is_closed):
+    for found in search(
+        *owners.items(), most=_MOST_OBJECTS, closed=lambda value: id(value) in closed or _is_closed(value)
+    ):
         if id(found.value) in known:
             continue
         leaves = _leaves_of_object(found)

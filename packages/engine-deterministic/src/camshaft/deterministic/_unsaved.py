@@ -88,7 +88,7 @@ def look_at(
             yield Thing(f"beside {name}", leaves_of(beside_state(each), name), owner=name, advice=advice)
     trainer = next(name for name, each in saved.items() if each is engine)
     names = {id(each): name for name, each in saved.items()}
-    for found, leaves in survey(owners, (*saved.values(), *engine.stateful.values(), *left_out)):
+    for found, leaves in survey(owners, (*saved.values(), *engine.stateful.values()), tuple(left_out)):
         inside = tuple(each.where for each in found.chain() if _has_own_state(each.value))
         if _has_own_state(found.value):
             name, place = _name(found, trainer, handlers)
@@ -130,6 +130,18 @@ def list_not_restored(resumes: Resumes, noise: frozenset[str]) -> list[str]:
         for thing, places in _pairs(before, after, noise):
             found[thing.key] = [*dict.fromkeys((*found.get(thing.key, ()), *without_numbers(places)))]
     return [f"`{key}`: load_state_dict() has not brought back {join_names(places)}" for key, places in found.items()]
+
+
+def lasting(things: Iterable[Thing]) -> list[Thing]:
+    """Return the things that last: not those that are reset before they are used again, nor what these have all of."""
+    listed = list(things)
+    resets = {each.key: each for each in listed if each.begins_again}
+    return [
+        each
+        for each in listed
+        if not each.begins_again
+        and not any(_has_all(resets[key], each, list(each.leaves)) for key in each.inside if key in resets)
+    ]
 
 
 def _has_all(holder: Thing, thing: Thing, places: list[str]) -> bool:
