@@ -89,6 +89,25 @@ def test_an_exit_with_an_error_is_a_failure_too(fail):
     assert "RankLostError: rank 1 has failed: SystemExit: told to go" in last_line(other)
 
 
+def test_an_exit_without_an_error_in_the_middle_of_a_run_is_a_failure_too(fail):
+    other, left = fail("exit well")
+
+    assert left.returncode == 0
+    assert other.returncode == 1
+    assert "RankLostError: rank 1 has failed: SystemExit: 0" in last_line(other)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text"),
+    [("say nothing", "Mute: its text cannot be had: LookupError"), ("say much", "ValueError: much much")],
+)
+def test_the_others_are_told_of_an_error_whatever_its_text_is(fail, scenario, text):
+    other, _ = fail(scenario)
+
+    assert other.returncode == 1
+    assert f"RankLostError: rank 1 has failed: {text}" in last_line(other)
+
+
 def test_a_killed_process_ends_the_other_which_says_where_it_was_last_heard_of(fail):
     other, killed = fail("kill")
 

@@ -62,6 +62,15 @@ def facts(process):
     }
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise LookupError("no text")
+
+
+def raise_(error):
+    raise error
+
+
 def failing(process):
     engine = make_engine(process)
     what = {
@@ -69,6 +78,9 @@ def failing(process):
         "kill": lambda: os.kill(os.getpid(), 9),
         "slow": lambda: time.sleep(2 * TIMEOUT_S),
         "exit": lambda: sys.exit("told to go"),
+        "exit well": lambda: sys.exit(0),
+        "say nothing": lambda: raise_(Mute()),
+        "say much": lambda: raise_(ValueError("much " * 2_000_000)),
         "apart": lambda: process.exchange("something of its own", 1),
         "hang": lambda: 1 / 0,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from camshaft.distributed._control import Control
 from camshaft.distributed._watch import Watch
 from camshaft.engine import Engine, Events, RanksError, RunningError, use_ranks
 
+LONGEST_TEXT = 4_000  # of an error, told to the others
 HEAR_S = 3.0  # how long the keeper of the store waits at its failure, for the others to hear of it
 
 
@@ -44,9 +46,10 @@ class Process:
         self.device = device
         self._links = links
         self._has_ended, self._pid = False, os.getpid()
+        self._left_by: SystemExit | None = None  # what has left the run of an engine, whatever its status
         if links is not None:
             use_ranks(self)
-            links.watch_over(self)
+            links.watch_over(self, self._end_with_program)
 
     def exchange(self, what: str, value: Any) -> list[Any]:
         """Give `value` to all processes, and return theirs by rank. Every process has to call it at the same place.
@@ -97,6 +100,7 @@ class Process:
 
     def _note_others(self, engine: Engine[Any, Any], error: BaseException) -> None:
         """Add where the others are to what has raised: an operation may have waited for them."""
+        self._left_by = error if isinstance(error, SystemExit) else None
         if self._links is not None and isinstance(error, RuntimeError) and not isinstance(error, RanksError):
             error.add_note(f"the other processes: {self._links.control.others()}")
 
@@ -120,10 +124,18 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or (isinstance(error, SystemExit) and not error.code):
+        is_done = isinstance(error, SystemExit) and not error.code and error is not self._left_by
+        if error is None or is_done:
             self.end()
         else:
             self.fail(error)
+
+    def _end_with_program(self) -> None:
+        """Part from the others, or tell them that the program ends in the middle of a run."""
+        if self._left_by is None:
+            self.end()
+        else:
+            self.fail(self._left_by)
 
     def fail(self, error: BaseException) -> None:
         """Tell the others that this process ends, and why. What leaves the block, or the program, does this by itself.
@@ -132,7 +144,7 @@ class Process:
             error: what was raised.
         """
         if (links := self._let_go()) is not None:
-            links.break_off(f"{type(error).__name__}: {error}")
+            links.break_off(_text_of(error))
 
     def _let_go(self) -> Links | None:
         """Return what connects this process to the others, for the last time; None in one that was forked from it."""
@@ -163,7 +175,7 @@ class Links:
         self._keeps_store = keeps_store
         self._owns_group = owns_group
 
-    def watch_over(self, process: Process) -> None:
+    def watch_over(self, process: Process, end: Callable[[], None]) -> None:
         """Let the process part, or break off, when the program ends, however it does."""
         hook = sys.excepthook
 
@@ -172,7 +184,7 @@ class Links:
             hook(kind, error, traceback)
 
         sys.excepthook = tell
-        atexit.register(process.end)
+        atexit.register(end)
 
     def part(self) -> None:
         """Come to the end together with the others."""
@@ -188,6 +200,15 @@ class Links:
         self._watch.stop()
         if self._keeps_store:
             self._watch.let_others_hear(HEAR_S)
+
+
+def _text_of(error: BaseException) -> str:
+    """Return what to tell of an error: not all of a long text, and something even if it has none."""
+    try:
+        text = str(error)
+    except Exception as other:  # noqa: BLE001  # the error that ends this process is to be told, not this one
+        text = f"its text cannot be had: {type(other).__name__}"
+    return f"{type(error).__name__}: {text if len(text) <= LONGEST_TEXT else f'{text[:LONGEST_TEXT]} ...'}"
 
 
 def require_not_started() -> None:

@@ -11,7 +11,11 @@ from camshaft.handlers._rank import is_distributed
 from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
 from camshaft.handlers.checkpoint._rollback import Snapshot
-from camshaft.handlers.checkpoint._sharded import require_whole_parameters, require_whole_tensors
+from camshaft.handlers.checkpoint._sharded import (
+    require_no_metric_of_ranks,
+    require_whole_parameters,
+    require_whole_tensors,
+)
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.format._safetensors import has_tensors_name, require_tensors
 
@@ -60,7 +64,8 @@ def require_savable(to_save: object, reserved: str | None = None, *, whole: bool
         whole: Whether to refuse objects that are sharded.
 
     Raises:
-        ArgumentTypeError: it is no mapping of objects with a state, or one of them is sharded over processes.
+        ArgumentTypeError: it is no mapping of objects with a state, or one of them is sharded over processes, or is a
+            metric of which each process has its own part.
         ArgumentError: it is empty, or has the reserved key.
     """
     objects = require_objects(to_save, "to_save")
@@ -68,8 +73,7 @@ def require_savable(to_save: object, reserved: str | None = None, *, whole: bool
         raise ArgumentError(
             f"`to_save` must not have the key {reserved!r} with include_self=True, got it; call the object otherwise"
         )
-    if whole:
-        require_whole_objects(objects)
+    _require_saved_by_one(objects, whole=whole)
     return objects
 
 
@@ -107,6 +111,13 @@ def require_whole_objects(objects: Objects) -> None:
     """
     for path, leaf in leaves(objects):
         require_whole_parameters(unwrap(leaf), path)
+
+
+def _require_saved_by_one(objects: Objects, *, whole: bool) -> None:
+    if whole:
+        require_whole_objects(objects)
+    for path, leaf in leaves(objects):
+        require_no_metric_of_ranks(leaf, path)
 
 
 def leaves(objects: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -154,10 +165,9 @@ def gather(objects: Objects, rank: int, *, whole: bool = True) -> None:
         whole: Whether to refuse objects that are sharded.
 
     Raises:
-        ArgumentTypeError: a module or an optimizer is sharded over them.
+        ArgumentTypeError: a module or an optimizer is sharded over them, or a metric has a part in each.
     """
-    if whole:
-        require_whole_objects(objects)
+    _require_saved_by_one(objects, whole=whole)
     if is_distributed() or ranks().size > 1:
         consolidate(objects, rank)
 

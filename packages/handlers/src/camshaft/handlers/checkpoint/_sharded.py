@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from camshaft.engine import ArgumentTypeError
+from camshaft.engine import ArgumentTypeError, ranks
 
 _CLASSES = (
     ("torch.distributed.tensor", "DTensor"),  # of FSDP2 and of tensor parallelism
@@ -52,6 +52,31 @@ def require_whole_tensors(state: Any) -> None:
             waiting.extend((f"{path}[{key!r}]", inner) for key, inner in value.items())
         elif isinstance(value, list | tuple | set | frozenset):
             waiting.extend((f"{path}[{index}]", inner) for index, inner in enumerate(value))
+
+
+def require_no_metric_of_ranks(target: Any, path: str) -> None:
+    """Raise if an object is or has a metric of torchmetrics that saves its state, and there are several processes.
+
+    Each process has counted its own batches. One process saves, and all would go on from what that one has counted.
+
+    Args:
+        target: Any object; modules are looked into.
+        path: The way to it, for the text of the error.
+
+    Raises:
+        ArgumentTypeError: there is one.
+    """
+    torchmetrics = sys.modules.get("torchmetrics")
+    if torchmetrics is None or ranks().size == 1 or not isinstance(target, sys.modules["torch"].nn.Module):
+        return
+    for name, part in target.named_modules():
+        if isinstance(part, torchmetrics.Metric) and part.state_dict():
+            place = f"{path}.{name}" if name else path
+            raise ArgumentTypeError(
+                f"`to_save` must not hold a metric in a run of several processes, got {type(part).__name__} at "
+                f"{place}: each process has counted its own batches, and one saves; attach it with "
+                "camshaft.supervised.attach_metrics, or put it into `stateful` of the trainer: this saves all parts"
+            )
 
 
 def _sharded_classes() -> tuple[type, ...]:
