@@ -282,3 +282,20 @@ def test_data_set_before_a_run_that_is_given_its_own_changes_nothing() -> None:
     engine.run(data)
 
     assert seen == [1, 2, 3, 1, 2, 3]
+
+
+class Handing(list[int]):
+    """Hands on the state of something that has none, as wrappers of loaders do."""
+
+    def __iter__(self) -> Any:
+        return super().__iter__()
+
+    def state_dict(self) -> Any:
+        return object().state_dict()  # type: ignore[attr-defined]  # this is what it is about
+
+    def load_state_dict(self, state: Any) -> None:
+        raise AssertionError
+
+
+def test_a_run_over_data_that_hands_on_a_state_that_is_not_there_ends_as_any_other() -> None:
+    assert 4 == Engine(lambda engine, batch: None).run(Handing([1, 2]), max_epochs=2).iteration

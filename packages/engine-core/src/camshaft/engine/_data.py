@@ -122,8 +122,13 @@ class StatefulData(IterableData):
         return iter(self.data)
 
     def state(self, position: Position) -> Any:
-        """Return the data's own state; between two passes there is nothing to save."""
-        return self.data.state_dict() if position.pass_open else None
+        """Return the data's own state; between two passes there is nothing to save, and some has none after all."""
+        if not position.pass_open:
+            return None
+        try:
+            return self.data.state_dict()
+        except AttributeError:  # a wrapper that hands on the state of something without one; resuming warns of it
+            return None
 
 
 class NoData(IterableData):
