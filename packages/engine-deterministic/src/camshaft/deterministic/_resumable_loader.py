@@ -112,7 +112,7 @@ class ResumableLoader:
         """Return the batches of the next epoch; after loading a state, those that are left of its epoch.
 
         Raises:
-            ResumeMismatch: by the iterator: what was drawn again comes out differently.
+            ResumeMismatch: by the iterator: what was drawn or fetched again comes out differently.
             RuntimeError: by the iterator: a newer one has begun, a state was loaded, or it is asked in the middle of a
                 fetch.
         """
