@@ -130,3 +130,10 @@ def test_a_generator_of_its_own_is_named():
 def test_samples_of_any_kind_are_compared_by_their_numbers(make):
     report = check_resume(lambda: DataLoader(Made(make), batch_size=None), max_epochs=1, stops=2)
     assert report.is_exact, str(report)
+
+
+def test_a_single_stop_comes_before_the_last_batch():
+    report = check_resume(lambda: DataLoader(Counting(), batch_size=2), stops=1)
+    assert report.checked == 1
+    assert not report.is_exact
+    assert str(check_resume(lambda: [1, 2, 3], stops=1)).startswith("exact: resumed once, ")

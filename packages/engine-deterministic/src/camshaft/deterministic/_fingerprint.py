@@ -71,7 +71,9 @@ class Fingerprint:
 
 def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
     """Yield what stands for the parts of a nested value: bytes, and tensors that are not on the CPU."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and value.is_nested:  # whose text has a number that each gets anew
+        yield from _leaves(list(value.unbind()))
+    elif isinstance(value, torch.Tensor):
         yield b"%a%a" % (value.dtype, value.shape)
         yield _bytes_of(value) if value.device.type == "cpu" or value.layout != torch.strided else value
     elif isinstance(value, _PLAIN):

@@ -128,9 +128,10 @@ def _make(make_data: Callable[..., Any], workers: int | None) -> Any:
 
 
 def _spread(saved: Sequence[Saved], count: int) -> list[Saved]:
-    """Return some states, spread over the run; the last one has nothing left to do."""
-    count = min(count, len(saved))
-    return [saved[number * (len(saved) - 1) // count] for number in range(1, count + 1)]
+    """Return some states, spread over those after which there are batches to come; all if there are fewer."""
+    before_last = [each for each in saved if each.iteration < saved[-1].iteration] or list(saved)
+    count = min(count, len(before_last))
+    return [before_last[(2 * number + 1) * len(before_last) // (2 * count)] for number in range(count)]
 
 
 def _resume_and_compare(

@@ -21,7 +21,8 @@ from camshaft.engine import Engine, has_state
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST_OBJECTS = 20_000
 _CONTAINERS = ("builtins", "collections", "functools", "itertools", "types", "weakref", "_weakrefset", "__main__")
-_CLOSED_LIBRARIES = sys.stdlib_module_names - {*_CONTAINERS}
+_SHOWING = ("tqdm", "rich", "tensorboard", "mlflow", "matplotlib")  # bars and loggers: nothing depends on them
+_CLOSED_LIBRARIES = {*_SHOWING, *sys.stdlib_module_names} - {*_CONTAINERS}
 
 
 class Leaf(NamedTuple):
@@ -99,7 +100,7 @@ def without_numbers(places: Iterable[str]) -> list[str]:
 
 
 def _is_closed(value: Any) -> bool:
-    """Return whether an object leads nowhere: it opens data for an engine, or is a logger, a file, a thread."""
+    """Return whether an object leads nowhere: it opens data for an engine, or is a bar, a logger, a file, a thread."""
     module = type(value).__module__
     if module.startswith("camshaft.deterministic."):
         return not isinstance(value, Engine)

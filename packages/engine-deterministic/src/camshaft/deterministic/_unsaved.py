@@ -88,7 +88,10 @@ def look_at(
             yield Thing(f"beside {name}", leaves_of(beside_state(each), name), owner=name, advice=advice)
     trainer = next(name for name, each in saved.items() if each is engine)
     names = {id(each): name for name, each in saved.items()}
-    for found, leaves in survey(owners, (*saved.values(), *engine.stateful.values()), tuple(left_out)):
+    in_state = _Saved((*saved.values(), *engine.stateful.values()))
+    for found, leaves in survey(owners, in_state.objects, tuple(left_out)):
+        if in_state.has_all(found, leaves):
+            continue
         inside = tuple(each.where for each in found.chain() if _has_own_state(each.value))
         if _has_own_state(found.value):
             name, place = _name(found, trainer, handlers)
@@ -158,6 +161,29 @@ def _pairs(before: Iterable[Thing], after: Iterable[Thing], noise: frozenset[str
         places = [place for place in {**one, **other} if one.get(place) != other.get(place) and place not in noise]
         if places:
             yield thing, places
+
+
+class _Saved:
+    """What is in the state of objects that are saved.
+
+    Args:
+        objects: these.
+    """
+
+    def __init__(self, objects: tuple[Any, ...]) -> None:
+        self.objects = objects
+        self._digests: dict[int, set[str]] = {}  # of the state of an object, by its `id`
+
+    def has_all(self, found: Found, leaves: Leaves) -> bool:
+        """Return whether an object that refers to something has all of that in its own state."""
+        wanted = {leaf.digest for leaf in leaves.values()}
+        holders = (each.value for each in found.chain() if any(each.value is own for own in self.objects))
+        return any(wanted <= self._digests_of(holder) for holder in holders if not isinstance(holder, Engine))
+
+    def _digests_of(self, saved: Any) -> set[str]:
+        if id(saved) not in self._digests:
+            self._digests[id(saved)] = {leaf.digest for leaf in leaves_of(saved.state_dict()).values()}
+        return self._digests[id(saved)]
 
 
 def _has_own_state(value: Any) -> bool:
