@@ -6,9 +6,7 @@ process has read it to. Where all processes save the same, it is kept once, as i
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from camshaft.engine._errors import StateDictError
@@ -132,4 +130,8 @@ def _own(name: str, states: list[Any], target: Any) -> Any:
 
 
 def _digest(value: Any) -> bytes:
+    # Only where there are several processes: importing them takes a third of the time that this package takes.
+    import pickle
+    from hashlib import blake2b
+
     return blake2b(pickle.dumps(value), digest_size=16).digest()
