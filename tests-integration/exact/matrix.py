@@ -79,7 +79,9 @@ def cases_of_workers(choice: random.Random, device: str) -> Iterator[Case]:
         yield Case(setting, others, 8, again=4, iterations=4, seed=choice.randrange(10**6))
     for kind, each in KINDS.items():
         if each.workers == "same":
-            setting = settings_of(kind, choice, device)._replace(workers=Workers(2, True, next(prefetch)), max_epochs=2)
+            # Where there are several passes, workers that persist remember the one before: that is refused.
+            workers = Workers(2, not each.has_end, next(prefetch))
+            setting = settings_of(kind, choice, device)._replace(workers=workers, max_epochs=2)
             yield Case(setting, (setting,), 6, again=3, iterations=4, seed=choice.randrange(10**6))
     spawned = Setting("shuffled", Workers(1, True, 2, "spawn"), saves_at=("ITERATION_COMPLETED",), device=device)
     yield Case(spawned, (spawned, spawned._replace(workers=Workers(2))), 4, again=0, seed=choice.randrange(10**6))

@@ -140,6 +140,14 @@ def resume_behind(make, iterations, limits):
     second.run(make())
 
 
+def test_workers_that_persist_inside_a_wrapper_remember_the_pass_before_so_a_later_pass_is_refused():
+    def make():
+        return Standing(loader(num_workers=1, persistent_workers=True))
+
+    with pytest.raises(ResumeMismatch, match="drawn again"):
+        resume_behind(make, len(make()) + 2, {"max_epochs": 2})
+
+
 class Secret(Noisy):
     def __getitem__(self, index):
         return torch.tensor(unseen_number())
