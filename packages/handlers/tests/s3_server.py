@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -76,11 +77,12 @@ class S3Server:
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self.count += 1
         status = self.refuse(self.count, environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if status:  # what is read twice from the connection is waited for
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         if status < 0:
             list(self._application(environ, lambda *arguments: lambda data: None))
         if status:
             code = b"AccessDenied" if status == 403 else b"InternalError"
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             content = REFUSED % code
             start_response(
                 f"{abs(status)} refused", [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))]
