@@ -48,7 +48,8 @@ def test_a_metric_that_each_of_several_processes_has_for_itself_is_refused(make:
 def test_a_metric_that_saves_nothing_inside_a_model_is_fine(tmp_path: Path) -> None:
     model = torch.nn.Linear(1, 1)
     model.accuracy = MeanMetric()
-    Checkpoint({"model": model}, DiskSaver(tmp_path))
+
+    assert {"model": model} == Checkpoint({"model": model}, DiskSaver(tmp_path)).to_save
 
 
 def test_alone_a_metric_is_saved_like_anything_else(tmp_path: Path) -> None:

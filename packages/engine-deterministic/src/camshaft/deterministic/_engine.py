@@ -192,9 +192,8 @@ class DeterministicEngine(Engine[Batch, Output]):
         numbers, strings, lists and dicts only, for `torch.load(weights_only=True)`.
         """
         entries = super().state_dict()
-        last = last_values(self.state)
-        if last:  # a plain engine's state has it at the end of an epoch only
-            entries["last"] = last
+        if "last" not in entries and (last := last_values(self.state)):
+            entries["last"] = last  # a plain engine's state has it where the counters do not tell the position
         entries[RNG_KEY] = self._present_rng()
         entries[RUN_KEY] = self._description()
         return entries

@@ -49,16 +49,7 @@ def check_store(make: MakeStore, damage: Damage | None = None) -> None:
         ...         path.write_bytes(path.read_bytes().replace(b"weight", b"height"))
         ...     check_store(lambda: DiskSaver(directory, require_empty=False), damage)
     """
-    for fact in (
-        _what_is_saved,
-        _newest_first,
-        _same_name,
-        _removal,
-        _what_is_missing,
-        _failed_save,
-        _names,
-        _checkpoint,
-    ):
+    for fact in _FACTS:
         _require(not _names_in(make()), "must be empty before and after each check")
         fact(make)
         for filename in _names_in(make()):
