@@ -76,5 +76,23 @@ def test_a_plain_state_has_no_entry_more() -> None:
 def test_a_malformed_entry_is_refused(last: Any) -> None:
     engine = Engine(lambda _, batch: None)
 
-    with pytest.raises(StateDictError, match="`last` must"):
-        engine.load_state_dict({"iteration": 0, "max_epochs": 1, "epoch_length": 3, "last": last})
+    with pytest.raises(StateDictError, match="`last_values` must"):
+        engine.load_state_dict({"iteration": 0, "max_epochs": 1, "epoch_length": 3, "last_values": last})
+
+
+def test_a_user_may_save_an_attribute_called_last() -> None:
+    def make() -> Engine[int, int]:
+        engine = Engine[int, int](lambda _, batch: batch)
+        engine.state_dict_user_keys.append("last")
+        engine.state.last = 5
+        return engine
+
+    engine, states = make(), []
+    at = Events.ITERATION_COMPLETED(once=3)
+    engine.add_event_handler(at, lambda: engine.at_safe_point(lambda: states.append(engine.state_dict())))
+    engine.run([1, 2, 3], max_epochs=2)
+    resumed = make()
+    resumed.state.last = 0
+    resumed.load_state_dict(states[0])
+
+    assert (5, 3) == (resumed.state.last, resumed.state.output)

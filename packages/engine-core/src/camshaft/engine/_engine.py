@@ -340,7 +340,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """Return where the run stands, as integers, strings, lists and dicts.
 
         Entries: epoch_length; max_epochs or max_iters; iteration, which counts those that are done; the user keys;
-        if there is one, seed; position and last (output, metrics) if the counters do not tell it; stateful; ranks.
+        if there is one, seed; position and last_values (output, metrics) if counters do not tell it; stateful; ranks.
 
         Examples:
             >>> engine = Engine(lambda engine, batch: batch)

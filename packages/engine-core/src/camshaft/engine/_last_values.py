@@ -65,9 +65,11 @@ def check(values: object) -> Mapping[str, Any]:
         StateDictError: it is malformed.
     """
     if not isinstance(values, Mapping) or not set(values) <= set(KEYS):
-        raise StateDictError(f"`last` must be a mapping with keys of {KEYS}, got {values!r}; the engine is unchanged")
+        raise StateDictError(
+            f"`last_values` must be a mapping with keys of {KEYS}, got {values!r}; the engine is unchanged"
+        )
     if not isinstance(values.get("metrics", {}), Mapping) or not isinstance(values.get("lost", []), list):
-        raise StateDictError(f"`last` must hold metrics as a mapping, lost as a list, got {values!r}")
+        raise StateDictError(f"`last_values` must hold metrics as a mapping, lost as a list, got {values!r}")
     return values
 
 

@@ -17,7 +17,7 @@ from camshaft.engine._state import State
 from camshaft.engine._value import Stateful
 
 DATA = "data_state"
-LAST = "last"
+LAST = "last_values"
 OBJECT = "stateful."
 Part = dict[str, Any]
 

@@ -31,7 +31,7 @@ OWN_KEYS = (
     "max_iters",
     "seed",
     "position",
-    "last",
+    "last_values",
     "stateful",
     "ranks",
 )
@@ -109,7 +109,7 @@ def write(
         entries["position"] = _write_position(position)
         last = last_values(state)
         if last:
-            entries["last"] = last
+            entries["last_values"] = last
     entries.update((key, getattr(state, key)) for key in user_keys)
     if stateful:
         entries["stateful"] = {name: each.state_dict() for name, each in stateful.items()}
@@ -159,7 +159,7 @@ def read(entries: object, user_keys: Sequence[str], stateful: Mapping[str, State
         max_iters,
         _integer(entries, "seed"),
         {key: entries[key] for key in user_keys},
-        own_last_values(parts, check(entries["last"]) if "last" in entries else None),
+        own_last_values(parts, check(entries["last_values"]) if "last_values" in entries else None),
         own_states(parts, _read_stateful(entries, stateful), stateful),
     )
 

@@ -192,8 +192,8 @@ class DeterministicEngine(Engine[Batch, Output]):
         numbers, strings, lists and dicts only, for `torch.load(weights_only=True)`.
         """
         entries = super().state_dict()
-        if "last" not in entries and (last := last_values(self.state)):
-            entries["last"] = last  # a plain engine's state has it where the counters do not tell the position
+        if "last_values" not in entries and (last := last_values(self.state)):
+            entries["last_values"] = last  # a plain engine's state has it where the counters do not tell the position
         entries[RNG_KEY] = self._present_rng()
         entries[RUN_KEY] = self._description()
         return entries
