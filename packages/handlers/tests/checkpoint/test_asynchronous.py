@@ -133,8 +133,7 @@ def test_a_state_that_is_changed_right_after_the_save_is_saved_as_it_was(tmp_pat
 
 def test_list_event_and_removal_follow_when_the_file_is_safe(tmp_path: Path, disk: Disk) -> None:
     run, seen = Run(tmp_path, every=2), []
-    disk.go()
-    run.at[3] = lambda: (run.latest.wait(), disk.stop())
+    run.at[3] = lambda: (disk.go(), run.latest.wait(), disk.stop())
 
     def look() -> None:
         assert disk.syncing.wait(60)
