@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-import torch.distributed
-
 from camshaft.engine import Engine, Events, as_integer
+from camshaft.supervised._gradient_exchange import GradientExchange
 
 if TYPE_CHECKING:
+    import torch
+
     from camshaft.supervised._optimizer_step import OptimizerStep
 
 AnyEngine = Engine[Any, Any]
@@ -130,18 +130,17 @@ class GradientAccumulation:
 
     Args:
         steps: iterations that share an optimizer step; at least 2.
-        model: if it is replicated, its `no_sync` keeps replicas from exchanging gradients too early.
+        model: what it shares with other processes is exchanged once per window.
         optimizer_step: what ends a window.
     """
 
     def __init__(self, steps: int, model: torch.nn.Module, optimizer_step: OptimizerStep) -> None:
         self._window = Window(steps)
-        self._model = model
         self._optimizer_step = optimizer_step
+        self._exchange = GradientExchange(model, optimizer_step.parameters)
         self._engines: weakref.WeakSet[AnyEngine] = weakref.WeakSet()
         self._current: Callable[[], AnyEngine | None] = lambda: None  # the engine that the window belongs to
         self._epoch_start = 0  # iterations of the run before the current epoch
-        self._no_sync: Callable[[], AbstractContextManager[Any]] = getattr(model, "no_sync", nullcontext)
 
     def attach(self, engine: AnyEngine) -> None:
         """Step at the end of an epoch what its last window holds, and let checkpoints wait for the end of a window."""
@@ -160,8 +159,12 @@ class GradientAccumulation:
 
         def accumulating_step(engine: AnyEngine, batch: Any) -> Any:
             micro_batch = self._begin(engine)
-            with nullcontext() if micro_batch.is_last else self._no_sync():
+            if micro_batch.is_first:
+                self._exchange.forget()
+            with nullcontext() if micro_batch.is_last else self._exchange.postponed():
                 output = training_step(engine, batch, micro_batch)
+            if micro_batch.is_last:
+                self._exchange.settled()
             self._window.complete_iteration()
             return output
 
@@ -191,17 +194,8 @@ class GradientAccumulation:
     def _step_early(self) -> None:
         factor = self._window.close_early()
         if factor is not None:
-            self._exchange_gradients()
+            self._exchange.catch_up()
             self._optimizer_step(factor)
-
-    def _exchange_gradients(self) -> None:
-        # No iteration of this window exchanged its gradients: that was left to its last one, which never came.
-        if isinstance(self._model, torch.nn.parallel.DistributedDataParallel):
-            group = self._model.process_group
-            for parameter in self._optimizer_step.parameters():
-                if parameter.grad is not None:
-                    torch.distributed.all_reduce(parameter.grad, group=group)
-                    parameter.grad.div_(torch.distributed.get_world_size(group))
 
 
 def make_accumulation(steps: int, model: torch.nn.Module, optimizer_step: OptimizerStep) -> GradientAccumulation | None:

@@ -11,6 +11,7 @@ from camshaft.supervised._batch import Device, prepare_batch
 from camshaft.supervised._errors import BackendMissingError
 from camshaft.supervised._eval_step import EvalMode, make_evaluation_step, prediction_and_target
 from camshaft.supervised._forward import Compile, call_model, identity, make_predict, make_split
+from camshaft.supervised._gradient_exchange import require_known_norm
 from camshaft.supervised._metrics import attach_metrics
 from camshaft.supervised._optimizer_step import OptimizerStep
 from camshaft.supervised._precision import Precision, autocast, full_precision, is_scaling, make_scaler
@@ -47,9 +48,9 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
 
     With gradient accumulation, an epoch is divided into windows of `gradient_accumulation_steps` iterations. A window
     counts as one large batch: its losses are divided by its length, and one optimizer step ends it. The last window
-    of an epoch is stepped too, however short it is. While a window is open, checkpoints wait and replicas
-    (`DistributedDataParallel`) exchange no gradients. A run that ends inside a window (`terminate()`, `max_iters`)
-    leaves it open for the run that continues it.
+    of an epoch is stepped too, however short it is. While a window is open, checkpoints wait, and replicas
+    (`DistributedDataParallel`) and shards (`fully_shard`) exchange no gradients. A run that ends inside a window
+    (`terminate()`, `max_iters`) leaves it open for the run that continues it.
 
     Args:
         model: stays on its device. It is put into training mode; layers that are frozen in evaluation mode stay so.
@@ -71,7 +72,8 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         model_fn: `f(model, x)` runs the forward pass.
         amp_dtype: what "amp" computes in: float16 or bfloat16. None means float16 with a scaler and bfloat16
             without; on GPUs that lack bfloat16, float16 with a warning.
-        clip_grad_norm: largest norm of all gradients together; above 0. None clips nothing.
+        clip_grad_norm: largest norm of all gradients together, also where processes have shards of them; above 0. None
+            clips nothing.
         clip_grad_value: largest absolute value of any gradient element; above 0. None clips nothing.
         compile: run the model through `torch.compile`: True, or a mapping of options for it. `model` itself does not
             change, so its `state_dict` loads with and without compiling.
@@ -140,6 +142,7 @@ def build_training_step(
     Returns:
         The step, and the accumulation to attach to its engine; None when each iteration steps the optimizer.
     """
+    require_known_norm(model, optimizer_step.clip_norm)
     accumulation = make_accumulation(accumulation_steps, model, optimizer_step)
     step = make_training_step(model, split, predict, precision, loss_fn, optimizer_step, output_transform)
     return (step if accumulation is None else accumulation.wrap(step)), accumulation

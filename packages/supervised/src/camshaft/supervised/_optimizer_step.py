@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -67,10 +67,43 @@ class OptimizerStep:
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+            clip_norm(parameters, self.clip_norm)
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """Yield the parameters that the optimizer updates."""
         return (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+
+
+def clip_norm(parameters: Iterable[torch.Tensor], limit: float) -> None:
+    """Scale all gradients down together until their norm is at most `limit`.
+
+    The norm is that of the whole gradients where processes have shards of them. Torch computes it for shards over one
+    mesh of devices; here some may be whole and others spread over different meshes, as under tensor parallelism.
+
+    Args:
+        parameters: those without a gradient are left out.
+        limit: the largest norm; above 0.
+    """
+    groups: dict[object, list[torch.Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            groups.setdefault(getattr(parameter.grad, "device_mesh", None), []).append(parameter)
+    if groups:
+        total = _total([_norm(group) for group in groups.values()])
+        for group in groups.values():
+            torch.nn.utils.clip_grads_with_norm_(group, limit, total)
+
+
+def _norm(parameters: list[torch.Tensor]) -> torch.Tensor:
+    norm = torch.nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    full_tensor = getattr(norm, "full_tensor", None)
+    return norm if full_tensor is None else full_tensor()
+
+
+def _total(norms: list[torch.Tensor]) -> torch.Tensor:
+    first = norms[0]
+    return (
+        first if len(norms) == 1 else torch.linalg.vector_norm(torch.stack([norm.to(first.device) for norm in norms]))
+    )
