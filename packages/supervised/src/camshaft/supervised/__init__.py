@@ -2,7 +2,7 @@
 
 from camshaft.supervised.__about__ import __version__
 from camshaft.supervised._batch import batch_size, move_to_device, prepare_batch
-from camshaft.supervised._errors import BackendMissingError
+from camshaft.supervised._errors import BackendMissingError, GraphCaptureError
 from camshaft.supervised._factory import create_supervised_evaluator, create_supervised_trainer
 from camshaft.supervised._metrics import attach_mean_loss, attach_metrics
 from camshaft.supervised._named_steps import (
@@ -17,6 +17,7 @@ from camshaft.supervised._named_steps import (
 
 __all__ = [
     "BackendMissingError",
+    "GraphCaptureError",
     "__version__",
     "attach_mean_loss",
     "attach_metrics",

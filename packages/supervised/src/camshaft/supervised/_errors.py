@@ -1,4 +1,4 @@
-"""The error of this package; all others are those of `camshaft.engine`."""
+"""The errors of this package; all others are those of `camshaft.engine`."""
 
 from __future__ import annotations
 
@@ -24,3 +24,23 @@ class BackendMissingError(EngineError, ModuleNotFoundError, RuntimeError):
     def __init__(self, extra: str, text: str) -> None:
         super().__init__(f"{text}; see the extra camshaft-supervised[{extra}]")
         self.extra = extra
+
+
+class GraphCaptureError(EngineError, RuntimeError):
+    """A training step could not be captured as a CUDA graph.
+
+    Args:
+        cause: what torch said.
+
+    Examples:
+        >>> str(GraphCaptureError(RuntimeError("operation not permitted when stream is capturing")))[:75]
+        '`cuda_graph` could not capture the step: operation not permitted when strea'
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        reason = str(cause).strip().split("\n", 1)[0].rstrip(".")
+        super().__init__(
+            f"`cuda_graph` could not capture the step: {reason}. Nothing in the model, the loss function and the "
+            "optimizer may wait for the GPU (`.item()`, printing a tensor, indexing with a mask) or use tensors of the "
+            "CPU; change that, or leave `cuda_graph` out"
+        )

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from camshaft.engine import Engine
 from camshaft.supervised._accumulation import GradientAccumulation, Step, make_accumulation
 from camshaft.supervised._backends import BackendName, compute_device, make_backend, select_backend, xla_sync
 from camshaft.supervised._batch import Device, prepare_batch
+from camshaft.supervised._cuda_graph import CudaRecorder, require_flag, require_graphable
 from camshaft.supervised._errors import BackendMissingError
 from camshaft.supervised._eval_step import EvalMode, make_evaluation_step, prediction_and_target
 from camshaft.supervised._forward import Compile, call_model, identity, make_predict, make_split
 from camshaft.supervised._gradient_exchange import require_known_norm
+from camshaft.supervised._graphed_update import GraphedUpdate, Graphing
+from camshaft.supervised._learning_rate import LearningRates, with_tensor_rates
 from camshaft.supervised._metrics import attach_metrics
 from camshaft.supervised._optimizer_step import OptimizerStep
 from camshaft.supervised._precision import Precision, autocast, full_precision, is_scaling, make_scaler
-from camshaft.supervised._train_step import detached_loss, make_training_step
+from camshaft.supervised._train_step import detached_loss, make_training_step, make_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
     from torch.amp.grad_scaler import GradScaler
 
 
@@ -43,6 +47,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     clip_grad_norm: float | None = None,
     clip_grad_value: float | None = None,
     compile: Compile = False,  # noqa: A002  # the name of what it stands for
+    cuda_graph: bool = False,
 ) -> Engine[Any, Any]:
     """Make an engine that trains a model on pairs of input and target.
 
@@ -77,6 +82,10 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         clip_grad_value: largest absolute value of any gradient element; above 0. None clips nothing.
         compile: run the model through `torch.compile`: True, or a mapping of options for it. `model` itself does not
             change, so its `state_dict` loads with and without compiling.
+        cuda_graph: launch the forward pass, the backward pass and the optimizer step all at once, as a CUDA graph. It
+            is captured once for each shape of batch. Needs a CUDA device, an optimizer that is `capturable` or
+            `fused`, and a model and a loss function that decide nothing in Python. `y_pred` then comes to
+            `output_transform` without an autograd graph.
 
     Returns:
         The engine; `run(data, max_epochs=...)` trains.
@@ -99,19 +108,24 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         >>> round(state.output.item(), 4)
         0.0
     """
-    backend = select_backend(device, amp_mode, scaler, amp_dtype)
+    backend_name = select_backend(device, amp_mode, scaler, amp_dtype)
     engine_class = _deterministic_engine() if deterministic else Engine
-    grad_scaler = make_scaler(scaler, compute_device(device, model))
+    place = compute_device(device, model)
+    grad_scaler = make_scaler(scaler, place)
     precision = select_precision(model, device, amp=amp_mode == "amp", dtype=amp_dtype, scaler=grad_scaler)
+    backend, graphing = make_backend(backend_name, optimizer, grad_scaler), None
+    if require_flag(cuda_graph):
+        place = require_graphable(model, optimizer, place, backend_name, grad_scaler, compile)
+        graphing = Graphing(CudaRecorder(place), LearningRates(optimizer, place), place, grad_scaler)
+        backend = with_tensor_rates(backend, graphing.rates, graphing.recorder)
     step, accumulation = build_training_step(
         model, loss_fn, precision,
         split=make_split(prepare_batch, device, non_blocking),
         predict=make_predict(model, model_fn, model_transform, compile),
-        optimizer_step=OptimizerStep(
-            optimizer, make_backend(backend, optimizer, grad_scaler), clip_grad_norm, clip_grad_value
-        ),
+        optimizer_step=OptimizerStep(optimizer, backend, clip_grad_norm, clip_grad_value),
         accumulation_steps=gradient_accumulation_steps,
         output_transform=output_transform,
+        graphing=graphing,
     )  # fmt: skip
     trainer = engine_class(step)
     if accumulation is not None:
@@ -132,19 +146,29 @@ def build_training_step(
     optimizer_step: OptimizerStep,
     accumulation_steps: int,
     output_transform: Callable[[Any, Any, Any, Any], Any],
+    graphing: Graphing | None = None,
 ) -> tuple[Step, GradientAccumulation | None]:
     """Put the training step together, from the parts that `make_training_step` describes.
 
     Args:
         model, loss_fn, precision, split, predict, optimizer_step, output_transform: the parts.
         accumulation_steps: iterations that share an optimizer step; at least 1.
+        graphing: makes a CUDA graph of what is computed; None launches each kernel by itself.
 
     Returns:
         The step, and the accumulation to attach to its engine; None when each iteration steps the optimizer.
     """
     require_known_norm(model, optimizer_step.clip_norm)
     accumulation = make_accumulation(accumulation_steps, model, optimizer_step)
-    step = make_training_step(model, split, predict, precision, loss_fn, optimizer_step, output_transform)
+    optimizer = optimizer_step.optimizer
+    update = make_update(predict, precision, loss_fn, optimizer_step)
+    zero_grad: Callable[[], object] = optimizer.zero_grad
+    if graphing is not None:
+        modules = [module for module in (model, loss_fn) if isinstance(module, torch.nn.Module)]
+        returns_prediction = output_transform is not detached_loss
+        update = GraphedUpdate(update, modules, optimizer, graphing, returns_prediction=returns_prediction)
+        zero_grad = update.zero_grad
+    step = make_training_step(model, zero_grad, split, update, output_transform)
     return (step if accumulation is None else accumulation.wrap(step)), accumulation
 
 

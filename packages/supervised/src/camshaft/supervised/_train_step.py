@@ -13,38 +13,35 @@ if TYPE_CHECKING:
     from camshaft.supervised._optimizer_step import OptimizerStep
     from camshaft.supervised._precision import Precision
 
+# From input, target and place in the window to the prediction and the loss; updates the parameters on its way.
+Update = Callable[[Any, Any, MicroBatch], tuple[Any, "torch.Tensor"]]
+
 
 def detached_loss(x: Any, y: Any, y_pred: Any, loss: torch.Tensor) -> torch.Tensor:
     """Return the loss without its graph, as a tensor, so that nothing waits for the device: the default output."""
     return loss.detach()
 
 
-def make_training_step(
-    model: torch.nn.Module,
-    split: Callable[[Any], tuple[Any, Any]],
+def make_update(
     predict: Callable[[Any], Any],
     precision: Precision,
     loss_fn: Callable[[Any, Any], torch.Tensor],
     optimizer_step: OptimizerStep,
-    output_transform: Callable[[Any, Any, Any, Any], Any],
-) -> Callable[..., Any]:
-    """Return the function that does one iteration of training.
+) -> Update:
+    """Return the function that computes: forward pass, loss, backward pass, optimizer step.
 
-    Everything that can be decided in advance is decided here, so the step itself only computes.
+    Everything that can be decided in advance is decided here, so it does nothing that was not asked for.
 
     Args:
-        model: put into training mode.
-        split: makes `(x, y)` from a batch.
         predict: makes `y_pred` from `x`.
         precision: what the forward pass and the loss are computed in.
         loss_fn: `loss_fn(y_pred, y)` returns a scalar tensor.
         optimizer_step: has the optimizer and the backend.
-        output_transform: `f(x, y, y_pred, loss)` makes the output.
 
     Returns:
-        `step(engine, batch, micro_batch=...)`; without a micro-batch, each iteration steps the optimizer.
+        `update(x, y, micro_batch)`, which returns `(y_pred, loss)`.
     """
-    optimizer, backward = optimizer_step.optimizer, optimizer_step.backend.backward
+    backward = optimizer_step.backend.backward
     use_gradients = optimizer_step if optimizer_step.clips else optimizer_step.backend.step
 
     @precision
@@ -54,15 +51,9 @@ def make_training_step(
 
     graph: torch.Tensor | None = None
 
-    def training_step(engine: AnyEngine, batch: Any, micro_batch: MicroBatch = ONLY) -> Any:
+    def update(x: Any, y: Any, micro_batch: MicroBatch) -> tuple[Any, torch.Tensor]:
         nonlocal graph
-        is_first, is_last, window_length = micro_batch
-        if is_first:
-            optimizer.zero_grad()
-        # Only when needed: it visits every submodule, and would unfreeze those that were put into evaluation mode.
-        if not model.training:
-            model.train()
-        x, y = split(batch)
+        _, is_last, window_length = micro_batch
         y_pred, loss = forward(x, y)
         backward(loss if window_length == 1 else loss / window_length)
         # Only now the graph of the iteration before is freed, as in a loop written by hand: its leaves are slow to
@@ -70,6 +61,39 @@ def make_training_step(
         graph = loss
         if is_last:
             use_gradients()
+        return y_pred, loss
+
+    return update
+
+
+def make_training_step(
+    model: torch.nn.Module,
+    zero_grad: Callable[[], object],
+    split: Callable[[Any], tuple[Any, Any]],
+    update: Update,
+    output_transform: Callable[[Any, Any, Any, Any], Any],
+) -> Callable[..., Any]:
+    """Return the function that does one iteration of training.
+
+    Args:
+        model: put into training mode.
+        zero_grad: forgets the gradients of the window before.
+        split: makes `(x, y)` from a batch.
+        update: what `make_update` returned, or something that does the same in another way.
+        output_transform: `f(x, y, y_pred, loss)` makes the output.
+
+    Returns:
+        `step(engine, batch, micro_batch=...)`; without a micro-batch, each iteration steps the optimizer.
+    """
+
+    def training_step(engine: AnyEngine, batch: Any, micro_batch: MicroBatch = ONLY) -> Any:
+        if micro_batch.is_first:
+            zero_grad()
+        # Only when needed: it visits every submodule, and would unfreeze those that were put into evaluation mode.
+        if not model.training:
+            model.train()
+        x, y = split(batch)
+        y_pred, loss = update(x, y, micro_batch)
         return output_transform(x, y, y_pred, loss)
 
     return training_step
