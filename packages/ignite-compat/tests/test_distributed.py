@@ -218,6 +218,19 @@ def test_a_function_for_one_rank_keeps_its_name_and_result():
     assert ("same", 3, None) == (same.__name__, same(3), never(3))
 
 
+def test_a_program_that_forgets_finalize_has_left_its_group_before_python_is_taken_down():
+    program = """
+import atexit, torch.distributed as dist
+atexit.register(lambda: print(dist.is_initialized()))  # called last
+import ignite.distributed as idist
+idist.initialize("gloo")
+print(dist.is_initialized())
+"""
+    clean = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
+    done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 def test_slurm_says_rank_and_size():
     program = "import ignite.distributed as i; i.initialize('gloo'); print(i.get_local_rank(), i.get_world_size())"
     variables = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "7"}

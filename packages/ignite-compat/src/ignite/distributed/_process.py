@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -54,7 +55,7 @@ def initialize(backend: str, **kwargs: Any) -> None:
     """Make this process a member of a group.
 
     Rank and size come from the arguments, else from the variables of torchrun or of SLURM; a process
-    without any is a group of its own.
+    without any is a group of its own. A process that ends without `finalize` leaves a gloo group by itself.
 
     Args:
         backend: "nccl" or "gloo".
@@ -77,6 +78,10 @@ def initialize(backend: str, **kwargs: Any) -> None:
     dist.init_process_group(backend, **options)
     if backend == "nccl":
         torch.cuda.set_device(get_local_rank())
+    else:
+        # The threads of a group that nobody has left abort the process now and then, while Python is taken down.
+        atexit.unregister(finalize)
+        atexit.register(finalize)
     barrier()
 
 
