@@ -17,6 +17,7 @@ from camshaft.engine._errors import (
 from camshaft.engine._events import CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._handle import RemovableEventHandle
 from camshaft.engine._last_values import last_values
+from camshaft.engine._peekable import LookAhead, Peekable
 from camshaft.engine._position import Position
 from camshaft.engine._ranks import OneRank, Ranks, ranks, use_ranks
 from camshaft.engine._requests import Finishing
@@ -39,8 +40,10 @@ __all__ = [
     "Events",
     "EventsList",
     "Finishing",
+    "LookAhead",
     "NotCallableError",
     "OneRank",
+    "Peekable",
     "Position",
     "Ranks",
     "RanksError",

@@ -28,7 +28,7 @@ class DataSource(Protocol):
         """Return an iterator over the batches still to come.
 
         Called at the start of each pass, after the handlers of EPOCH_STARTED, and when a run continues
-        inside a pass.
+        inside a pass. It may be `Peekable`: then its next batch can be fetched early.
 
         Args:
             position: where to open. With `pass_open` False a pass begins here; with True, `batch` batches of it

@@ -10,7 +10,7 @@ from weakref import finalize
 
 from camshaft.deterministic._kinds import RankedSource
 from camshaft.deterministic._skip import Skip, next_kept
-from camshaft.engine import EngineWarning, Events, Position
+from camshaft.engine import EngineWarning, Events, Peekable, Position
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,6 +127,12 @@ class Reader:
         self.drawn = number + 1
         return batch, number + 1
 
+    @_alone
+    def peek(self, turn: int) -> tuple[Any, ...]:
+        """Fetch the next batch early, for the iteration of a turn; nothing where that is not possible."""
+        is_there = turn == self._turn and self.drawn == self.given
+        return self._batches.peek() if is_there and isinstance(self._batches, Peekable) else ()
+
     def _give_back(self) -> None:
         """Let go of a pass whose last batch has not reached the loop: an interrupt came between."""
         if self._batches is not None and self.drawn != self.given:
@@ -239,7 +245,7 @@ class Reader:
             self.source.open(self._position)
 
 
-class Iteration(Iterator[Any]):
+class Iteration(Peekable):
     """One iteration over the batches of a reader; it begins when its first batch is asked for.
 
     Args:
@@ -264,3 +270,7 @@ class Iteration(Iterator[Any]):
             raise
         reader.given = number  # and no call any more: no signal finds a batch that counts and is not returned
         return batch
+
+    def peek(self) -> tuple[Any, ...]:
+        """Fetch the next batch early, once the iteration has begun and where the data allows it."""
+        return () if self._turn is None or self._has_ended else self._reader.peek(self._turn)

@@ -68,7 +68,7 @@ def move_to_device(value: Any, device: Device, non_blocking: bool = False) -> An
     """
     if device is None:
         return value
-    return _rebuild(value, _can_move, lambda item: item.to(device, non_blocking=non_blocking))
+    return map_movable(lambda item: item.to(device, non_blocking=non_blocking), value)
 
 
 def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
@@ -83,6 +83,16 @@ def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) ->
         {'ids': [tensor([-1])], 'name': 'a'}
     """
     return _rebuild(value, _is_tensor, function)
+
+
+def map_movable(function: Callable[[Any], Any], value: Any) -> Any:
+    """Return a nested value with everything replaced that can move to a device; the rest as `move_to_device` does it.
+
+    Args:
+        function: makes what takes the place of a tensor, or of another object that has a `to` method.
+        value: nested to any depth; it is not changed itself.
+    """
+    return _rebuild(value, _can_move, function)
 
 
 def _can_move(value: object) -> bool:

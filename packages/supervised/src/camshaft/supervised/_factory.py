@@ -20,6 +20,7 @@ from camshaft.supervised._learning_rate import LearningRates, with_tensor_rates
 from camshaft.supervised._metrics import attach_metrics
 from camshaft.supervised._optimizer_step import OptimizerStep
 from camshaft.supervised._precision import Precision, autocast, full_precision, is_scaling, make_scaler
+from camshaft.supervised._prefetch import Prefetch, make_prefetch
 from camshaft.supervised._train_step import detached_loss, make_training_step, make_update
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     clip_grad_value: float | None = None,
     compile: Compile = False,  # noqa: A002  # the name of what it stands for
     cuda_graph: bool = False,
+    prefetch: bool = False,
 ) -> Engine[Any, Any]:
     """Make an engine that trains a model on pairs of input and target.
 
@@ -86,6 +88,8 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
             is captured once for each shape of batch. Needs a CUDA device, an optimizer that is `capturable` or
             `fused`, and a model and a loss function that decide nothing in Python. `y_pred` then comes to
             `output_transform` without an autograd graph.
+        prefetch: fetch each batch and copy it to the device while the step before still runs there. Needs a CUDA
+            device. `prepare_batch` then gets batches whose tensors are on the device already.
 
     Returns:
         The engine; `run(data, max_epochs=...)` trains.
@@ -109,6 +113,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         0.0
     """
     backend_name = select_backend(device, amp_mode, scaler, amp_dtype)
+    prefetcher = make_prefetch(prefetch, device)
     engine_class = _deterministic_engine() if deterministic else Engine
     place = compute_device(device, model)
     grad_scaler = make_scaler(scaler, place)
@@ -126,8 +131,9 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         accumulation_steps=gradient_accumulation_steps,
         output_transform=output_transform,
         graphing=graphing,
+        prefetcher=prefetcher,
     )  # fmt: skip
-    trainer = engine_class(step)
+    trainer = engine_class(step) if prefetcher is None else prefetcher.engine(engine_class, step)
     if accumulation is not None:
         accumulation.attach(trainer)
     if grad_scaler is not None:
@@ -147,6 +153,7 @@ def build_training_step(
     accumulation_steps: int,
     output_transform: Callable[[Any, Any, Any, Any], Any],
     graphing: Graphing | None = None,
+    prefetcher: Prefetch | None = None,
 ) -> tuple[Step, GradientAccumulation | None]:
     """Put the training step together, from the parts that `make_training_step` describes.
 
@@ -154,6 +161,7 @@ def build_training_step(
         model, loss_fn, precision, split, predict, optimizer_step, output_transform: the parts.
         accumulation_steps: iterations that share an optimizer step; at least 1.
         graphing: makes a CUDA graph of what is computed; None launches each kernel by itself.
+        prefetcher: fetches the next batch before the output is made; None where that is not asked for.
 
     Returns:
         The step, and the accumulation to attach to its engine; None when each iteration steps the optimizer.
@@ -168,7 +176,8 @@ def build_training_step(
         returns_prediction = output_transform is not detached_loss
         update = GraphedUpdate(update, modules, optimizer, graphing, returns_prediction=returns_prediction)
         zero_grad = update.zero_grad
-    step = make_training_step(model, zero_grad, split, update, output_transform)
+    make_output = output_transform if prefetcher is None else prefetcher.before(output_transform)
+    step = make_training_step(model, zero_grad, split, update, make_output)
     return (step if accumulation is None else accumulation.wrap(step)), accumulation
 
 

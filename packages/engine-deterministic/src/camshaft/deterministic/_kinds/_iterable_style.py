@@ -113,9 +113,9 @@ class _SavedPasses:
             self._opened = Pass(iter(()), position, has_ended=True)
         elif is_inside:
             self._dataset.load_state_dict(deepcopy(saved["now"]))
-            self._opened = Pass(self._iterate(position, position.batch), position)
+            self._opened = self._give(self._iterate(position, position.batch), position)
         else:
-            self._opened = Pass(self._begin(position, place), position._replace(batch=0))
+            self._opened = self._give(self._begin(position, place), position._replace(batch=0))
             if position.pass_open:
                 skip_exactly(self._opened, position.batch, self._setting.report)
         return self._opened
@@ -131,8 +131,8 @@ class _SavedPasses:
             return self._loaded
         if position.holds_batch:  # then the state now is of no use
             return {"start": self._start}
-        has_ended = opened.has_ended or (self._watched is not None and self._watched.has_ended)
-        now = self._before["state"] if self._before else deepcopy(self._dataset.state_dict())
+        now, is_drained = (self._before["state"], False) if self._before else opened.place()
+        has_ended = opened.has_ended or is_drained
         return {"start": self._start, "now": now, **entries_of(without_empty(has_ended=has_ended))}
 
     def close(self) -> None:
@@ -148,8 +148,19 @@ class _SavedPasses:
     def _how_left(self) -> str:
         if self._opened is None:
             return FRESH
-        has_ended = self._opened.has_ended or (self._watched is not None and self._watched.has_ended)
-        return ENDED if has_ended else EARLY
+        return ENDED if self._opened.has_ended or self._is_drained() else EARLY
+
+    def _is_drained(self) -> bool:
+        return self._watched is not None and self._watched.has_ended
+
+    def _read_now(self) -> tuple[Any, bool]:
+        """Return where the dataset stands, and whether it has no more samples."""
+        return deepcopy(self._dataset.state_dict()), self._is_drained()
+
+    def _give(self, batches: Iterator[Any], position: Position) -> Pass:
+        # A pass that is left early goes back to its start, or else on from the last batch that was fetched.
+        begins_anew = not getattr(self._dataset, "keeps_place", False)
+        return Pass(batches, position, is_peekable=begins_anew, read_place=self._read_now)
 
     def _begin(self, position: Position, place: Mapping[str, Any] | None) -> Iterator[Any]:
         """Iterate from the start of the pass: from where the dataset stands, or from a saved place."""

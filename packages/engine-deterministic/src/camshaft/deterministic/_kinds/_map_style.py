@@ -68,7 +68,9 @@ class MapStyleLoader:
         wanted = self._wanted(self._order, position, saved, again)
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
-        self._opened = Pass(iterator, position, loader_iterator=iterator, keeps_last=True, skip=self._setting.skip)
+        self._opened = Pass(
+            iterator, position, loader_iterator=iterator, keeps_last=True, skip=self._setting.skip, is_peekable=True
+        )
         if wanted is not None and last is not None:
             compare_repeated(self._opened, again, last, self._setting.report)
         return self._opened

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
-from camshaft.engine import Position
+from camshaft.engine import LookAhead, Peekable, Position
 
 
-class Pass(Iterator[Any]):
+class Pass(Peekable):
     """An iterator over the batches of a pass that knows how far it has come, and says so when it fails.
 
     Attributes:
@@ -26,6 +26,9 @@ class Pass(Iterator[Any]):
         loader_iterator: torch's own iterator, if there is one that may have workers.
         keeps_last: whether a hash of the last batch is kept for `last`.
         skip: batches that `batches` leaves out.
+        is_peekable: whether a batch may be fetched early: not one that draws from the generators of the process, as
+            what runs until it is asked for may draw from them, too.
+        read_place: returns where the data stands, if only the data knows.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Pass(Iterator[Any]):
         loader_iterator: Iterator[Any] | None = None,
         keeps_last: bool = False,
         skip: Skip = frozenset(),
+        is_peekable: bool = False,
+        read_place: Callable[[], Any] = lambda: None,
     ) -> None:
         self.given = position.batch if position.pass_open else 0
         self.has_drawn = False
@@ -46,6 +51,8 @@ class Pass(Iterator[Any]):
         self._loader_iterator = loader_iterator
         self._keeps_last = keeps_last
         self._skip = skip
+        self._is_peekable = is_peekable
+        self._read_place = read_place
         self._last: Fingerprint | None = None
         if workers_of(loader_iterator):
             watch_workers(self)
@@ -65,6 +72,19 @@ class Pass(Iterator[Any]):
         if self._keeps_last:
             self._last = Fingerprint(batch)
         return batch
+
+    def peek(self) -> tuple[Any, ...]:
+        """Fetch the next batch early, where that changes nothing else; it counts when it is given out."""
+        if not self._is_peekable:
+            return ()
+        if not isinstance(self._batches, LookAhead):
+            self._batches = LookAhead(self._batches, self._read_place)
+        return self._batches.peek()
+
+    def place(self) -> Any:
+        """Return where the data stands behind the batch given last."""
+        batches = self._batches
+        return batches.kept if isinstance(batches, LookAhead) and batches.is_ahead else self._read_place()
 
     def repeat_last(self) -> bool:
         """Fetch the batch before the place where the pass was opened, which `batches` begin with, for `last`.

@@ -12,7 +12,7 @@ from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import kept_numbers
 from camshaft.deterministic._streams import seed_pass, seed_step
-from camshaft.engine import Position
+from camshaft.engine import Peekable, Position
 
 # Marks a state that was saved by one of several ranks: which one, of how many.
 _RANK, _WORLD, _DATA = "rank", "world_size", "data"
@@ -78,7 +78,7 @@ class RankedSource:
             return batches
         # The numbers of a batch in hand are those that were saved with it, or seeded for it already.
         keep = position.batch if position.pass_open and position.holds_batch and self._is_own else None
-        return self._follow(batches, position, keep)
+        return Followed(self._follow(batches, position, keep), batches, may_peek=not self._setting.skip)
 
     def state(self, position: Position) -> Any:
         """Return what the data needs beside the position, and whose it is."""
@@ -151,6 +151,28 @@ class RankedSource:
             if is_kept:
                 yield batch
             del batch  # let go of before the next one is drawn
+
+
+class Followed(Peekable):
+    """What is made of the batches of a pass, as they are given out.
+
+    Args:
+        made: gives the batches.
+        batches: those of the pass.
+        may_peek: whether none is left out, so that the next one is the next one of the pass.
+    """
+
+    def __init__(self, made: Iterator[Any], batches: Iterator[Any], *, may_peek: bool) -> None:
+        self._made = made
+        self._batches = batches
+        self._may_peek = may_peek
+
+    def __next__(self) -> Any:
+        return next(self._made)
+
+    def peek(self) -> tuple[Any, ...]:
+        """Fetch the next batch of the pass early; the step is seeded for it when it is given out."""
+        return self._batches.peek() if self._may_peek and isinstance(self._batches, Peekable) else ()
 
 
 def _without_last(state: Any) -> dict[str, Any] | None:

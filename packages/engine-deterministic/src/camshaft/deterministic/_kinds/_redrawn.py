@@ -66,7 +66,7 @@ class RedrawnPasses:
             return self._opened
         batches, loader_iterator = self._start(position.data_pass)
         at_start = position._replace(batch=0)
-        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True)
+        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True, is_peekable=True)
         if position.pass_open:
             skip_exactly(self._opened, position.batch, self._setting.report)
             compare_last(self._opened, saved.get("last"), self._setting.report)

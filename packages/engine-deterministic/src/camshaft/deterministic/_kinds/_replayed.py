@@ -137,7 +137,7 @@ class ReplayedData:
             return ReplayedPass(iter(batches), position, earlier, rng=rng, before=before)
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
         isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
-        return ReplayedPass(isolated, position, earlier, is_isolated=True)
+        return ReplayedPass(isolated, position, earlier, is_isolated=True, is_peekable=not self._is_iterator)
 
     def _warn_of_batch_in_hand(self, position: Position) -> None:
         if position.holds_batch and not self._is_isolated:
@@ -164,6 +164,7 @@ class ReplayedPass(Pass):
         before: where they stood before the batch drawn last; None where that is not known.
         has_ended: whether it has no more batches.
         is_isolated: whether it draws from streams of its own, wherever the generators stand.
+        is_peekable: whether a batch may be fetched early: not from an iterator, which cannot give it again.
     """
 
     def __init__(
@@ -176,8 +177,9 @@ class ReplayedPass(Pass):
         before: dict[str, Any] | None = None,
         has_ended: bool = False,
         is_isolated: bool = False,
+        is_peekable: bool = False,
     ) -> None:
-        super().__init__(batches, position, has_ended=has_ended, keeps_last=True)
+        super().__init__(batches, position, has_ended=has_ended, keeps_last=True, is_peekable=is_peekable)
         self.is_open = True
         self._rng = rng
         self._before = before

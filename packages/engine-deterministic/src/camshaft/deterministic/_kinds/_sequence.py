@@ -87,7 +87,7 @@ class SequenceData:
         return derive_seed(stream_seed(self._setting, data_pass), number)
 
     def _give(self, items: Iterator[Any], position: Position) -> Pass:
-        self._opened = Pass(items, position, keeps_last=self._is_repeatable)
+        self._opened = Pass(items, position, keeps_last=self._is_repeatable, is_peekable=self._is_repeatable)
         return self._opened
 
     def _from(self, start: int) -> Iterator[Any]:

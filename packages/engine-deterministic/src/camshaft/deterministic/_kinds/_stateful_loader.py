@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import torch
@@ -58,7 +59,13 @@ class StatefulLoader:
             self._copy.load_state_dict(position.data_state)
             first = position.batch
         iterator = iter(self._copy)
-        self._opened = Pass(iterator, position._replace(batch=first), loader_iterator=iterator)
+        self._opened = Pass(
+            iterator,
+            position._replace(batch=first),
+            loader_iterator=iterator,
+            is_peekable=True,
+            read_place=self._read_place,
+        )
         if position.pass_open:
             skip_exactly(self._opened, position.batch - first, self._setting.report)
         return self._opened
@@ -69,12 +76,15 @@ class StatefulLoader:
             return None
         if self._opened is None or not self._opened.has_drawn:
             return position.data_state if self._opened is None else self._loaded
-        return {"has_ended": True} if self._opened.has_ended else self._copy.state_dict()
+        return {"has_ended": True} if self._opened.has_ended else self._opened.place()
 
     def close(self) -> None:
         """End the workers."""
         if self._opened is not None:
             self._opened.close()
+
+    def _read_place(self) -> Any:
+        return deepcopy(self._copy.state_dict())
 
     def _make_copy(self, data_pass: int) -> Any:
         loader, seed = self._loader, self._setting.seed
