@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
     if process.size > 1:
         fully_shard(model, mesh=init_device_mesh("cpu", (process.size,)))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    trainer = create_supervised_trainer(model, optimizer, mse_loss)
+    trainer = create_supervised_trainer(model, optimizer, mse_loss, gradient_accumulation_steps=2, clip_grad_norm=0.5)
     process.agree(trainer)
     attach_mean_loss(trainer)
     saver = ShardedSaver(options.folder)

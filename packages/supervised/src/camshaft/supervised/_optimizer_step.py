@@ -103,7 +103,6 @@ def _norm(parameters: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _total(norms: list[torch.Tensor]) -> torch.Tensor:
-    first = norms[0]
-    return (
-        first if len(norms) == 1 else torch.linalg.vector_norm(torch.stack([norm.to(first.device) for norm in norms]))
-    )
+    if len(norms) == 1:
+        return norms[0]
+    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
