@@ -217,7 +217,7 @@ def test_a_missing_deterministic_engine_is_named_with_its_extra(warm_python):
 
 def test_importing_the_package_imports_no_optional_package():
     code = "import sys, camshaft.supervised; print([m for m in sys.modules if m.split('.')[0] in {names}])"
-    names = {"apex", "torch_xla", "torchmetrics"}
+    names = {"accelerate", "apex", "torch_xla", "torchmetrics"}
     ran = subprocess.run([sys.executable, "-c", code.format(names=names)], capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "[]"

@@ -137,7 +137,8 @@ class GradientAccumulation:
     def __init__(self, steps: int, model: torch.nn.Module, optimizer_step: OptimizerStep) -> None:
         self._window = Window(steps)
         self._optimizer_step = optimizer_step
-        self._exchange = GradientExchange(model, optimizer_step.parameters)
+        always = optimizer_step.backend.exchanges_always
+        self._exchange = GradientExchange(model, optimizer_step.parameters, every_iteration=always)
         self._engines: weakref.WeakSet[AnyEngine] = weakref.WeakSet()
         self._current: Callable[[], AnyEngine | None] = lambda: None  # the engine that the window belongs to
         self._epoch_start = 0  # iterations of the run before the current epoch
@@ -159,6 +160,7 @@ class GradientAccumulation:
 
         def accumulating_step(engine: AnyEngine, batch: Any) -> Any:
             micro_batch = self._begin(engine)
+            self._optimizer_step.backend.announce(micro_batch.is_last)
             if micro_batch.is_first:
                 self._exchange.forget()
             with nullcontext() if micro_batch.is_last else self._exchange.postponed():

@@ -1,4 +1,7 @@
-"""Backends: plain torch, a gradient scaler, NVIDIA's apex, XLA. What differs between them, and nothing else."""
+"""Backends: plain torch, a gradient scaler, NVIDIA's apex, XLA. What differs between them, and nothing else.
+
+That of Accelerate has a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,15 @@ class Backend:
         unscale: brings the gradients to their true size, so that they can be clipped or weighted. Called at most once
             before a step, and only when something looks at the gradients.
         step: lets the optimizer use the gradients.
+        announce: told before an iteration of an accumulation window whether it is the last one.
+        exchanges_always: whether processes exchange gradients in each iteration of a window.
     """
 
     backward: Callable[[torch.Tensor], None]
     unscale: Callable[[], None]
     step: Callable[[], None]
+    announce: Callable[[bool], None] = lambda is_last: None  # the default of a field
+    exchanges_always: bool = False
 
 
 def make_backend(name: BackendName, optimizer: torch.optim.Optimizer, scaler: GradScaler | None = None) -> Backend:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from camshaft.engine import Engine
+from camshaft.supervised._accelerate import accelerate
 from camshaft.supervised._accumulation import GradientAccumulation, Step, make_accumulation
 from camshaft.supervised._backends import BackendName, compute_device, make_backend, select_backend, xla_sync
 from camshaft.supervised._batch import Device, prepare_batch
@@ -26,6 +27,7 @@ from camshaft.supervised._train_step import detached_loss, make_training_step, m
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from accelerate import Accelerator
     from torch.amp.grad_scaler import GradScaler
 
 
@@ -50,6 +52,7 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
     compile: Compile = False,  # noqa: A002  # the name of what it stands for
     cuda_graph: bool = False,
     prefetch: bool = False,
+    accelerator: Accelerator | None = None,
 ) -> Engine[Any, Any]:
     """Make an engine that trains a model on pairs of input and target.
 
@@ -90,13 +93,17 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
             `output_transform` without an autograd graph.
         prefetch: fetch each batch and copy it to the device while the step before still runs there. Needs a CUDA
             device. `prepare_batch` then gets batches whose tensors are on the device already.
+        accelerator: trains through an `accelerate.Accelerator`, which has prepared the model and the optimizer. It
+            decides the device, the precision, the scaler and `gradient_accumulation_steps`, which are left out here.
+            Needs the extra camshaft-supervised[accelerate].
 
     Returns:
         The engine; `run(data, max_epochs=...)` trains.
 
     Raises:
         ArgumentError: an argument is out of its range, or does not go with another one or with the device.
-        BackendMissingError: apex, torch_xla or the deterministic engine is asked for and not installed.
+        ArgumentTypeError: an argument is of the wrong type.
+        BackendMissingError: apex, torch_xla, accelerate or the deterministic engine is asked for and not installed.
 
     Warns:
         EngineWarning: mixed precision falls back to float16 because the GPU lacks bfloat16.
@@ -112,13 +119,20 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         >>> round(state.output.item(), 4)
         0.0
     """
+    accelerated = accelerate(
+        accelerator, model, optimizer, device=device, amp_mode=amp_mode, scaler=scaler, amp_dtype=amp_dtype,
+        gradient_accumulation_steps=gradient_accumulation_steps, cuda_graph=cuda_graph, prefetch=prefetch,
+    )  # fmt: skip
+    if accelerated is not None:
+        optimizer, device, gradient_accumulation_steps = accelerated[:3]
     backend_name = select_backend(device, amp_mode, scaler, amp_dtype)
     prefetcher = make_prefetch(prefetch, device)
     engine_class = _deterministic_engine() if deterministic else Engine
     place = compute_device(device, model)
-    grad_scaler = make_scaler(scaler, place)
+    grad_scaler = make_scaler(scaler, place) if accelerated is None else accelerated.scaler
     precision = select_precision(model, device, amp=amp_mode == "amp", dtype=amp_dtype, scaler=grad_scaler)
-    backend, graphing = make_backend(backend_name, optimizer, grad_scaler), None
+    backend = make_backend(backend_name, optimizer, grad_scaler) if accelerated is None else accelerated.backend
+    graphing = None
     if require_flag(cuda_graph):
         place = require_graphable(model, optimizer, place, backend_name, grad_scaler, compile)
         graphing = Graphing(CudaRecorder(place), LearningRates(optimizer, place), place, grad_scaler)

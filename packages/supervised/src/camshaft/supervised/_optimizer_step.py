@@ -105,4 +105,5 @@ def _norm(parameters: list[torch.Tensor]) -> torch.Tensor:
 def _total(norms: list[torch.Tensor]) -> torch.Tensor:
     if len(norms) == 1:
         return norms[0]
-    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+    whole: torch.Tensor = torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+    return whole
