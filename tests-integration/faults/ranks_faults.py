@@ -97,8 +97,8 @@ def _problems_of_end(case: Case, ended: Ended) -> list[str]:
         return [] if statuses == [STOPPED, STOPPED] else [f"statuses {statuses}: {other.stderr[-500:]}"]
     who = f"rank {case.rank}"
     reasons = {
-        "raise": (f"{who} has failed: ZeroDivisionError", f"{who}: made up"),
-        "kill": (f"{who} was last heard of", f"{who} is gone"),
+        "raise": (f"RankLostError: {who} has failed: ZeroDivisionError", f"{who}: made up"),
+        "kill": (f"RankLostError: {who} was killed", f"RankLostError: {who} is gone"),
         "sleep": (f"{who} was last heard of",),
     }[case.fault]
     found = [] if other.returncode == 1 else [f"the other has ended with {other.returncode}"]

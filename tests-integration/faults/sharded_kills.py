@@ -15,12 +15,29 @@ from warm_python import WarmPython
 PROGRAM = Path(__file__).parents[1] / "ranks" / "sharded_job.py"
 STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
 OTHER_SIZES = (1, 2, 4)
+LAYOUTS = {"fsdp": 2, "tp": 2, "fsdp and tp": 4}  # of models, and how many processes train them
 SAVES = (2, 4, 8, 12)  # the iterations of the saves that are killed
 
 
 def is_committed(stage: str, rank: int) -> bool:
     """Return whether the save counts: whether rank 0, which commits, comes to it when all have written."""
     return stage in ("committed", "removing") or (stage == "hashed" and rank == 1)
+
+
+def restored_otherwise(python: WarmPython, folder: Path, layout: str) -> int:
+    """Stop a run, and restore it by 1, 2 and 4 processes; return how many had another model or optimizer."""
+    losses = 0
+    trained = Launcher(python, LAYOUTS[layout], PROGRAM).run(folder / layout, "--layout", layout, "--stop", 5)
+    stopped = finished(trained)[0]
+    for size in OTHER_SIZES:
+        place = shutil.copytree(folder / layout, folder / f"{layout} by {size}")
+        # Two processes spread it in one way only.
+        other = layout if size == LAYOUTS[layout] else layout.rpartition(" ")[2]
+        found = finished(Launcher(python, size, PROGRAM).run(place, "--layout", other))[0]
+        if found["restored"] != stopped["end"]:
+            losses += 1
+            print(f"{layout}, restored by {size}: {found}")
+    return losses
 
 
 def run(*, full: bool) -> Outcome:
@@ -43,13 +60,7 @@ def run(*, full: bool) -> Outcome:
             elif found["end"] != expected["end"]:
                 losses += 1
                 print(f"{stage} {rank} {save}: ends otherwise")
-        stopped = finished(Launcher(python, 2, PROGRAM).run(Path(folder, "stopped"), "--stop", 5))[0]
-        for size in OTHER_SIZES:
-            place = shutil.copytree(Path(folder, "stopped"), Path(folder, f"by {size}"))
-            found = finished(Launcher(python, size, PROGRAM).run(place))[0]
-            if found["restored"] != stopped["end"]:
-                losses += 1
-                print(f"restored by {size}: {found}")
+        losses += sum(restored_otherwise(python, Path(folder), layout) for layout in LAYOUTS)
     python.close()
-    count = len(cases) + len(OTHER_SIZES)
+    count = len(cases) + len(OTHER_SIZES) * len(LAYOUTS)
     return Outcome("G19: killed sharded saves", count, losses, "each was resumed from a complete checkpoint")

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import mse_loss
 
 from camshaft.distributed import Process, start
@@ -24,6 +25,7 @@ from camshaft.handlers import Checkpoint, ShardedSaver
 from camshaft.supervised import attach_mean_loss, create_supervised_trainer
 
 BATCHES, SIZE, SAVE_EVERY = 8, 8, 2
+LAYOUTS = ("fsdp", "tp", "fsdp and tp")
 STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
 
 
@@ -81,13 +83,25 @@ def digest(state: Any) -> str:
     return found.hexdigest()
 
 
+def spread(model: nn.Sequential, layout: str, process: Process) -> tuple[int, int]:
+    """Shard a model; return which share of each batch this process is to have, of how many."""
+    if process.size == 1:
+        return 0, 1
+    shares = {"fsdp": process.size, "tp": 1, "fsdp and tp": 2}[layout]
+    mesh = init_device_mesh("cpu", (shares, process.size // shares), mesh_dim_names=("data", "tensor"))
+    if layout != "fsdp":  # the last layer has whole parameters, which are not sharded
+        parallelize_module(model, mesh["tensor"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    if layout != "tp":
+        fully_shard(model, mesh=mesh["data"])
+    return mesh["data"].get_local_rank(), shares
+
+
 def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
     """Restore, train on; return what the end looks like."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-    if process.size > 1:
-        fully_shard(model, mesh=init_device_mesh("cpu", (process.size,)))
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1), nn.Linear(1, 1))
+    share = spread(model, options.layout, process)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     trainer = create_supervised_trainer(model, optimizer, mse_loss, gradient_accumulation_steps=2, clip_grad_norm=0.5)
     process.agree(trainer)
@@ -102,7 +116,7 @@ def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
     restored = [digest(model.state_dict()), digest(optimizer.state_dict())]
     if options.stop:
         trainer.add_event_handler(Events.ITERATION_COMPLETED(once=options.stop), trainer.terminate)
-    trainer.run(make_batches(process.rank, process.size), max_epochs=2, seed=3)
+    trainer.run(make_batches(*share), max_epochs=2, seed=3)
     return {
         "resumed": None if report is None else report.step,
         "skipped": [] if report is None else [[path.name, reason] for path, reason in report.skipped],
@@ -118,6 +132,7 @@ def main() -> None:
     """Read the options, join the others, run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--layout", choices=LAYOUTS, default="fsdp")
     parser.add_argument("--stop", type=int, default=0)
     parser.add_argument("--stage", default="none")
     parser.add_argument("--rank", type=int, default=-1)

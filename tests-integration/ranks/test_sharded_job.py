@@ -54,6 +54,13 @@ def test_one_process_restores_the_same_model_and_optimizer(run: Any, stopped: An
     assert (6, stopped[1]["end"]) == (found["resumed"], found["restored"])
 
 
+def test_one_process_restores_what_is_spread_by_tensor_parallelism(run: Any, tmp_path: Path) -> None:
+    stopped = run(2, tmp_path / "run", "--layout", "tp", "--stop", 3)
+    found = run(1, tmp_path / "run")
+
+    assert (4, stopped["end"]) == (found["resumed"], found["restored"])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_save_that_is_killed_leaves_the_one_before_and_the_run_goes_on_bit_for_bit(
     warm_python: WarmPython, whole: Found, tmp_path: Path
@@ -109,6 +116,6 @@ def test_a_hostile_description_runs_nothing(stopped: Any, tmp_path: Path) -> Non
     (folder / ".metadata").write_bytes(pickle.dumps(Harm()))
     payload["shards"]["files"] = {}  # the hashes may be hostile as well
     saver(payload, "checkpoint_6.pt")
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1), torch.nn.Linear(1, 1))
     with pytest.raises(CheckpointUnsafeError, match="must not use (posix|nt).system"):
         saver.read("checkpoint_6.pt", {"model": model})

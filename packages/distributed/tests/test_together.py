@@ -108,12 +108,28 @@ def test_the_others_are_told_of_an_error_whatever_its_text_is(fail, scenario, te
     assert f"RankLostError: rank 1 has failed: {text}" in last_line(other)
 
 
-def test_a_killed_process_ends_the_other_which_says_where_it_was_last_heard_of(fail):
+def test_a_killed_process_ends_the_other_which_names_it(fail):
     other, killed = fail("kill")
 
     assert (-signal.SIGKILL, 1) == (killed.returncode, other.returncode)
-    assert "the connection to another process has broken" in last_line(other)
-    assert "rank 1 was last heard of" in last_line(other)
+    assert "RankLostError: rank 1 was killed, or has ended without a word (it had come to" in last_line(other)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text"),
+    [
+        ("raise before a sum", "rank 1 has failed: ZeroDivisionError: division by zero"),
+        ("kill before a sum", "rank 1 was killed, or has ended without a word"),
+    ],
+)
+def test_a_process_in_an_operation_of_torch_ends_with_the_reason_too(fail, scenario, text):
+    other, _ = fail(scenario)
+
+    assert other.returncode == 1
+    assert f"RankLostError: {text}" in last_line(other)
+    assert "and was in an operation of torch" in last_line(other)
+    assert "Connection closed by peer" in other.stderr or "reset by peer" in other.stderr  # its cause
+    assert other.stdout == "RankLostError"
 
 
 def test_a_process_that_does_not_come_is_named_with_its_last_sign_of_life(fail):
@@ -134,9 +150,12 @@ def test_processes_at_different_places_all_raise_and_say_where_each_is(fail, sce
         assert "rank 0 is at the vote after ITERATION_COMPLETED" in last_line(each)
 
 
-def test_a_process_that_hangs_ends_once_another_has_failed(fail):
-    other, _ = fail("hang")
+@pytest.mark.parametrize(
+    ("scenario", "text"), [("hang", "rank 1 has failed: ZeroDivisionError"), ("hang of one alone", "rank 1 was killed")]
+)
+def test_a_process_that_hangs_ends_once_another_has_failed_or_was_killed(fail, scenario, text):
+    other, _ = fail(scenario)
 
     assert other.returncode == 1
     assert "rank 0 ends, at the vote after ITERATION_COMPLETED" in last_line(other)
-    assert "rank 1 has failed: ZeroDivisionError" in last_line(other)
+    assert text in last_line(other)

@@ -183,6 +183,18 @@ def test_sharing_again_replaces_the_places():
     assert ([], 5) == (first.votes, len(second.votes))
 
 
+def test_what_says_better_why_a_run_has_failed_is_raised_in_all_its_places():
+    seen = []
+    engine = Engine(lambda engine, batch: 1 / 0)
+    engine.share_requests(Other(), explain=lambda error: OSError(f"gone: {error}"))
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append(str(error)))
+    with pytest.raises(OSError, match="gone: division by zero") as raised:
+        engine.run([1])
+
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert ["gone: division by zero"] == seen
+
+
 def test_a_copy_shares_nothing_and_knows_the_names():
     other = Other()
     engine = shared(other)

@@ -43,7 +43,8 @@ class Board:
             key: where.
             wait_s: how long to wait for it.
         """
-        return self._ask("get", key).decode() if self.has([key], wait_s) else None
+        text = self._ask("get", key).decode() if self.has([key], wait_s) else ""
+        return text or None  # nothing, if the store went away in between
 
     def has(self, keys: list[str], wait_s: float = 0.0) -> bool:
         """Return whether all these texts are there.

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import AllreduceOptions, ReduceOp
+from torch.distributed import AllreduceOptions, DistError, ReduceOp
 
 from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
 from camshaft.distributed._watch import Watch
-from camshaft.engine import ArgumentError, Events, Position
+from camshaft.engine import ArgumentError, Events, Position, RanksError
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
+HEAR_S = 3.0  # how long to wait for what is known of a process that does not answer
 LENGTH, FIRST_WISH = 4, 5  # where in a roll call; before them are number and place, each with its negative
 
 
@@ -155,15 +156,39 @@ class Control:
         """Return in words what is known of the others: which one has failed, or where each was last heard of."""
         return self._watch.failure(wait_s=1.0) or self._watch.missing()
 
+    def lost(self, error: RuntimeError) -> RanksError | None:
+        """Return the error that says which process an operation of torch has missed; None if it was something else.
+
+        Args:
+            error: what was raised.
+        """
+        if not _is_of_connection(error):
+            return None
+        failure, was_here = self._watch.failure(wait_s=HEAR_S), f"This process had come to {self._watch.place}"
+        if failure is not None:
+            return RankLostError(f"{failure}. {was_here}, and was in an operation of torch")
+        told = f"{self._watch.missing()}. {was_here}"
+        if "timed out" in str(error).lower():
+            return RankMissingError(f"an operation of torch has waited too long for another process: {told}")
+        return RankLostError(f"the connection to another process has broken in an operation of torch: {told}")
+
     def _explained(self, what: str, waited_s: float) -> Exception:
         """Return the error that says what has become of the others."""
-        failure = self._watch.failure(wait_s=2.0)
+        failure = self._watch.failure(wait_s=HEAR_S)
         if failure is not None:
             return RankLostError(f"{failure}. This process was at {what}")
         told = self._watch.missing()
         if waited_s > 0.9 * self._timeout_s:
             return RankMissingError(f"not all processes have come to {what} within {self._timeout_s:g} s: {told}")
         return RankLostError(f"the connection to another process has broken at {what}: {told}")
+
+
+def _is_of_connection(error: RuntimeError) -> bool:
+    """Return whether an operation of torch has raised because of another process.
+
+    Gloo has no class for its errors; they name the file of its sources that they come from.
+    """
+    return isinstance(error, DistError) or any(name in str(error) for name in ("gloo/", "gloo\\"))
 
 
 def _packed(value: Any) -> Tensor:

@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import torch
 from torch import distributed
 
 from camshaft.distributed._control import Control
 from camshaft.distributed._watch import Watch
-from camshaft.engine import Engine, Events, RanksError, RunningError, use_ranks
+from camshaft.engine import Engine, RanksError, RunningError, use_ranks
 
 LONGEST_TEXT = 4_000  # of an error, told to the others
 HEAR_S = 3.0  # how long the keeper of the store waits at its failure, for the others to hear of it
@@ -95,14 +95,18 @@ class Process:
         """
         self._require_going()
         if self._links is not None:
-            engine.share_requests(self._links.control.vote, every)
-            engine.add_event_handler(Events.EXCEPTION_RAISED, self._note_others)
+            engine.share_requests(self._links.control.vote, every, self._explain)
 
-    def _note_others(self, engine: Engine[Any, Any], error: BaseException) -> None:
-        """Add where the others are to what has raised: an operation may have waited for them."""
+    def _explain(self, error: BaseException) -> BaseException:
+        """Return what to raise in the place of what has left a run: it may have waited for a process that is lost."""
         self._left_by = error if isinstance(error, SystemExit) else None
-        if self._links is not None and isinstance(error, RuntimeError) and not isinstance(error, RanksError):
+        lost = self._lost(error)
+        if lost is None and self._links is not None and _may_be_of_others(error):
             error.add_note(f"the other processes: {self._links.control.others()}")
+        return lost or error
+
+    def _lost(self, error: BaseException) -> RanksError | None:
+        return self._links.control.lost(error) if self._links is not None and _may_be_of_others(error) else None
 
     def _require_going(self) -> None:
         if self._has_ended and self.size > 1:
@@ -128,7 +132,10 @@ class Process:
         if error is None or is_done:
             self.end()
         else:
-            self.fail(error)
+            lost = self._lost(error)
+            self.fail(lost or error)
+            if lost is not None:
+                raise lost from error
 
     def _end_with_program(self) -> None:
         """Part from the others, or tell them that the program ends in the middle of a run."""
@@ -200,6 +207,10 @@ class Links:
         self._watch.stop()
         if self._keeps_store:
             self._watch.let_others_hear(HEAR_S)
+
+
+def _may_be_of_others(error: BaseException) -> TypeGuard[RuntimeError]:
+    return isinstance(error, RuntimeError) and not isinstance(error, RanksError)
 
 
 def _text_of(error: BaseException) -> str:

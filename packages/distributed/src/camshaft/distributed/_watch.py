@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple, NoReturn
 
 from camshaft.distributed._board import Board
+from camshaft.distributed._life import is_over, own_life
 
 BEAT_S = 1.0  # from one sign of life to the next
 GRACE_S = 5.0  # for a process to end by itself once another has failed
@@ -39,7 +40,9 @@ class Sign(NamedTuple):
 
 
 class Watch:
-    """A thread that gives signs of life, and ends the process when another one has failed and this one hangs.
+    """A thread that gives signs of life, and looks whether the next process is there.
+
+    It ends its own process if that hangs when another one has failed.
 
     Args:
         board: where processes of this attempt leave texts.
@@ -59,10 +62,12 @@ class Watch:
         self._end = threading.Event()
         self._beats = 0
         self._neighbour: tuple[str | None, float] = (None, time.monotonic())  # its last sign, and when it came
+        self._life: list[str] | None = None  # of the next process
         self._thread = threading.Thread(target=self._watch, name="camshaft-watch", daemon=True)
 
     def begin(self) -> None:
         """Begin to watch."""
+        self._board.write(f"life/{self._rank}", json.dumps(own_life()))
         self._beat()
         self._thread.start()
 
@@ -76,8 +81,11 @@ class Watch:
 
     def report_failure(self, reason: str) -> None:
         """Tell the others that this process ends, and why; the first to do so is heard."""
-        self._board.write("failed", json.dumps([self._rank, f"{reason} (it had come to {self.place})"]), first=True)
+        self._report(self._rank, f"rank {self._rank} has failed: {reason} (it had come to {self.place})")
         self._board.write(f"heard/{self._rank}", "yes")
+
+    def _report(self, rank: int, text: str) -> None:
+        self._board.write("failed", json.dumps([rank, text]), first=True)
 
     def let_others_hear(self, wait_s: float) -> None:
         """Wait until all others know of the failure: for a process that keeps the store, which ends with it."""
@@ -95,16 +103,16 @@ class Watch:
     # ------------------------------------------------------------------ what is known of the others
 
     def failure(self, wait_s: float = 0.0) -> str | None:
-        """Return which other process has failed first, and why; None if none is known to have.
+        """Return which other process has failed or was lost first, and why; None if none is known to have.
 
         Args:
             wait_s: how long to wait for one to say so.
         """
         text = self._board.read("failed", wait_s)
         if text is not None:
-            rank, reason = json.loads(text)
+            rank, told = json.loads(text)
             self._board.write(f"heard/{self._rank}", "yes")
-            return None if rank == self._rank else f"rank {rank} has failed: {reason}"
+            return None if rank == self._rank else str(told)
         return "rank 0 is gone, and with it the store of all processes" if self._board.is_lost else None
 
     def missing(self) -> str:
@@ -122,6 +130,7 @@ class Watch:
         failed_at = None
         while not self._end.wait(BEAT_S):
             self._beat()
+            self._look_at_next()
             lost = self.failure() or self._silence()
             if lost is None:
                 continue
@@ -132,6 +141,16 @@ class Watch:
     def _beat(self) -> None:
         self._beats += 1
         self._board.write(f"beat/{self._rank}", json.dumps([self._beats, self.messages, self.place, time.time()]))
+
+    def _look_at_next(self) -> None:
+        """Tell all if the next process has ended without a word, as one that is killed does."""
+        rank = (self._rank + 1) % self._size
+        if self._life is None:
+            self._life = json.loads(self._board.read(f"life/{rank}") or "null")
+        if is_over(self._life):
+            self._report(
+                rank, f"rank {rank} was killed, or has ended without a word (it had come to {self._sign(rank).place})"
+            )
 
     def _silence(self) -> str | None:
         """Return that the next process has given no sign of life for too long, None if it has."""

@@ -63,6 +63,7 @@ class Wishes(Protocol):
 
     wishes: set[str]
     due_after: Events | None
+    explain: Callable[[BaseException], BaseException]
 
     def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
         """Take what is asked for as wishes; at a vote, ask for what was agreed on."""

@@ -94,8 +94,12 @@ class Run:
         try:
             self._follow_stages()
         except BaseException as error:
-            if not fail(self, error):
-                raise
+            agreement = self.requests.agreement
+            told = error if agreement is None else agreement.explain(error)
+            if not fail(self, told):
+                if told is error:
+                    raise
+                raise told from error
         finally:
             self.is_going = False
             come_back(self)

@@ -76,7 +76,9 @@ class SharedRequests(EventSource):
         if name not in self._requests.named:
             raise ArgumentError(f"`name` must be one of {sorted(self._requests.named)}, got {name!r}; add it first")
 
-    def share_requests(self, vote: Vote | None, every: int = 1) -> None:
+    def share_requests(
+        self, vote: Vote | None, every: int = 1, explain: Callable[[BaseException], BaseException] | None = None
+    ) -> None:
         """Let several processes carry out together what one of them asks for.
 
         From then on `terminate`, `terminate_epoch`, `interrupt` and `request` are wishes. `vote` is called, in every
@@ -87,6 +89,9 @@ class SharedRequests(EventSource):
         Args:
             vote: tells the others what this process wishes, and returns what any process wishes; None to end this.
             every: vote after every n-th iteration, at least 1.
+            explain: ``f(error) -> error``, called before EXCEPTION_RAISED with what has ended a run. It returns the
+                same, or an error that says better what has become of another process. This is raised then, and the
+                first is its cause.
 
         Raises:
             RunningError: a run is going on.
@@ -108,7 +113,7 @@ class SharedRequests(EventSource):
         for event in VOTED_AFTER:
             if self.has_event_handler(call_vote, event):
                 self.remove_event_handler(call_vote, event)
-        self._requests.agreement = None if vote is None else Agreement(vote)
+        self._requests.agreement = None if vote is None else Agreement(vote, explain)
         for event in VOTED_AFTER if vote is not None else ():
             filtered = event(every=every) if event is Events.ITERATION_COMPLETED else event
             self.add_event_handler(filtered, call_vote, event)

@@ -34,6 +34,9 @@ class Vote(Protocol):
         """
 
 
+Explain = Callable[[BaseException], BaseException]
+
+
 class Together:
     """What all processes call at the same safe point: what it asks for is asked of all of them."""
 
@@ -51,14 +54,16 @@ class Agreement:
 
     Attributes:
         vote: tells them to the others.
+        explain: returns what a run that has failed is to raise, in the place of what was raised.
         wishes: names of what is asked of this process and was not told yet.
         due_after: the event after whose handlers a vote is to come; None when none is.
     """
 
-    __slots__ = ("due_after", "vote", "wishes")
+    __slots__ = ("due_after", "explain", "vote", "wishes")
 
-    def __init__(self, vote: Vote) -> None:
+    def __init__(self, vote: Vote, explain: Explain | None = None) -> None:
         self.vote = vote
+        self.explain: Explain = explain or _as_it_is
         self.wishes: set[str] = set()
         self.due_after: Events | None = None
 
@@ -123,3 +128,7 @@ class Agreement:
         requests.interrupt = interrupt
         for name in sorted(requests.named.keys() & set(agreed)):
             requests.callbacks.append(Together(requests.named[name]))
+
+
+def _as_it_is(error: BaseException) -> BaseException:
+    return error
