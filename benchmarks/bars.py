@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,11 +72,20 @@ def report(figures: Iterable[Figure]) -> str | None:
     missed, values = [], {}
     for figure in figures:
         print(figure, flush=True)
+        append(figure)
         values[figure.name] = figure.value
         if figure.is_missed:
             missed.append(figure.name)
     record(values)
     return f"missed: {'; '.join(missed)}" if missed else None
+
+
+def append(figure: Figure) -> None:
+    """Append a figure with its bars as a line of JSON to the file that FIGURE_LINES names, where that is set."""
+    path = os.environ.get("FIGURE_LINES")
+    if path is not None:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**asdict(figure), "is_missed": figure.is_missed}) + "\n")
 
 
 def record(values: dict[str, float | None]) -> None:

@@ -8,6 +8,7 @@ with `hatch run bench:supervised`; what is not installed is reported as missing.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import statistics
 import sys
@@ -102,16 +103,15 @@ def make_batches(shape: tuple[int, ...], count: int, device: torch.device) -> Ba
     ]
 
 
-def make_tasks(iterations: int) -> list[Task]:
-    """Return what is trained on the devices of this machine."""
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    tasks = [Task("MLP, CPU", cpu, make_mlp, make_batches((64,), iterations, cpu), CPU_BAR)]
-    if torch.cuda.is_available():
-        tasks += [
-            Task("MLP, GPU", gpu, make_mlp, make_batches((64,), iterations, gpu), GPU_BAR, 5),
-            Task("conv net, GPU", gpu, make_conv_net, make_batches((3, 32, 32), iterations, gpu), GPU_BAR, 2),
-        ]
-    return tasks
+def make_tasks(iterations: int, device: str) -> list[Task]:
+    """Return what is trained on a kind of device."""
+    place = torch.device(device)
+    if place.type == "cpu":
+        return [Task("MLP, CPU", place, make_mlp, make_batches((64,), iterations, place), CPU_BAR)]
+    return [
+        Task("MLP, GPU", place, make_mlp, make_batches((64,), iterations, place), GPU_BAR, 5),
+        Task("conv net, GPU", place, make_conv_net, make_batches((3, 32, 32), iterations, place), GPU_BAR, 2),
+    ]
 
 
 # ---------------------------------------------------------------------- what is compared
@@ -145,7 +145,8 @@ def by_graph(task: Task) -> Run:
 
 
 def by_reference(task: Task) -> Run:
-    """Return a trainer of the reference."""
+    """Return a trainer of the reference: a package of ours may have the same import name."""
+    importlib.metadata.distribution("pytorch-ignite")
     trainer = import_module("ignite.engine").create_supervised_trainer(*task.make(), cross_entropy)
     return task.timed(lambda: trainer.run(task.batches))
 
@@ -242,28 +243,26 @@ def compare(task: Task, rounds: int) -> Iterator[Figure]:
             yield Figure(f"{task.name}: {name} / by hand", figure, at_most=task.bar if name == "this" else None)
 
 
-def count_synchronisations(task: Task) -> Iterator[Figure]:
+def count_waits(task: Task) -> Iterator[Figure]:
     """Yield how often an epoch waits for the GPU, in full precision and in bfloat16."""
     for amp_mode in (None, "amp"):
         trainer = create_supervised_trainer(*task.make(), cross_entropy, device=task.device, amp_mode=amp_mode)
         trainer.run(task.batches)
+        torch.cuda.set_sync_debug_mode("warn")  # whose first call gives a warning too, about the mode itself
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            torch.cuda.set_sync_debug_mode("warn")
             trainer.run(task.batches)
-            torch.cuda.set_sync_debug_mode("default")
-        count = sum("synchroniz" in str(warning.message) for warning in caught)
-        yield Figure(f"{task.name}: synchronisations in an epoch, {amp_mode or 'full'}", count, "", at_most=0)
+        torch.cuda.set_sync_debug_mode("default")
+        count = sum("called a synchronizing" in str(warning.message) for warning in caught)
+        yield Figure(f"{task.name}: waits for the GPU in an epoch, {amp_mode or 'full'}", count, "", at_most=0)
 
 
-def figures(iterations: int, rounds: int) -> Iterator[Figure]:
-    """Yield the figures of all tasks on the devices of this machine."""
-    for task in make_tasks(iterations):
+def figures(iterations: int, rounds: int, devices: list[str]) -> Iterator[Figure]:
+    """Yield the figures of all tasks on some devices."""
+    for task in [task for device in devices for task in make_tasks(iterations, device)]:
         yield from compare(task, rounds)
         if task.device.type == "cuda":
-            yield from count_synchronisations(task)
-    if not torch.cuda.is_available():
-        print("nothing was measured on a GPU: CUDA is not available")
+            yield from count_waits(task)
 
 
 def main() -> None:
@@ -271,11 +270,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=200, help="iterations of a run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=31, help="rounds of which the median is shown")
+    present = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    parser.add_argument("--device", nargs="+", default=present, help="cpu, cuda or both (default: what is there)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the rivals'
     logging.disable(logging.WARNING)
-    sys.exit(report(figures(options.iterations, options.rounds)))
+    if "cuda" not in options.device:
+        print("nothing is measured on a GPU")
+    sys.exit(report(figures(options.iterations, options.rounds, options.device)))
 
 
 if __name__ == "__main__":

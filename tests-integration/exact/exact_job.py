@@ -168,10 +168,11 @@ class Job:
     def _note(self, name: str) -> None:
         state = self.trainer.state
         seen: tuple[Any, ...] = (state.batch, state.output) if name == "ITERATION_COMPLETED" else ()
-        self.log.append((name, state.epoch, state.iteration, fingerprint([generators(), *seen])))
+        self.log.append((name, state.epoch, state.iteration, fingerprint([generators(self.setting.device), *seen])))
 
     def _draw(self) -> None:
-        self.log.append(("drawn", torch.rand(1).item(), random.random(), float(np.random.randn())))
+        on_device = torch.rand(1, device=self.setting.device).item()
+        self.log.append(("drawn", torch.rand(1).item(), random.random(), float(np.random.randn()), on_device))
 
     def _evaluate(self) -> None:
         """Evaluate with an engine of either kind, each over a shuffling loader of its own with noise."""
@@ -251,9 +252,10 @@ def rebuilt(trainer: Engine[Any, Any], **options: Any) -> Engine[Any, Any]:
     return DeterministicEngine(trainer.process_function, **options)
 
 
-def generators() -> list[Any]:
-    """Return where the generators of the process stand."""
-    return [random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()]
+def generators(device: str) -> list[Any]:
+    """Return where the generators of the process stand, and that of the device."""
+    states = [random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()]
+    return states if device == "cpu" else [*states, torch.get_device_module(device).get_rng_state()]
 
 
 def fingerprint(value: Any) -> str:

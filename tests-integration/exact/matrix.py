@@ -3,6 +3,7 @@
     python tests-integration/exact/matrix.py                          the full count, some minutes
     python tests-integration/exact/matrix.py --cases 40 --each 5      a slice, chosen by --seed
     python tests-integration/exact/matrix.py --leave-out schedule     a check of the checker: it must find mismatches
+    python tests-integration/exact/matrix.py --device cuda --precision float16    on a GPU, with a scaler
 
 A case is a training that is not stopped. It writes down every event with a hash of its batch, its output and all
 generators, and takes checkpoints all over. A resume makes everything anew, loads one of them, goes on, and must write
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context, get_start_method, set_start_method
 
 from exact_cases import Case, Outcome, play
 from exact_data import KINDS
@@ -108,10 +110,10 @@ def cases_to_be_refused(choice: random.Random, device: str) -> Iterator[Case]:
         yield Case(one, (other,), 8, seed=choice.randrange(10**6), refused="samples_of_all_ranks")
 
 
-def cases_of_kills(choice: random.Random) -> Iterator[tuple[Setting, tuple[Workers, ...], int]]:
+def cases_of_kills(choice: random.Random, device: str) -> Iterator[tuple[Setting, tuple[Workers, ...], int]]:
     """Yield trainings in processes of their own, and with which workers they go on after each kill."""
     for kind in ("shuffled", "weighted", "endless sampler", "whole batches", "saving data", "iterable"):
-        setting = settings_of(kind, choice, "cpu")._replace(
+        setting = settings_of(kind, choice, device)._replace(
             epoch_length=choice.choice((5, 8)), max_epochs=3, patience=50
         )
         setting = setting._replace(saves_at=("ITERATION_COMPLETED", "EPOCH_COMPLETED"))
@@ -127,6 +129,22 @@ def cases_of(seed: int, device: str) -> list[Case]:
     return [case for maker in makers for case in maker(choice, device)]
 
 
+def with_precision(setting: Setting, precision: str | None) -> Setting:
+    """Return a training in another precision; None leaves it as it is."""
+    if precision is None:
+        return setting
+    return setting._replace(precision=precision, seeding=setting.seeding if precision == "full" else None)
+
+
+def make_pool(jobs: int, device: str) -> ProcessPoolExecutor:
+    """Return processes that work side by side: forked ones, but for a GPU, which a forked process cannot always use."""
+    if device == "cpu":
+        return ProcessPoolExecutor(jobs)
+    # Their loaders start workers as usual: a process that was spawned would spawn its own.
+    usual = (get_start_method(), True)
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=set_start_method, initargs=usual)
+
+
 def outcome_of(each: Outcome) -> str:
     """Return whether a resumed run went on exactly, or what it was refused for, as it had to be."""
     if each.difference is not None:
@@ -135,9 +153,7 @@ def outcome_of(each: Outcome) -> str:
 
 
 AXES: dict[str, Callable[[Outcome], str]] = {
-    "outcome": lambda each: (
-        "mismatch" if each.difference else f"refused for {each.refused}" if each.refused else "exact"
-    ),
+    "outcome": outcome_of,
     "data": lambda each: each.whole.kind,
     "workers saved x resumed": lambda each: f"{each.whole.workers.number} x {each.resumed.workers.number}",
     "persistent saved x resumed": lambda each: (
@@ -178,27 +194,46 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--each", type=int, help="resumes from each case at most")
     parser.add_argument("--seed", type=int, default=0, help="decides the cases")
     parser.add_argument("--device", default="cpu", help="where the model is")
+    parser.add_argument("--precision", choices=sorted(set(PRECISIONS)), help="of all cases (default: chosen)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that work side by side")
     parser.add_argument("--kills", type=int, default=6, help="trainings killed by SIGKILL, each twice")
     parser.add_argument("--leave-out", help="a part to keep out of the checkpoints")
     return parser
 
 
-def main() -> int:
-    """Play the cases; return 1 if any resume went another way."""
-    options = make_parser().parse_args()
-    begun = time.perf_counter()
+def chosen_cases(options: argparse.Namespace) -> list[Case]:
+    """Return the cases that the command line asks for."""
     cases = cases_of(options.seed, options.device)
     if options.cases is not None:
         cases = random.Random(options.seed).sample(cases, options.cases)
     if options.each is not None:
         cases = [case._replace(resumes=options.each) for case in cases]
-    killed = list(cases_of_kills(random.Random(options.seed)))[: options.kills]
+    return [
+        case._replace(
+            setting=with_precision(case.setting, options.precision),
+            resumed_as=tuple(with_precision(each, options.precision) for each in case.resumed_as),
+        )
+        for case in cases
+    ]
+
+
+def chosen_kills(options: argparse.Namespace) -> list[tuple[Setting, tuple[Workers, ...], int]]:
+    """Return the trainings to kill that the command line asks for."""
+    killed = list(cases_of_kills(random.Random(options.seed), options.device))[: options.kills]
+    return [(with_precision(setting, options.precision), workers, seed) for setting, workers, seed in killed]
+
+
+def main() -> int:
+    """Play the cases; return 1 if any resume went another way."""
+    options = make_parser().parse_args()
+    begun = time.perf_counter()
+    cases, killed = chosen_cases(options), chosen_kills(options)
     outcomes: list[Outcome] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
+    with make_pool(options.jobs, options.device) as pool:
+        killing = pool.map(kill_and_resume, *zip(*killed, strict=True)) if killed else ()
         for played in pool.map(partial(play, left_out=options.leave_out), cases):
             outcomes += played
-        for resumed in pool.map(kill_and_resume, *zip(*killed, strict=True)) if killed else ():
+        for resumed in killing:
             outcomes += resumed
     seconds = time.perf_counter() - begun
     sys.stdout.write(f"{report(outcomes)}{len(cases)} cases, {len(killed)} killed twice, in {seconds:.0f} s\n")

@@ -123,7 +123,7 @@ def attach_mean_loss(
         name: key of the result in `engine.state.metrics`.
         batch_size: `f(batch)` returns how many samples a batch has. By default, the first dimension of the first
             tensor in it.
-        device: where to compute the mean; None means the CPU.
+        device: where to compute the mean; None means where the loss is.
 
     Raises:
         BackendMissingError: torchmetrics is not installed; the extra is camshaft-supervised[metrics].
@@ -142,6 +142,8 @@ def attach_mean_loss(
     def read(engine: AnyEngine) -> tuple[Any, int]:
         output: Any = engine.state.output
         loss = output if loss_fn is None else loss_fn(*output)
+        if device is None and isinstance(loss, torch.Tensor) and loss.device != mean.device:
+            mean.to(loss.device)  # copying each loss instead would wait for the device
         return loss, batch_size(engine.state.batch)
 
     AttachedMetric(name, mean, read, device).attach(engine)
