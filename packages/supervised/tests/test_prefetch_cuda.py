@@ -45,6 +45,14 @@ def make_watcher(model_fn, **options):
     )
 
 
+def make_graphed_trainer(**options):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.5), nn.ReLU(), nn.Linear(64, 10)).to(CUDA)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True, capturable=True)
+    options = {"device": CUDA, "cuda_graph": True, **options}
+    return create_supervised_trainer(model, optimizer, nn.functional.cross_entropy, **options), model
+
+
 def losses_of(trainer, data, **run_options):
     losses = []
     with_losses = trainer.add_event_handler(
@@ -83,6 +91,29 @@ def test_training_is_bitwise_the_same_with_and_without(options):
     (with_it, trained), (without, expected) = make_trainer(prefetch=True, **options), make_trainer(**options)
     assert losses_of(with_it, make_data(), max_epochs=2) == losses_of(without, make_data(), max_epochs=2)
     assert all(map(torch.equal, trained.parameters(), expected.parameters()))
+
+
+def test_a_step_that_is_a_cuda_graph_gets_the_same_batches():
+    (with_it, trained), (without, expected) = make_graphed_trainer(prefetch=True), make_graphed_trainer()
+    assert losses_of(with_it, make_data(), max_epochs=3) == losses_of(without, make_data(), max_epochs=3)
+    assert all(map(torch.equal, trained.parameters(), expected.parameters()))
+
+
+def test_a_graph_whose_output_is_read_by_the_step_gets_the_same_batches():
+    def read(x, y, y_pred, loss):
+        return loss.item(), y_pred.argmax().item()
+
+    found = []
+    for prefetch in (True, False):
+        trainer, _ = make_graphed_trainer(prefetch=prefetch, output_transform=read)
+        outputs = []
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda engine, outputs=outputs: outputs.append(engine.state.output)
+        )
+        torch.manual_seed(1)
+        trainer.run(make_data(), max_epochs=2)
+        found.append(outputs)
+    assert found[0] == found[1]
 
 
 @FORKS

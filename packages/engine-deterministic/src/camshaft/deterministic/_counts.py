@@ -44,6 +44,14 @@ class Counts:
         self._look()
         return self._written(self._seen)
 
+    def read_counts(self) -> Counted | None:
+        """Return the counts as they are."""
+        return self.now()
+
+    def put_counts_back(self, counts: Counted | None) -> None:
+        """Put back what `read_counts` returned."""
+        self.restore(counts)
+
     def restore(self, saved: Mapping[str, Mapping[str, Sequence[Any]]] | None) -> None:
         """Set what was saved; None says that nothing was. What has begun to count since then goes back to its start."""
         if saved is None:

@@ -50,6 +50,14 @@ class Samplers:
                 self._saving[depth].load_state_dict(deepcopy(state))
         self._counts.restore(saved["counts"])
 
+    def read_counts(self) -> Counted | None:
+        """Return what they count by themselves, now."""
+        return self._counts.now()
+
+    def put_counts_back(self, counts: Counted | None) -> None:
+        """Put back what `read_counts` returned."""
+        self._counts.restore(counts)
+
     def _written(self, states: dict[str, Any], counts: Counted | None) -> dict[str, Any] | None:
         return {"states": states, "counts": counts} if self._saving or self._counting else None
 

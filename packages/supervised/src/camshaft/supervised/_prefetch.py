@@ -121,7 +121,8 @@ class PrefetchingEngine(Engine[Any, Any]):
         Args:
             data: as for `Engine.make_source`.
         """
-        return PrefetchedSource(super().make_source(data), data, self.prefetch, self)
+        source = super().make_source(data)
+        return source if data is None else PrefetchedSource(source, data, self.prefetch, self)
 
 
 @cache

@@ -16,7 +16,7 @@ from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_class
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, skip_exactly
 from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
 from camshaft.deterministic._order import tell_pass
@@ -158,9 +158,12 @@ class _SavedPasses:
         return deepcopy(self._dataset.state_dict()), self._is_drained()
 
     def _give(self, batches: Iterator[Any], position: Position) -> Pass:
-        # A pass that is left early goes back to its start, or else on from the last batch that was fetched.
-        begins_anew = not getattr(self._dataset, "keeps_place", False)
-        return Pass(batches, position, is_peekable=begins_anew, read_place=self._read_now)
+        return Pass(batches, position, early=Early(self._read_now, self._put_back))
+
+    def _put_back(self, place: tuple[Any, bool]) -> None:
+        # Others begin their next pass anew, unless a state was loaded right before.
+        if getattr(self._dataset, "keeps_place", False):
+            self._dataset.load_state_dict(deepcopy(place[0]))
 
     def _begin(self, position: Position, place: Mapping[str, Any] | None) -> Iterator[Any]:
         """Iterate from the start of the pass: from where the dataset stands, or from a saved place."""

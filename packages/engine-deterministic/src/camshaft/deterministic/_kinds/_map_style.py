@@ -13,7 +13,7 @@ from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
 from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, without_empty
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
@@ -69,7 +69,12 @@ class MapStyleLoader:
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
         self._opened = Pass(
-            iterator, position, loader_iterator=iterator, keeps_last=True, skip=self._setting.skip, is_peekable=True
+            iterator,
+            position,
+            loader_iterator=iterator,
+            keeps_last=True,
+            skip=self._setting.skip,
+            early=Early(self._samplers.read_counts, self._samplers.put_counts_back),
         )
         if wanted is not None and last is not None:
             compare_repeated(self._opened, again, last, self._setting.report)

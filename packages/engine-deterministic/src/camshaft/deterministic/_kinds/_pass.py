@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.engine import LookAhead, Peekable, Position
+
+
+class Early(NamedTuple):
+    """How a batch is fetched before it is asked for.
+
+    That must change nothing for anybody else. So it must not draw from the generators of the process: what runs until
+    the batch is asked for may draw from them, too.
+
+    Attributes:
+        read_place: returns what says where the data stands, if only the data knows, and what it remembers.
+        put_back: called with that, if the batch is not asked for after all.
+    """
+
+    read_place: Callable[[], Any] = lambda: None
+    put_back: Callable[[Any], object] = lambda place: None
 
 
 class Pass(Peekable):
@@ -26,9 +41,7 @@ class Pass(Peekable):
         loader_iterator: torch's own iterator, if there is one that may have workers.
         keeps_last: whether a hash of the last batch is kept for `last`.
         skip: batches that `batches` leaves out.
-        is_peekable: whether a batch may be fetched early: not one that draws from the generators of the process, as
-            what runs until it is asked for may draw from them, too.
-        read_place: returns where the data stands, if only the data knows.
+        early: how a batch is fetched early; None where it must not be.
     """
 
     def __init__(
@@ -40,8 +53,7 @@ class Pass(Peekable):
         loader_iterator: Iterator[Any] | None = None,
         keeps_last: bool = False,
         skip: Skip = frozenset(),
-        is_peekable: bool = False,
-        read_place: Callable[[], Any] = lambda: None,
+        early: Early | None = None,
     ) -> None:
         self.given = position.batch if position.pass_open else 0
         self.has_drawn = False
@@ -51,8 +63,7 @@ class Pass(Peekable):
         self._loader_iterator = loader_iterator
         self._keeps_last = keeps_last
         self._skip = skip
-        self._is_peekable = is_peekable
-        self._read_place = read_place
+        self._early = early
         self._last: Fingerprint | None = None
         if workers_of(loader_iterator):
             watch_workers(self)
@@ -74,17 +85,25 @@ class Pass(Peekable):
         return batch
 
     def peek(self) -> tuple[Any, ...]:
-        """Fetch the next batch early, where that changes nothing else; it counts when it is given out."""
-        if not self._is_peekable:
+        """Fetch the next batch early, where that is possible; it counts when it is given out."""
+        if self._early is None:
             return ()
         if not isinstance(self._batches, LookAhead):
-            self._batches = LookAhead(self._batches, self._read_place)
+            self._batches = LookAhead(self._batches, self._early.read_place)
         return self._batches.peek()
 
     def place(self) -> Any:
-        """Return where the data stands behind the batch given last."""
+        """Return where the data stands behind the batch given last, as `Early.read_place` does."""
+        early = Early() if self._early is None else self._early
         batches = self._batches
-        return batches.kept if isinstance(batches, LookAhead) and batches.is_ahead else self._read_place()
+        return batches.kept if isinstance(batches, LookAhead) and batches.is_ahead else early.read_place()
+
+    def give_up(self) -> None:
+        """Take back that a batch was fetched early: nobody asks for it any more."""
+        batches = self._batches
+        if isinstance(batches, LookAhead) and batches.is_ahead and self._early is not None:
+            self._early.put_back(batches.kept)
+            self._batches = iter(())
 
     def repeat_last(self) -> bool:
         """Fetch the batch before the place where the pass was opened, which `batches` begin with, for `last`.

@@ -8,6 +8,7 @@ from typing import Any
 
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import LAST, MEMORY, Kind, Setting, entries_of, stream_seed
+from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import kept_numbers
@@ -63,17 +64,20 @@ class RankedSource:
         self._seeds_steps = seeds_steps
         self._leaves_out = leaves_out
         self._draws = draws
+        self._pass: Iterator[Any] | None = None
         self._is_own = True  # whether what was saved was saved by this rank
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; see `camshaft.engine.DataSource`."""
         position = self._unwrap(position)
+        self._leave_pass()
         if self._setting.isolates:
             batches = self._open_isolated(position)
         else:
             # Inside a pass, too: data may draw its order again when it is opened. A continued run puts them back then.
             seed_pass(self._seed, self._setting.ranks, position.data_pass)
             batches = self._kind.open(position)
+        self._pass = batches
         if not self._seeds_steps and not self._setting.skip:
             return batches
         # The numbers of a batch in hand are those that were saved with it, or seeded for it already.
@@ -83,6 +87,8 @@ class RankedSource:
     def state(self, position: Position) -> Any:
         """Return what the data needs beside the position, and whose it is."""
         position = self._unwrap(position)
+        if not position.pass_open:
+            self._leave_pass()
         if self._setting.isolates:  # data may look at its next batch when it is asked
             with isolated(self._seed_at(position.data_pass, _first(position))):
                 state = self._kind.state(position)
@@ -99,7 +105,13 @@ class RankedSource:
 
     def close(self) -> None:
         """Let go of workers and iterators."""
+        self._leave_pass()
         self._kind.close()
+
+    def _leave_pass(self) -> None:
+        left, self._pass = self._pass, None
+        if isinstance(left, Pass):
+            left.give_up()
 
     def _unwrap(self, position: Position) -> Position:
         entries, ranks = entries_of(position.data_state), self._setting.ranks

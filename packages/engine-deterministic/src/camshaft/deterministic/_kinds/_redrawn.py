@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.engine import Position
 
 
@@ -38,6 +38,12 @@ class Memory(Protocol):
     def restore(self, saved: Any) -> None:
         """Put back what was saved, None for nothing."""
 
+    def read_counts(self) -> Any:
+        """Return what is counted, now, without what is saved by a `state_dict`."""
+
+    def put_counts_back(self, counts: Any) -> None:
+        """Put back what `read_counts` returned."""
+
 
 class RedrawnPasses:
     """The passes over data that cannot be opened in their middle: the batches before are drawn and dropped.
@@ -66,7 +72,8 @@ class RedrawnPasses:
             return self._opened
         batches, loader_iterator = self._start(position.data_pass)
         at_start = position._replace(batch=0)
-        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True, is_peekable=True)
+        early = Early(self._memory.read_counts, self._memory.put_counts_back)
+        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True, early=early)
         if position.pass_open:
             skip_exactly(self._opened, position.batch, self._setting.report)
             compare_last(self._opened, saved.get("last"), self._setting.report)

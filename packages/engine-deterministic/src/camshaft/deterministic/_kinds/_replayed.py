@@ -14,7 +14,7 @@ from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng_state import GeneratorStates, read_rng, restore_rng
@@ -137,7 +137,9 @@ class ReplayedData:
             return ReplayedPass(iter(batches), position, earlier, rng=rng, before=before)
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
         isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
-        return ReplayedPass(isolated, position, earlier, is_isolated=True, is_peekable=not self._is_iterator)
+        # Not from an iterator: it cannot give a batch again that nobody has asked for.
+        early = None if self._is_iterator else Early(self._counts.read_counts, self._counts.put_counts_back)
+        return ReplayedPass(isolated, position, earlier, is_isolated=True, early=early)
 
     def _warn_of_batch_in_hand(self, position: Position) -> None:
         if position.holds_batch and not self._is_isolated:
@@ -164,7 +166,7 @@ class ReplayedPass(Pass):
         before: where they stood before the batch drawn last; None where that is not known.
         has_ended: whether it has no more batches.
         is_isolated: whether it draws from streams of its own, wherever the generators stand.
-        is_peekable: whether a batch may be fetched early: not from an iterator, which cannot give it again.
+        early: how a batch is fetched early; None where it must not be.
     """
 
     def __init__(
@@ -177,9 +179,9 @@ class ReplayedPass(Pass):
         before: dict[str, Any] | None = None,
         has_ended: bool = False,
         is_isolated: bool = False,
-        is_peekable: bool = False,
+        early: Early | None = None,
     ) -> None:
-        super().__init__(batches, position, has_ended=has_ended, keeps_last=True, is_peekable=is_peekable)
+        super().__init__(batches, position, has_ended=has_ended, keeps_last=True, early=early)
         self.is_open = True
         self._rng = rng
         self._before = before

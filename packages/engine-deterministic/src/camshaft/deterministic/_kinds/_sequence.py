@@ -10,7 +10,7 @@ import torch
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, stream_seed, without_empty
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
@@ -87,7 +87,9 @@ class SequenceData:
         return derive_seed(stream_seed(self._setting, data_pass), number)
 
     def _give(self, items: Iterator[Any], position: Position) -> Pass:
-        self._opened = Pass(items, position, keeps_last=self._is_repeatable, is_peekable=self._is_repeatable)
+        self._opened = Pass(
+            items, position, keeps_last=self._is_repeatable, early=Early() if self._is_repeatable else None
+        )
         return self._opened
 
     def _from(self, start: int) -> Iterator[Any]:

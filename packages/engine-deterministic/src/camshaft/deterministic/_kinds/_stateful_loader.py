@@ -13,7 +13,7 @@ from camshaft.deterministic._copy import copy_loader
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding, WorkerSetup
 from camshaft.deterministic._kinds._kind import Setting, entries_of, warn_of_lost_batch
-from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import skip_exactly
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._rng import seed_generators
@@ -63,8 +63,7 @@ class StatefulLoader:
             iterator,
             position._replace(batch=first),
             loader_iterator=iterator,
-            is_peekable=True,
-            read_place=self._read_place,
+            early=Early(self._read_place),
         )
         if position.pass_open:
             skip_exactly(self._opened, position.batch - first, self._setting.report)
