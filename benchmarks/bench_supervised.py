@@ -154,7 +154,8 @@ def by_reference(task: Task) -> Run:
 def by_accelerate(task: Task) -> Run:
     """Return the hand-written loop as Accelerate wants it."""
     accelerator = import_module("accelerate").Accelerator(cpu=task.device.type == "cpu")
-    model, optimizer = accelerator.prepare(*task.make())
+    # Its first instance decides the device for all: the model stays where the task has put it.
+    model, optimizer = accelerator.prepare(*task.make(), device_placement=[False, False])
 
     def train() -> None:
         model.train()

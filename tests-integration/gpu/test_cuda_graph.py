@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from gpu_training import waiting_refused
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -52,7 +53,7 @@ for _name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "ASGD", "Adadelta", "
 def make_model(dropout: float = 0.2) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
         nn.Linear(4 * 64, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 4),
     ).to(GPU)  # fmt: skip
 
@@ -181,11 +182,8 @@ def test_no_iteration_waits_for_the_gpu() -> None:
         job = Job(make_sgd, clip_grad_norm=1.0, **options)
         batches = make_batches(*[8] * 10)
         job.train(batches)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waiting_refused():
             job.trainer.run(batches)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_a_loss_that_is_infinite_is_not_stepped_and_halves_the_scale() -> None:
@@ -232,6 +230,18 @@ def test_batches_may_be_pinned_by_a_thread_while_a_step_is_captured() -> None:
     graph, plain = Job(make_sgd, non_blocking=True), Job(make_sgd, graph=False)
 
     assert graph.train(loader) == plain.train(loader)
+
+
+def test_work_memory_that_somebody_frees_is_not_that_of_a_graph() -> None:
+    graph, plain = Job(make_sgd), Job(make_sgd, graph=False)
+    batches = make_batches(*[8] * 10)
+    for job in (graph, plain):
+        job.train(batches)
+        torch._C._cuda_clearCublasWorkspaces()  # Lightning does this at the end of a training
+        torch.cuda.empty_cache()
+        job.train(batches)
+
+    assert_same(graph.model, plain.model)
 
 
 def test_evaluation_in_between_changes_nothing() -> None:

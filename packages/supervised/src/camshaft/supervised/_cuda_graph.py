@@ -79,6 +79,7 @@ class CudaRecorder:
         # "thread_local": what other threads do meanwhile, pinning batches or writing a checkpoint, does not end it.
         record = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
         self.is_recording = True
+        forget_workspaces()
         try:
             with torch.cuda.device(self._device), record:
                 try:
@@ -93,7 +94,17 @@ class CudaRecorder:
             raise cause from None
         finally:
             self.is_recording = False
+            forget_workspaces()
         return graph.replay, result[0]
+
+
+def forget_workspaces() -> None:
+    """Let cuBLAS make new work memory at its next call.
+
+    It keeps that memory from call to call, and anybody in the process may free it. So a graph must not have any that
+    was there before, and what comes after must not use the graph's.
+    """
+    torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001  # torch has no public name for it
 
 
 def require_graphable(
