@@ -75,8 +75,9 @@ class Case(NamedTuple):
 def make_model(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Return a wide MLP and its optimizer, the same each time."""
     torch.manual_seed(0)
-    layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(WIDTH, 10)).to(device)
+    with device:
+        layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
+        model = nn.Sequential(*layers, nn.Linear(WIDTH, 10))
     return model, torch.optim.SGD(model.parameters(), lr=0.001)
 
 

@@ -31,6 +31,7 @@ TESTS = (
     "tests-integration/gpu",
     "packages/engine-deterministic/tests/test_accelerator.py",
     "packages/supervised/tests/test_precision.py",
+    "packages/supervised/tests/test_prefetch_cuda.py",
 )
 
 
@@ -119,6 +120,7 @@ PARTS = {
     "supervised": Part(
         ("benchmarks/bench_supervised.py", "--device", "{device}"), ("--rounds", "9"), 300, rows_of_figures
     ),
+    "prefetch": Part(("benchmarks/bench_prefetch.py",), ("--iterations", "20", "--rounds", "3"), 300, rows_of_figures),
     "checkpoint": Part(
         ("benchmarks/bench_checkpoint.py", "--device", "{device}", "--only", "blocked", "saving"),
         ("--rounds", "3"), 300, rows_of_figures,
