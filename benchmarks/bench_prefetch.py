@@ -27,7 +27,7 @@ from camshaft.supervised import create_supervised_trainer
 
 Batch = tuple[Tensor, Tensor]
 Train = Callable[[], object]
-WIDTH, BATCH_SIZE, DEPTH = 4096, 512, 8
+FEATURES, WIDTH, BATCH_SIZE, DEPTH = 1024, 4096, 1024, 8
 BAR = 1.15  # of the longer of the two
 
 
@@ -77,7 +77,7 @@ def make_model(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     with device:
         layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
-        model = nn.Sequential(*layers, nn.Linear(WIDTH, 10))
+        model = nn.Sequential(nn.Linear(FEATURES, WIDTH), *layers, nn.Linear(WIDTH, 10))
     return model, torch.optim.SGD(model.parameters(), lr=0.001)
 
 
@@ -216,10 +216,11 @@ def figures(iterations: int, rounds: int) -> Iterator[Figure]:
     """Yield the figures of pageable and of pinned batches, with the loss read in every iteration and without."""
     device = torch.device("cuda")
     generator = torch.Generator().manual_seed(0)
-    batch = torch.randn(BATCH_SIZE, WIDTH, generator=generator), torch.randint(10, (BATCH_SIZE,), generator=generator)
+    x = torch.randn(BATCH_SIZE, FEATURES, generator=generator)
+    y = torch.randint(10, (BATCH_SIZE,), generator=generator)
     for memory in ("pageable", "pinned"):
-        parts = [part.pin_memory() if memory == "pinned" else part for part in batch]
-        batches = [(parts[0], parts[1])] * iterations
+        batch = (x, y) if memory == "pageable" else (x.pin_memory(), y.pin_memory())
+        batches = [batch] * iterations
         train = step_alone(Case(device, Loader(batches, 0.0), reads=False))
         train()  # warms up
         loader = Loader(batches, seconds_of(train, device) / iterations)
