@@ -237,7 +237,7 @@ def test_work_memory_that_somebody_frees_is_not_that_of_a_graph() -> None:
     batches = make_batches(*[8] * 10)
     for job in (graph, plain):
         job.train(batches)
-        torch._C._cuda_clearCublasWorkspaces()  # Lightning does this at the end of a training
+        torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001  # Lightning does so at the end of a training
         torch.cuda.empty_cache()
         job.train(batches)
 
