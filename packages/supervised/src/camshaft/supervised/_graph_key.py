@@ -18,7 +18,8 @@ from camshaft.supervised._hook import has_gradient_hooks, has_hooks, has_pre_ste
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
 
-PLAIN = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device)
+NOT_OPTIONS = frozenset({"params", "lr"})
+PLAIN = (bool, str, bytes, int, float, complex, type(None), torch.dtype, torch.device)
 
 
 class Described(NamedTuple):
@@ -77,19 +78,22 @@ def describe_modules(modules: Iterable[torch.nn.Module]) -> Described:
     places: list[object] = []
     settings: list[object] = []
     hooked = False
-    left = list(modules)
+    left: list[torch.nn.Module | None] = list(modules)
     while left:  # through the dictionaries: the iterators of a module take ten times as long
         module = left.pop()
+        if module is None:
+            continue
         settings.append(module.training)
-        hooked |= has_hooks(module)
-        left.extend([child for child in module._modules.values() if child is not None])  # noqa: SLF001
+        hooked = hooked or has_hooks(module)
+        left.extend(module._modules.values())  # noqa: SLF001
         for parameter in module._parameters.values():  # noqa: SLF001
             if parameter is not None:
                 places.append(parameter.data_ptr())
                 settings.append(parameter.requires_grad)
-                hooked |= has_gradient_hooks(parameter)
-        buffers = module._buffers.values()  # noqa: SLF001
-        places.extend([buffer.data_ptr() for buffer in buffers if buffer is not None])
+                hooked = hooked or has_gradient_hooks(parameter)
+        for buffer in module._buffers.values():  # noqa: SLF001
+            if buffer is not None:
+                places.append(buffer.data_ptr())
     return Described(tuple(places), tuple(settings), hooked)
 
 
@@ -101,13 +105,14 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> Described:
     """
     places: list[object] = []
     settings: list[object] = []
-    state = optimizer.state
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             places.append(parameter.data_ptr())
             settings.append(parameter.requires_grad)
-            places.extend([_place(value) for value in state.get(parameter, {}).values()])
-        settings.append(tuple([(key, _setting(group[key])) for key in group if key not in {"params", "lr"}]))
+        options = [value for key, value in group.items() if key not in NOT_OPTIONS]
+        settings.extend([value if type(value) in PLAIN else _setting(value) for value in options])
+    for state in optimizer.state.values():  # not looked up by parameter: to hash a tensor takes longer than all this
+        places.extend([_place(value) for value in state.values()])
     return Described(tuple(places), tuple(settings), has_pre_step_hooks(optimizer))
 
 
