@@ -93,7 +93,7 @@ def describe_modules(modules: Iterable[torch.nn.Module]) -> Described:
                 hooked = hooked or has_gradient_hooks(parameter)
         for buffer in module._buffers.values():  # noqa: SLF001
             if buffer is not None:
-                places.append(buffer.data_ptr())
+                places.append(buffer.data_ptr())  # noqa: PERF401  # most modules have none: a list costs more
     return Described(tuple(places), tuple(settings), hooked)
 
 
