@@ -147,10 +147,8 @@ def count_waits_of(engine: Engine[Any, Any], batches: Batches) -> tuple[int, int
 @contextmanager
 def waiting_refused() -> Iterator[None]:
     """Let every call that waits for the GPU raise an error."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -59,7 +59,9 @@ def save(parts: Parts, folder: Path, **options: Any) -> Path:
 
 
 WAYS = pytest.mark.parametrize("asynchronous", [False, True], ids=["at once", "in the background"])
-OPTIMIZERS = pytest.mark.parametrize("options", [{}, {"fused": True}, {"capturable": True}], ids=str)
+# Their numbers of steps are kept on the CPU, on the GPU, and on the GPU.
+OPTIONS = [{}, {"fused": True}, {"capturable": True}][: 3 if DEVICE == "cuda" else 2]
+OPTIMIZERS = pytest.mark.parametrize("options", OPTIONS, ids=str)
 
 
 @WAYS
