@@ -57,19 +57,26 @@ class Row(NamedTuple):
     is_missed: bool = False
 
 
+class Limit(NamedTuple):
+    """How long something may take, in seconds, as a whole and with smaller sizes."""
+
+    whole_s: float
+    quick_s: float
+
+
 class Part(NamedTuple):
     """Something to run.
 
     Attributes:
         arguments: of the Python process that is run; `{device}`, `{folder}` and `{jobs}` are filled in.
         quick: further arguments, for smaller sizes.
-        limit_s: how long it may take, in seconds; longer is a failure.
+        limit: how long it may take; longer is a failure.
         read: makes rows of what it has printed and left in its folder.
     """
 
     arguments: Sequence[str]
     quick: Sequence[str]
-    limit_s: float
+    limit: Limit
     read: Callable[[str, str, Path], Iterator[Row]]
 
 
@@ -117,19 +124,23 @@ PARTS = {
     "tests": Part(
         ("-m", "pytest", *TESTS, "-q", "-p", "xdist", "-n", "{jobs}", "-p", "no:cacheprovider",
          "--junitxml={folder}/tests.xml"),
-        (), 300, rows_of_tests,
+        (), Limit(600, 160), rows_of_tests,
     ),
     "exact": Part(
         ("tests-integration/exact/matrix.py", "--device", "{device}", "--precision", "float16", "--jobs", "{jobs}"),
-        ("--cases", "16", "--each", "10", "--kills", "1"), 600, rows_of_resumes,
+        ("--cases", "16", "--each", "10", "--kills", "1"), Limit(900, 100), rows_of_resumes,
     ),
     "supervised": Part(
-        ("benchmarks/bench_supervised.py", "--device", "{device}"), ("--rounds", "9"), 300, rows_of_figures
+        ("benchmarks/bench_supervised.py", "--device", "{device}"),
+        ("--rounds", "9"), Limit(300, 100), rows_of_figures,
     ),
-    "prefetch": Part(("benchmarks/bench_prefetch.py",), ("--iterations", "20", "--rounds", "3"), 300, rows_of_figures),
     "checkpoint": Part(
         ("benchmarks/bench_checkpoint.py", "--device", "{device}", "--only", "blocked", "saving"),
-        ("--rounds", "3"), 300, rows_of_figures,
+        ("--rounds", "3", "--megabytes", "512"), Limit(600, 100), rows_of_figures,
+    ),
+    "prefetch": Part(
+        ("benchmarks/bench_prefetch.py",),
+        ("--iterations", "20", "--rounds", "3"), Limit(300, 80), rows_of_figures,
     ),
 }  # fmt: skip
 
@@ -143,10 +154,11 @@ def run_part(name: str, options: argparse.Namespace, folder: Path) -> list[Row]:
     folder.mkdir()
     places = {"device": options.device, "folder": folder, "jobs": options.jobs}
     command = [each.format(**places) for each in (*part.arguments, *(part.quick if options.quick else ()))]
+    limit_s = part.limit.quick_s if options.quick else part.limit.whole_s
     log, begun = folder / "log.txt", time.perf_counter()
     print(f"\n== {name}: python {' '.join(command)}", flush=True)
     with log.open("w", encoding="utf-8") as file:
-        status = run_with_limit([sys.executable, *command], part.limit_s, file, environment(options.device, folder))
+        status = run_with_limit([sys.executable, *command], limit_s, file, environment(options.device, folder))
     printed, seconds = log.read_text(encoding="utf-8", errors="replace"), time.perf_counter() - begun
     print(printed, flush=True)
     rows = [*part.read(name, printed, folder), Row(name, "took", seconds, "s")]
