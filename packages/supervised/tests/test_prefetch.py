@@ -198,6 +198,14 @@ def test_the_first_batch_of_an_epoch_a_pass_or_a_run_is_not_fetched_early(counts
     assert is_followed(position, None, None, None)
 
 
+@pytest.mark.parametrize("method", ["terminate", "terminate_epoch"])
+def test_nothing_is_fetched_early_when_the_step_has_asked_for_the_end(method):
+    log = []
+    engine = make_engine(Copier(), step=lambda engine, batch: getattr(engine, method)() if batch.number == 1 else None)
+    engine.run(Sized(4, log))
+    assert log == ["fetch 0", "fetch 1"]
+
+
 def test_an_iterator_is_not_fetched_from_early():
     log = []
     data = iter(Data(5, log))

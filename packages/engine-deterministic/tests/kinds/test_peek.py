@@ -7,13 +7,21 @@ import random
 import numpy as np
 import pytest
 import torch
-from every_kind import DATA, ENDLESS, Failing, Stream, loader
+from every_kind import DATA, ENDLESS, Failing, Noisy, Stream, loader
+from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import DeterministicEngine, ResumableLoader, _trial
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import Events, Peekable
 
-ALL = DATA | ENDLESS | {"two workers": lambda: loader(shuffle=True, num_workers=2)}
+ALL = (
+    DATA
+    | ENDLESS
+    | {
+        "two workers": lambda: loader(shuffle=True, num_workers=2),
+        "one of two ranks": lambda: loader(sampler=DistributedSampler(Noisy(), 2, 1)),
+    }
+)
 # These draw from the generators of the process, or cannot give a batch again.
 LAZY = {
     "keeping data", "restarting data", "lazily restarting data", "combined loaders", "sequence that draws", "iterable",
@@ -154,6 +162,22 @@ def test_the_iteration_of_a_resumable_loader_looks_ahead():
     resumed = ResumableLoader(loader(shuffle=True), seed=3)
     resumed.load_state_dict(before)
     assert [str(batch) for batch in resumed] == whole[1:]
+
+
+def test_an_early_fetch_that_is_cut_off_leaves_a_resumable_loader_in_its_place(monkeypatch):
+    def cut_off(self, index):
+        raise KeyboardInterrupt
+
+    whole = [str(batch) for batch in ResumableLoader(loader(), seed=3)]
+    data = ResumableLoader(loader(), seed=3)
+    iteration = iter(data)
+    assert str(next(iteration)) == whole[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Noisy, "__getitem__", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            iteration.peek()
+    assert data.index == 1
+    assert [str(batch) for batch in iteration] == whole[1:]
 
 
 def test_steps_are_seeded_when_their_batch_is_given_out():

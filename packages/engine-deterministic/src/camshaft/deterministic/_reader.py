@@ -130,8 +130,16 @@ class Reader:
     @_alone
     def peek(self, turn: int) -> tuple[Any, ...]:
         """Fetch the next batch early, for the iteration of a turn; nothing where that is not possible."""
-        is_there = turn == self._turn and self.drawn == self.given
-        return self._batches.peek() if is_there and isinstance(self._batches, Peekable) else ()
+        if turn != self._turn or self.drawn != self.given or not isinstance(self._batches, Peekable):
+            return ()
+        self.drawn = None
+        try:
+            batches = self._batches.peek()
+        except BaseException as error:
+            self._cut_off(error)
+            raise
+        self.drawn = self.given
+        return batches
 
     def _give_back(self) -> None:
         """Let go of a pass whose last batch has not reached the loop: an interrupt came between."""

@@ -175,7 +175,7 @@ class PrefetchedSource:
 
     def _is_followed(self) -> bool:
         engine = self._engine()
-        if engine is None:
+        if engine is None or engine.should_terminate or engine.should_terminate_single_epoch:
             return False
         state = engine.state
         return is_followed(engine.position, state.epoch_length, state.max_iters, length_of(self._data))
