@@ -28,7 +28,7 @@ class Listener:
         NotCallableError: the handler cannot be called with what it would get.
 
     Attributes:
-        number: how many were attached to the engine before it, on any event.
+        number: the place in the order of attaching; those attached later have higher ones.
         event: the event without its filter.
         handler: what the user attached.
         filter: decides whether the handler is due; None: always.
@@ -116,35 +116,37 @@ class DispatchTable:
 
     Attributes:
         event: the event.
-        listeners: the event's handlers by their number, in the order of attaching.
+        listeners: the event's handlers by their number.
         always: calls the handlers that run at every value; None when there are none.
         is_scheduled: whether there are others, which run at some values only.
         next_due: the smallest value at which scheduled handlers join in. It only moves forward:
             `rewind` before counting anew.
-        is_outdated: whether the handlers have changed since the table was built.
     """
 
     __slots__ = (
-        "_alone", "_always", "_coming", "_is_rewound", "_scheduled", "_schedules", "always", "event", "is_outdated",
-        "is_scheduled", "listeners", "next_due",
+        "_alone", "_always", "_built_after", "_change", "_coming", "_is_rewound", "_scheduled", "_schedules", "always",
+        "event", "is_scheduled", "listeners", "next_due",
     )  # fmt: skip
 
     def __init__(self, event: EventKey | None = None) -> None:
         self.event = event
         self.listeners: dict[int, Listener] = {}
+        self._change = object()  # stands for the last one
         self.build()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DispatchTable:
         """Return a table of copied handlers, which is built when it is looked at."""
         copied = DispatchTable(self.event)
-        copied.listeners, copied.is_outdated = deepcopy(self.listeners, memo), True
+        copied.listeners = deepcopy(self.listeners, memo)
+        copied.note_change()
         return copied
 
     def build(self) -> None:
         """Sort the handlers into those that always run and those that are scheduled."""
+        change = self._change  # the last one before the handlers are looked at: there may be others meanwhile
         always: list[Listener] = []
         by_schedule: dict[Schedule, list[Listener]] = {}
-        for listener in self.listeners.values():
+        for listener in self.in_order():
             schedule = listener.schedule
             (always if schedule is None else by_schedule.setdefault(schedule, [])).append(listener)
         self._always = always
@@ -153,8 +155,21 @@ class DispatchTable:
         self._alone: list[Call | None] = [None] * len(by_schedule)  # built when it is due for the first time
         self.always = _call_all(always, self.event)
         self.is_scheduled = bool(by_schedule)
-        self.is_outdated = False
         self.rewind()
+        self._built_after = change
+
+    def note_change(self) -> None:
+        """Have the table built anew before it is used: the handlers have changed."""
+        self._change = object()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the handlers have changed since the table was built."""
+        return self._built_after is not self._change
+
+    def in_order(self) -> list[Listener]:
+        """Return the handlers as they are now, in the order of attaching."""
+        return sorted(list(self.listeners.values()), key=_by_number)  # noqa: C414  # a list is made in one step
 
     def rewind(self) -> None:
         """Forget how far the counter has come."""

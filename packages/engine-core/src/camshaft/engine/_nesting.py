@@ -13,12 +13,12 @@ class NestedRun(Protocol):
 
     Attributes:
         outer: the run inside which it was begun.
-        is_going: whether it goes on.
+        is_going: whether it goes on; None before it begins.
         requests: what is asked of it.
     """
 
     outer: NestedRun | None
-    is_going: bool
+    is_going: bool | None
     requests: Requests
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from camshaft.engine._dispatch import DispatchTable, EventKey, Listener, Wrap
@@ -10,12 +11,15 @@ from camshaft.engine._errors import ArgumentError, ArgumentTypeError
 from camshaft.engine._events import COUNTERS, CallableEventWithFilter, EventEnum, Events, EventsList
 from camshaft.engine._signature import Call
 
+_numbers = count(1)  # one for all engines: no two threads get the same
+
 
 class Registry:
     """The events that an engine knows, and the handlers on them, in the order of attaching.
 
     Attaching and removing cost the same however many handlers there are: an event's table is built
-    when the event is looked at for the next time.
+    when the event is looked at for the next time. Threads may do both while another one runs the engine: each
+    change is one step, and what goes through handlers goes through a list of them that was made in one step.
 
     Args:
         on_change: called after each change of the handlers, so that a running loop looks again.
@@ -26,7 +30,6 @@ class Registry:
         self._tables: dict[EventKey, DispatchTable] = {event: DispatchTable(event) for event in Events}
         self.counters: dict[EventKey, str] = dict(COUNTERS)
         self._wraps: tuple[Wrap, ...] = ()
-        self._count = 0
 
     # ------------------------------------------------------------------ events
 
@@ -34,7 +37,7 @@ class Registry:
         """Make `event` known; `counter` names the attribute of the state that counts it."""
         key = require_event(event)
         if key not in self._tables:
-            self._tables[key] = DispatchTable(key)
+            self._tables.setdefault(key, DispatchTable(key))
         if counter is not None:
             self.counters[key] = counter
 
@@ -68,7 +71,7 @@ class Registry:
 
     def rewind(self) -> None:
         """Let every counter start anew."""
-        for table in self._tables.values():
+        for table in list(self._tables.values()):
             table.rewind()
 
     # ------------------------------------------------------------------ handlers
@@ -100,8 +103,7 @@ class Registry:
         counter = self.counters.get(key)
         if event_filter is not None and counter is None:
             raise ArgumentError(f"a filter needs an event with a counter, got {event!r}; name one with `event_to_attr`")
-        listener = Listener(self._count + 1, key, handler, args, kwargs, event_filter, counter or "")
-        self._count += 1
+        listener = Listener(next(_numbers), key, handler, args, kwargs, event_filter, counter or "")
         listener.wrap_call(self._wraps)
         return listener
 
@@ -109,17 +111,17 @@ class Registry:
         """Take a handler off; nothing happens when it is off already."""
         if listener.is_attached:
             listener.is_attached = False
-            del self._tables[listener.event].listeners[listener.number]
+            self._tables[listener.event].listeners.pop(listener.number, None)
             self._changed(listener.event)
 
     def find(self, handler: object, event: object = None) -> list[Listener]:
         """Return where `handler` is attached, on one event or (None) on any."""
         keys = list(self._tables) if event is None else [self.key(event)]
-        return [each for key in keys for each in self._tables[key].listeners.values() if each.handler == handler]
+        return [each for key in keys for each in self._tables[key].in_order() if each.handler == handler]
 
     def __iter__(self) -> Iterator[Listener]:
-        for table in self._tables.values():
-            yield from tuple(table.listeners.values())
+        for table in list(self._tables.values()):
+            yield from table.in_order()
 
     def wrap(self, wrap: Wrap) -> None:
         """Call each handler through `wrap`, around what is there already."""
@@ -136,7 +138,7 @@ class Registry:
             self._changed(listener.event)
 
     def _changed(self, event: EventKey) -> None:
-        self._tables[event].is_outdated = True
+        self._tables[event].note_change()
         self._on_change()
 
 

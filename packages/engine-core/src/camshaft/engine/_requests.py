@@ -119,12 +119,13 @@ class Requests:
         self.drop()
 
     def drop(self) -> None:
-        """Drop everything that is asked for: the run that it was asked of has ended."""
+        """Drop what is asked for: the run that it was asked of has ended. What has a name waits for the next one."""
         self.terminate: Terminate | None = None
         self.terminate_epoch: TerminateEpoch | None = None
         self.interrupt = False
         self.new_data: NewData | None = None
-        self.callbacks.clear()
+        for each in [each for each in self.callbacks if each not in self.named.values()]:
+            self.callbacks.remove(each)  # one at a time: another thread may add to them meanwhile
         self.awaited.clear()
         self.asked.clear()
         if self.agreement is not None:
@@ -163,7 +164,8 @@ class Requests:
         """Drop what has a name, and requests for it."""
         callback = self.named.pop(name)
         self.asked.discard(name)
-        self.callbacks[:] = [each for each in self.callbacks if each != callback]
+        while callback in self.callbacks:
+            self.callbacks.remove(callback)
 
     def call_vote(self, event: Events) -> None:
         """Let the processes vote when all handlers of `event` have been called; itself one of them."""

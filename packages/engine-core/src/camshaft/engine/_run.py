@@ -52,7 +52,7 @@ class Run:
         epoch_watch, run_watch: measure the time of the epoch and of the run.
         suspended: what is kept of the run once it is interrupted.
         has_failed: whether something has raised.
-        is_going: whether the call of `run` goes on.
+        is_going: whether the call of `run` goes on; None until it does.
         outer: the run in a handler or a step of which this one goes on.
     """
 
@@ -62,7 +62,7 @@ class Run:
         self.engine = engine
         self.cursor = Cursor(plan.position)
         self.emitter = Emitter(engine, registry, requests)
-        self.is_going = False
+        self.is_going: bool | None = None
         self.outer: NestedRun | None = None
         self._plan = plan
         self._registry = registry

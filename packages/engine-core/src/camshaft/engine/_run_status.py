@@ -37,7 +37,7 @@ class RunStatus:
         This follows each run. Where a signal has cut that short, it is done when somebody asks for the next time.
         """
         run = self._run
-        if run is not None and not run.is_going:
+        if run is not None and run.is_going is False:  # None: another thread, or a signal, comes before its first step
             run.leave()  # may raise what the data raises, once, or be cut short: then it is called again
             self._last, self._run = run.last_run(), None
 

@@ -68,7 +68,8 @@ def _move(run: GoingRun) -> None:
     This is done before a safe point, so that what is saved there goes on in the same way.
     """
     requests, state = run.requests, run.engine.state
-    asked, requests.terminate_epoch = requests.terminate_epoch, None
+    if (asked := requests.terminate_epoch) is not None:
+        requests.terminate_epoch = None
     if asked is not None and not run.cursor.over and run.cursor.stage is not Events.EPOCH_STARTED:
         skips = asked.skip_epoch_completed
         run.cursor = run.cursor.at_early_epoch_end(state.iteration, skips_epoch_completed=skips)

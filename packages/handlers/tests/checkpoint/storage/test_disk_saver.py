@@ -468,7 +468,6 @@ def test_a_probe_that_another_process_takes_for_a_leftover_has_served(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_processes_can_make_savers_at_the_same_time(tmp_path: Path) -> None:
     children = []
     for _ in range(4):

@@ -182,7 +182,6 @@ def test_an_orphaned_worker_keeps_nobody_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_worker_is_refused_while_its_parent_holds_the_lock(tmp_path: Path) -> None:
     lock, another = DirectoryLock(tmp_path), DirectoryLock(tmp_path)
     assert lock.acquire()
