@@ -195,6 +195,12 @@ def test_an_optimizer_that_is_not_prepared_is_refused():
         create_supervised_trainer(accelerator.prepare(model), optimizer, mse_loss, accelerator=accelerator)
 
 
+def test_a_prepared_optimizer_is_refused_without_its_accelerator():
+    model, optimizer = make_accelerator().prepare(*make_parts())
+    with pytest.raises(ArgumentError, match="`accelerator` must be the one that has prepared the optimizer, got None"):
+        create_supervised_trainer(model, optimizer, mse_loss)
+
+
 @pytest.mark.parametrize("value", [True, "cpu", object()])
 def test_what_is_no_accelerator_is_refused(value):
     model, optimizer = make_parts()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from camshaft.engine import ArgumentError, ArgumentTypeError
@@ -62,9 +63,11 @@ def accelerate(
         BackendMissingError: accelerate is not installed.
         ArgumentTypeError: `accelerator` is something else.
         ArgumentError: model or optimizer are not prepared, an argument says what the accelerator says, or the
-            accelerator trains in a way that is not known here.
+            accelerator trains in a way that is not known here; or an accelerator has prepared the optimizer and is
+            not passed.
     """
     if accelerator is None:
+        _require_own(optimizer)
         return None
     library = require_accelerate()
     if not isinstance(accelerator, library.Accelerator):
@@ -104,6 +107,15 @@ def _require_known(accelerator: Accelerator) -> None:
     if not accelerator.gradient_state.sync_with_dataloader:
         raise ArgumentError(
             "`accelerator` must end its accumulation with the epoch, got sync_with_dataloader=False; leave it out"
+        )
+
+
+def _require_own(optimizer: torch.optim.Optimizer) -> None:
+    # Its step divides the gradients by the scale of a loss that nobody would have scaled.
+    library = sys.modules.get("accelerate.optimizer")
+    if library is not None and isinstance(optimizer, library.AcceleratedOptimizer):
+        raise ArgumentError(
+            "`accelerator` must be the one that has prepared the optimizer, got None; pass accelerator=accelerator"
         )
 
 
