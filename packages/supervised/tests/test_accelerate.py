@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, Events
 from camshaft.supervised import BackendMissingError, create_supervised_evaluator, create_supervised_trainer
+from camshaft.supervised._accelerate import accelerate_backend
 
 accelerate = pytest.importorskip("accelerate")
 
@@ -143,6 +144,14 @@ def test_the_scaler_of_the_accelerator_scales_and_is_saved_with_the_trainer():
     assert trainer.state_dict()["stateful"]["scaler"] == accelerator.scaler.state_dict()
     trainer.run([(x, torch.full_like(y, torch.inf))], max_epochs=1)
     assert accelerator.optimizer_step_was_skipped
+
+
+@pytest.mark.parametrize("each_batch", [False, True])
+def test_sync_each_batch_exchanges_gradients_in_each_iteration(each_batch):
+    plugin = accelerate.utils.GradientAccumulationPlugin(num_steps=2, sync_each_batch=each_batch)
+    accelerator = make_accelerator(gradient_accumulation_plugin=plugin)
+
+    assert accelerate_backend(accelerator, accelerator.prepare(make_parts()[1])).exchanges_always is each_batch
 
 
 def test_a_batch_that_the_accelerator_has_not_prepared_goes_to_its_device():

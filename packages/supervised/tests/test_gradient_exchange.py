@@ -8,6 +8,8 @@ import shared_models
 import torch
 from shared_models import TRAININGS, make_batches, make_model, make_trainer, whole
 
+SHARDED_PARTS = 3  # each of them exchanges its gradients by itself
+
 
 @pytest.fixture(scope="module")
 def ranks(warm_python, tmp_path_factory) -> list[dict[str, Any]]:
@@ -35,8 +37,11 @@ def test_a_shared_model_ends_as_that_of_one_process(ranks, trained_alone, way):
 
 @pytest.mark.parametrize(("name", "windows"), [("known", 4), ("unknown", 2), ("cut", 4)])
 def test_a_sharded_model_exchanges_its_gradients_once_per_window(ranks, name, windows):
-    of_each_window = 3  # parts of the model are sharded by themselves
-    assert ranks[0][f"exchanges, {name}"]["c10d::_reduce_scatter_base_"] == windows * of_each_window
+    assert ranks[0][f"exchanges, {name}"] == windows * SHARDED_PARTS
+
+
+def test_inside_a_window_a_sharded_model_exchanges_gradients_only_if_it_is_asked_to(ranks):
+    assert ranks[0]["inside a window"] == [0, SHARDED_PARTS]
 
 
 def test_gradients_that_are_kept_in_another_type_are_exchanged_too(ranks):

@@ -6,7 +6,7 @@ Torch does it in the backward pass. Inside an accumulation window that is needle
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,9 +47,12 @@ class GradientExchange:
             self._shards = _outermost_shards(model)
         self._is_owed = False  # some gradients have not been exchanged
 
-    @contextmanager
-    def postponed(self) -> Iterator[None]:
+    def postponed(self) -> AbstractContextManager[None]:
         """Exchange no gradients in the backward passes of this block."""
+        return self._postponed() if self._replicas or self._shards else nullcontext()
+
+    @contextmanager
+    def _postponed(self) -> Iterator[None]:
         self._is_owed = True
         with ExitStack() as stack:
             for replica in self._replicas:
