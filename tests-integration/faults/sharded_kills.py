@@ -6,6 +6,7 @@ import itertools
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from outcome import Outcome
 from ranks_started import Launcher, finished
@@ -17,6 +18,8 @@ STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
 OTHER_SIZES = (1, 2, 4)
 LAYOUTS = {"fsdp": 2, "tp": 2, "fsdp and tp": 4}  # of models, and how many processes train them
 SAVES = (2, 4, 8, 12)  # the iterations of the saves that are killed
+STAGES_IN_BACKGROUND = ("copied", "written", "hashed", "listed", "named", "told", "removing")
+ONLY_OF_WRITER = ("named", "removing")
 
 
 def is_committed(stage: str, rank: int) -> bool:
@@ -40,6 +43,29 @@ def restored_otherwise(python: WarmPython, folder: Path, layout: str) -> int:
     return losses
 
 
+def lost_in_background(python: WarmPython, folder: Path, stage: str, rank: int, save: int, expected: Any) -> bool:
+    """Kill a process at a stage of a save in the background; return whether a complete checkpoint was lost."""
+    launcher = Launcher(python, 2, PROGRAM)
+    ended = launcher.run(folder, "--asynchronous", "--stage", stage, "--rank", rank, "--at", save)
+    there = [int(path.stem.rpartition("_")[2]) for path in folder.glob("*.pt")]
+    found = finished(launcher.run(folder, "--asynchronous"))[0]
+    is_right = (
+        ended[rank].returncode == -9
+        and found["resumed"] == max(there, default=None)
+        and not found["skipped"]
+        and all(found[what] == expected[what] for what in ("there", "end", "loss"))
+    )
+    if not is_right:
+        print(f"in the background, {stage} {rank} {save}: {ended[rank].returncode}, there {there}, {found}")
+    return not is_right
+
+
+def cases_in_background() -> list[tuple[str, int, int]]:
+    """Return stage, process and save of each kill."""
+    found = itertools.product(STAGES_IN_BACKGROUND, (0, 1), (4, 12))
+    return [each for each in found if each[1] == 0 or each[0] not in ONLY_OF_WRITER]
+
+
 def run(*, full: bool) -> Outcome:
     """Kill each process at each stage; return what was counted."""
     cases = [each for each in itertools.product(STAGES, (0, 1), SAVES) if each[:2] != ("removing", 1)]
@@ -60,7 +86,10 @@ def run(*, full: bool) -> Outcome:
             elif found["end"] != expected["end"]:
                 losses += 1
                 print(f"{stage} {rank} {save}: ends otherwise")
+        later = cases_in_background() if full else cases_in_background()[:1]
+        for number, case in enumerate(later):
+            losses += lost_in_background(python, Path(folder, f"in background {number}"), *case, expected)
         losses += sum(restored_otherwise(python, Path(folder), layout) for layout in LAYOUTS)
     python.close()
-    count = len(cases) + len(OTHER_SIZES) * len(LAYOUTS)
+    count = len(cases) + len(later) + len(OTHER_SIZES) * len(LAYOUTS)
     return Outcome("G19: killed sharded saves", count, losses, "each was resumed from a complete checkpoint")

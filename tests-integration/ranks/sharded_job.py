@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
@@ -26,7 +27,7 @@ from camshaft.supervised import attach_mean_loss, create_supervised_trainer
 
 BATCHES, SIZE, SAVE_EVERY = 8, 8, 2
 LAYOUTS = ("fsdp", "tp", "fsdp and tp")
-STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
+STAGES = ("begin", "begun", "copied", "written", "hashed", "listed", "named", "committed", "told", "removing")
 
 
 class Fault:
@@ -41,23 +42,41 @@ class Fault:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def spy(self, process: Process) -> None:
-        """Let the fault come up where a process of its rank comes to in a save."""
-        exchange, rmtree = process.exchange, shutil.rmtree
+        """Let the fault come up where a process of its rank comes to in a save, in whichever thread."""
+        before = {"where to write shards": "begin", "hashing shards": "written"}
+        after = {
+            "where to write shards": "begun", "copying shards": "copied", "hashing shards": "hashed",
+            "listing shards": "listed", "its outcome": "committed", "its end": "told",
+        }  # fmt: skip
+        exchange, gather = process.exchange, distributed.all_gather_object
+        in_background = itertools.cycle(["writing shards", "hashing shards", "listing shards"])
 
         def watched(what: str, value: Any) -> list[Any]:
-            before = {"where to write shards": "begin", "hashing shards": "written"}
-            after = {"hashing shards": "hashed", "where to write shards": "begun"}
-            self.reach(before.get(what, ""))
+            step = what.rpartition(": ")[2]
+            self.reach(before.get(step, ""))
             told = exchange(what, value)
-            self.reach("committed" if what.endswith("its outcome") else after.get(what, ""))
+            self.reach(after.get(step, ""))
             return told
+
+        def watched_gather(*args: Any, **options: Any) -> None:
+            what = next(in_background)
+            self.reach(before.get(what, ""))
+            gather(*args, **options)
+            self.reach(after.get(what, ""))
+
+        process.exchange = watched  # type: ignore[method-assign]
+        distributed.all_gather_object = watched_gather
+        rmtree, replace = shutil.rmtree, os.replace
 
         def watched_removal(*args: Any, **options: Any) -> None:
             self.reach("removing")
             rmtree(*args, **options)
 
-        process.exchange = watched  # type: ignore[method-assign]
-        shutil.rmtree = watched_removal  # type: ignore[assignment]
+        def watched_replace(*args: Any, **options: Any) -> None:
+            replace(*args, **options)
+            self.reach("named")
+
+        shutil.rmtree, os.replace = watched_removal, watched_replace  # type: ignore[assignment]
 
 
 def make_batches(rank: int, size: int) -> list[Any]:
@@ -106,7 +125,7 @@ def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
     trainer = create_supervised_trainer(model, optimizer, mse_loss, gradient_accumulation_steps=2, clip_grad_norm=0.5)
     process.agree(trainer)
     attach_mean_loss(trainer)
-    saver = ShardedSaver(options.folder)
+    saver = ShardedSaver(options.folder, asynchronous=options.asynchronous)
     latest = Checkpoint({"model": model, "optimizer": optimizer, "trainer": trainer}, saver, n_saved=1)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY), latest)
     fault = Fault(options.stage, options.at, trainer)
@@ -133,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layout", choices=LAYOUTS, default="fsdp")
+    parser.add_argument("--asynchronous", action="store_true")
     parser.add_argument("--stop", type=int, default=0)
     parser.add_argument("--stage", default="none")
     parser.add_argument("--rank", type=int, default=-1)

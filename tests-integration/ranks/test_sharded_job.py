@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from ranks_started import Launcher, finished
+from sharded_job import digest
 
-from camshaft.handlers import CheckpointDamagedError, CheckpointUnsafeError, ShardedSaver
+from camshaft.handlers import (
+    Checkpoint,
+    CheckpointDamagedError,
+    CheckpointUnsafeError,
+    DiskSaver,
+    ShardedSaver,
+    restore_latest,
+    verify_checkpoint,
+)
+from camshaft.handlers.__main__ import main
 
 if TYPE_CHECKING:
     from warm_python import WarmPython
@@ -74,24 +87,76 @@ def test_a_save_that_is_killed_leaves_the_one_before_and_the_run_goes_on_bit_for
     assert ["checkpoint_16.pt", "checkpoint_16.shards"] == found["there"]
 
 
-def test_damage_in_one_shard_is_told(stopped: Any, tmp_path: Path) -> None:
-    shutil.copytree(stopped[0], tmp_path / "run")
-    (shard,) = (tmp_path / "run").glob("*.shards/__1_0.distcp")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_save_in_the_background_that_is_killed_does_not_count_and_the_run_ends_as_ever(
+    warm_python: WarmPython, whole: Found, tmp_path: Path
+) -> None:
+    launcher = Launcher(warm_python, 2, PROGRAM)
+    ended = launcher.run(tmp_path / "run", "--asynchronous", "--stage", "written", "--rank", 0, "--at", 4)
+    left = list((tmp_path / "run").glob("*.pt"))
+    found = finished(launcher.run(tmp_path / "run", "--asynchronous"))[0]
+
+    assert [-9, 1] == [each.returncode for each in ended]
+    assert (found["resumed"] is None) == (left == [])
+    assert (whole["end"], whole["loss"], whole["there"]) == (found["end"], found["loss"], found["there"])
+
+
+def new_model() -> Any:
+    """Return the model of the job, whole."""
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1), torch.nn.Linear(1, 1))
+
+
+def damage(shard: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    saver = ShardedSaver(tmp_path / "run")
 
-    for look in (saver.verify, saver.read):
-        with pytest.raises(CheckpointDamagedError, match="__1_0.distcp: its content is not what was written"):
-            look("checkpoint_6.pt")
+
+@pytest.mark.parametrize("name", ["__1_0.distcp", ".metadata", "files.json"])
+def test_damage_in_the_folder_is_told(stopped: Any, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(stopped[0], folder)
+    damage(next(folder.glob(f"*.shards/{name}")))
+    text = f"{name}: its content is not what was written"
+
+    with pytest.raises(CheckpointDamagedError, match=text):
+        verify_checkpoint(folder / "checkpoint_6.pt")
+    with pytest.raises(CheckpointDamagedError, match=text):
+        Checkpoint.load_objects({"model": new_model()}, folder / "checkpoint_6.pt")
 
 
 def test_a_missing_shard_is_told(stopped: Any, tmp_path: Path) -> None:
     shutil.copytree(stopped[0], tmp_path / "run")
     next((tmp_path / "run").glob("*.shards/__0_0.distcp")).unlink()
     with pytest.raises(CheckpointDamagedError, match="__0_0.distcp: it is missing"):
-        ShardedSaver(tmp_path / "run").verify("checkpoint_6.pt")
+        verify_checkpoint(tmp_path / "run" / "checkpoint_6.pt")
+
+
+def test_the_command_line_lists_and_verifies_the_folder_with_its_file(
+    stopped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(stopped[0], tmp_path / "run")
+    size_bytes = sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
+    (listed,) = (tmp_path / "run").glob("*.shards/files.json")
+
+    assert main(["verify", str(tmp_path / "run"), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert ("checkpoint_6.pt", 6, None) == (row["file"], row["step"], row["problem"])
+    assert row["size_bytes"] == size_bytes - listed.stat().st_size
+
+    damage(next((tmp_path / "run").glob("*.shards/__1_0.distcp")))
+    assert main(["verify", str(tmp_path / "run"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problem"].endswith("__1_0.distcp: its content is not what was written")
+
+
+def test_a_directory_alone_is_restored_from_and_an_object_by_itself(stopped: Any) -> None:
+    folder, found = stopped
+    whole, alone = new_model(), new_model()
+    report = restore_latest(folder, {"model": whole})
+    Checkpoint.load_objects({"model": alone}, folder / "checkpoint_6.pt")
+
+    assert report.step == 6
+    assert [found["end"][0]] * 2 == [digest(each.state_dict()) for each in (whole, alone)]
 
 
 def test_removing_a_checkpoint_removes_its_folder(stopped: Any, tmp_path: Path) -> None:
@@ -99,6 +164,11 @@ def test_removing_a_checkpoint_removes_its_folder(stopped: Any, tmp_path: Path) 
     ShardedSaver(tmp_path / "run").remove("checkpoint_6.pt")
 
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def hash_of(content: bytes) -> str:
+    """Return what a list of files says of one with this content."""
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
 
 
 class Harm:
@@ -110,12 +180,17 @@ class Harm:
 
 def test_a_hostile_description_runs_nothing(stopped: Any, tmp_path: Path) -> None:
     shutil.copytree(stopped[0], tmp_path / "run")
-    (folder,) = (tmp_path / "run").glob("*.shards")
     saver = ShardedSaver(tmp_path / "run")
+    (folder,) = (tmp_path / "run").glob("*.shards")
+    record = saver.verify("checkpoint_6.pt")
+    assert record is not None
+    assert record.shards is not None
+    harm, names = pickle.dumps(Harm()), folder / "files.json"
+    (folder / ".metadata").write_bytes(harm)
+    files = {**json.loads(names.read_bytes()), ".metadata": [len(harm), hash_of(harm)]}  # the hashes are hostile too
+    names.write_text(json.dumps(files))
+    told = record.shards._replace(digest=hash_of(names.read_bytes()))
     payload = torch.load(tmp_path / "run" / "checkpoint_6.pt")
-    (folder / ".metadata").write_bytes(pickle.dumps(Harm()))
-    payload["shards"]["files"] = {}  # the hashes may be hostile as well
-    saver(payload, "checkpoint_6.pt")
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1), torch.nn.Linear(1, 1))
+    DiskSaver.save(saver, payload, "checkpoint_6.pt", replace(record, shards=told), is_first=False)
     with pytest.raises(CheckpointUnsafeError, match="must not use (posix|nt).system"):
-        saver.read("checkpoint_6.pt", {"model": model})
+        saver.read("checkpoint_6.pt", {"model": new_model()})

@@ -12,6 +12,7 @@ from camshaft.handlers.checkpoint.format._record import (
     LONGEST_TRAILER_BYTES,
     TAIL_BYTES,
     CheckpointRecord,
+    ShardRecord,
     announced_trailer_bytes,
     decode_trailer,
     encode_record,
@@ -32,6 +33,7 @@ records = st.builds(
     is_bare=st.booleans(),
     score_name=st.one_of(st.none(), texts),
     priority=numbers,
+    shards=st.one_of(st.none(), st.just(ShardRecord("model_1.pt.0a.shards", 4096, "0b1c"))),
 )
 
 
@@ -98,6 +100,10 @@ def test_no_trailer_is_announced_by_other_bytes() -> None:
         b'{"keys":"model"}',
         b'{"step":"x"}',
         b'{"exact":1}',
+        b'{"shards":["a.shards",1]}',
+        b'{"shards":["a.shards",true,"0b"]}',
+        b'{"shards":["../a.shards",1,"0b"]}',
+        b'{"shards":["a",1,"0b"]}',
         b"[" * 20_000,
     ],
 )

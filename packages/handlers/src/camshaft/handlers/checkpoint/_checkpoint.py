@@ -223,7 +223,9 @@ class Checkpoint:
             pending.engine.fire_event(self.SAVED_CHECKPOINT)
             return
         if keeper.in_flight.present is None:
-            keeper.in_flight.begin(pending, None)
+            saver = self.save_handler if isinstance(self.save_handler, Saver) else None
+            saving = None if saver is None else saver.follow(pending.item.filename)
+            keeper.in_flight.begin(pending, saving, is_writer=False)
         pending.engine.at_safe_point(self.wait, after=keeper.in_flight.when_known())
 
     def _decide(self, pending: PendingSave) -> tuple[SavedItem, CheckpointRecord] | None:

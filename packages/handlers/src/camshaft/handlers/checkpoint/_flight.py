@@ -19,11 +19,13 @@ class Flight(NamedTuple):
 
     Attributes:
         pending: The save as it was asked for.
-        saving: What goes on in the background; None in a process that another one saves for.
+        saving: What goes on in the background; None in a process that another one saves for, unless it does a part.
+        is_writer: Whether this process is the one that saves.
     """
 
     pending: PendingSave
     saving: Saving | None
+    is_writer: bool = True
 
 
 class InFlight:
@@ -48,9 +50,9 @@ class InFlight:
         flight = self.present
         return Future() if flight is None or flight.saving is None or ranks().size > 1 else flight.saving.done
 
-    def begin(self, pending: PendingSave, saving: Saving | None) -> None:
+    def begin(self, pending: PendingSave, saving: Saving | None, *, is_writer: bool = True) -> None:
         """Note that a save is on its way."""
-        self._flights.append(Flight(pending, saving))
+        self._flights.append(Flight(pending, saving, is_writer))
 
     def land(self, flight: Flight) -> bool:
         """Note that a save is over; return whether nobody else has."""

@@ -81,6 +81,8 @@ class Keeper:
             if not self.in_flight.land(flight) or flight.saving is None:
                 return None
             flight.saving.result()
+            if not flight.is_writer:
+                return None
             return self._put(flight.pending.item, plan, is_writer=True)
 
     def settle(self, flight: Flight, plan: Planning, rank: int) -> SavedList | None:

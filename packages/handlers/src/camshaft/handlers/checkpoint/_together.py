@@ -6,11 +6,12 @@ Alone, each function just does what it is given.
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from camshaft.engine import RanksError, ranks
+from camshaft.engine import Ranks, RanksError, ranks
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointWriteError
 
 Result = TypeVar("Result")
@@ -68,18 +69,19 @@ def tell(what: str, decide: Callable[[], Result], rank: int) -> Result:
     return told  # type: ignore[no-any-return]  # what `decide` has returned there
 
 
-def told_by_all(what: str, do: Callable[[], Result]) -> list[Result]:
+def told_by_all(what: str, do: Callable[[], Result], here: Ranks | None = None) -> list[Result]:
     """Do something in every process, and return what each has got; raise in all of them if it fails in one.
 
     Args:
         what: What is done, in words; the same in all processes.
         do: Does this process's part.
+        here: This process among the others; None for the way that a run takes.
 
     Raises:
         OtherRankError: another process could not do its part.
         Exception: what `do` has raised here.
     """
-    result, told = _share(what, do, tells=True)
+    result, told = _share(what, do, tells=True, here=here)
     return told or [result]
 
 
@@ -108,8 +110,29 @@ def as_write_error_of_rank(filename: str) -> Iterator[None]:
         raise CheckpointWriteError(errno.EIO, f"could not be written: {error}", filename) from error
 
 
-def _share(what: str, do: Callable[[], Result], *, tells: bool) -> tuple[Result, list[Result]]:
-    if ranks().size == 1:
+class RanksOfGroup:
+    """The processes of a group of torch, which no run uses: for what is exchanged in the background.
+
+    Args:
+        group: The group.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self.group = group
+        self.rank, self.size = int(group.rank()), int(group.size())
+
+    def exchange(self, what: str, value: Any) -> list[Any]:
+        """Give a value to all processes, and return theirs by rank."""
+        found: list[Any] = [None] * self.size
+        sys.modules["torch.distributed"].all_gather_object(found, value, group=self.group)
+        return found
+
+
+def _share(
+    what: str, do: Callable[[], Result], *, tells: bool, here: Ranks | None = None
+) -> tuple[Result, list[Result]]:
+    here = here or ranks()
+    if here.size == 1:
         return do(), []
     result: Any = None
     failure: Exception | None = None
@@ -120,7 +143,7 @@ def _share(what: str, do: Callable[[], Result], *, tells: bool) -> tuple[Result,
     except Exception as error:  # noqa: BLE001 - raised again below, once the others know
         failure = error
     said = None if failure is None else (type(failure).__name__, " ".join(str(failure).split()))
-    answers = ranks().exchange(what, (said, result if tells else None))
+    answers = here.exchange(what, (said, result if tells else None))
     if failure is not None:
         raise failure
     failed = [(rank, *other) for rank, (other, _) in enumerate(answers) if other is not None]

@@ -20,6 +20,21 @@ LONGEST_TRAILER_BYTES = 60_000  # an archive's comment has room for 65,535
 _TAIL = re.compile(rb" ([0-9a-f]{8}) ([0-9]{5}) ([0-9a-f]{8})")
 TAIL_BYTES = 24
 LARGEST_SAVE_NUMBER = 1 << 63
+SHARDS = ".shards"  # names of folders of shards end so
+
+
+class ShardRecord(NamedTuple):
+    """What a checkpoint file says about the folder with its shards.
+
+    Attributes:
+        folder: Name of the folder, which lies beside the file.
+        size_bytes: Size of all files in it.
+        digest: Hash of the list of these files, in which the hashes of all others are.
+    """
+
+    folder: str
+    size_bytes: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,7 @@ class CheckpointRecord:
         is_bare: Whether the file holds the state of its only object as it is, not by name.
         score_name: The name of the score.
         priority: The score, or the step, that retention went by; None when unknown.
+        shards: The folder of tensors that are kept apart; None where the file holds all.
     """
 
     save_number: int = 0
@@ -47,6 +63,7 @@ class CheckpointRecord:
     is_bare: bool = False
     score_name: str | None = None
     priority: float | None = None
+    shards: ShardRecord | None = None
 
 
 class Trailer(NamedTuple):
@@ -73,12 +90,15 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "is_bare": (bool,),
     "score_name": (str, type(None)),
     "priority": (int, float, type(None)),
+    "shards": (list, type(None)),
 }
 
 
 def encode_record(record: CheckpointRecord) -> bytes:
     """Return the record as text; the names of the objects are left out when they are too many."""
     values: dict[str, Any] = {name: getattr(record, name) for name in _KINDS}
+    if record.shards is None:
+        del values["shards"]
     text = json.dumps(values, separators=(",", ":")).encode()
     if len(text) > LONGEST_TRAILER_BYTES - 100:
         text = json.dumps({**values, "keys": None}, separators=(",", ":")).encode()
@@ -140,4 +160,13 @@ def _decode_record(text: bytes) -> CheckpointRecord:
         if not all(isinstance(key, str) for key in keys):
             raise CheckpointDamagedError("the line at its end names objects by something else than strings")
         known["keys"] = tuple(keys)
+    if known.get("shards") is not None:
+        known["shards"] = _decode_shards(known["shards"])
     return CheckpointRecord(**known)
+
+
+def _decode_shards(value: list[Any]) -> ShardRecord:
+    kinds = [type(part) for part in value]
+    if kinds != [str, int, str] or set(value[0]) & set("/\\\0") or not value[0].endswith(SHARDS):
+        raise CheckpointDamagedError(f"the line at its end has {value!r} for 'shards'")
+    return ShardRecord(*value)

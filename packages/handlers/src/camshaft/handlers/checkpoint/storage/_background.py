@@ -211,6 +211,16 @@ class Background:
         if saving is not None:
             saving.wait()
 
+    def wait_for_memory(self) -> None:
+        """Wait until nothing is read any more from what was copied for the save before.
+
+        Raises:
+            CheckpointWriteError: that takes too long.
+        """
+        saving = self.present()
+        if saving is not None:
+            saving.wait_for_memory()
+
     def start(
         self,
         payload: Any,

@@ -14,6 +14,7 @@ from camshaft.handlers.checkpoint.format._file_name import is_temporary
 from camshaft.handlers.checkpoint.format._payload import read_payload
 from camshaft.handlers.checkpoint.format._verify import look_quickly, opened, verify
 from camshaft.handlers.checkpoint.storage._listing import EXTENSIONS, CheckpointFile, sorted_by_age
+from camshaft.handlers.checkpoint.storage._shard_folder import verify_folder
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, StoredPayload
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ class DirectoryStore(CheckpointStore):
         return sorted_by_age(item for item in map(_look_at, paths) if item is not None)
 
     def verify(self, filename: str, *, trusted: bool = False) -> CheckpointRecord | None:
-        """Check a file, as `verify_checkpoint` does."""
-        return verify(self.path_of(filename), trusted=trusted).record
+        """Check a file, as `verify_checkpoint` does, and the folder with its shards, if it has one."""
+        record = verify(self.path_of(filename), trusted=trusted).record
+        if record is not None and record.shards is not None:
+            verify_folder(self.dirname, record.shards, trusted=trusted)
+        return record
 
     def read(
         self,
@@ -63,9 +67,18 @@ class DirectoryStore(CheckpointStore):
         trusted: bool = False,
         map_location: Any = "cpu",
     ) -> StoredPayload:
-        """Verify a file, and return what it holds."""
+        """Verify a file, and return what it holds.
+
+        Sharded tensors come as `to_load` has them laid out; each process reads and verifies the files that it needs.
+        Those that are not asked for are left out.
+        """
         payload, contents = read_payload(self.path_of(filename), trusted=trusted, map_location=map_location)
-        return StoredPayload(payload, contents.record)
+        record = contents.record
+        if record is not None and record.shards is not None:
+            from camshaft.handlers.checkpoint.storage import _shards  # which needs torch.distributed
+
+            payload = _shards.fill(payload, self.dirname, record, to_load or {}, trusted=trusted)
+        return StoredPayload(payload, record)
 
     def has(self, filename: str) -> bool:
         """Return whether there is a file of this name that is no link."""
@@ -85,7 +98,8 @@ def _look_at(path: Path) -> CheckpointFile | None:
     record, is_legible = _read(path)
     if record is None and not has_name:
         return None
-    return CheckpointFile(path, record, is_legible, status.st_size, status.st_mtime_ns)
+    apart_bytes = 0 if record is None or record.shards is None else record.shards.size_bytes
+    return CheckpointFile(path, record, is_legible, status.st_size + apart_bytes, status.st_mtime_ns)
 
 
 def _read(path: Path) -> tuple[CheckpointRecord | None, bool]:

@@ -48,7 +48,7 @@ class CheckpointFile:
         path: The file; the URL where it is not a file of this machine.
         record: What it says about itself; None for one that plain `torch.save` wrote, or when it is illegible.
         is_legible: False for a file that is damaged where it would tell its age.
-        size_bytes: Size of the file.
+        size_bytes: Size of the file, and of its shards, if it has any.
         modified_ns: When it was last changed, by the clock of the place.
     """
 

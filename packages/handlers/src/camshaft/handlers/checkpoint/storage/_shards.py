@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
-import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from camshaft.engine import ranks
-from camshaft.handlers.checkpoint._errors import CheckpointDamagedError, CheckpointMismatchError, CheckpointUnsafeError
-from camshaft.handlers.checkpoint.storage._durable import sync_directory
+from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, CheckpointUnsafeError, CheckpointWriteError
+from camshaft.handlers.checkpoint.format._record import CheckpointRecord
+from camshaft.handlers.checkpoint.storage._shard_folder import Sum, read_list, require_files, sum_of
 
 MARK = "camshaft.shard"  # stands in a state where a tensor is kept apart
-_BLOCK = 1 << 20
+DESCRIPTION = ".metadata"
 _SAFE = {
     ("pathlib", "PosixPath"), ("pathlib", "WindowsPath"), ("torch", "Size"), ("torch.serialization", "_get_layout"),
     ("torch.distributed.checkpoint.metadata", "Metadata"),
@@ -104,57 +106,79 @@ def room_for(path: tuple[Any, ...], to_load: Mapping[str, Any]) -> torch.Tensor:
         raise CheckpointMismatchError(f"there is no tensor at {list(path)} to load a shard into") from error
 
 
-def rooms_for(paths: Iterable[tuple[Any, ...]], to_load: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Return an empty tensor for each mark, by name; see `room_for`."""
-    return {name_of(path): room_for(path, to_load) for path in paths}
+def write(
+    folder: Path, shards: Mapping[str, DTensor], copies: Mapping[str, torch.Tensor] | None = None, group: Any = None
+) -> None:
+    """Write the shards of this process. All processes have to call this.
 
-
-def write(folder: Path, shards: Mapping[str, DTensor]) -> None:
-    """Write the shards of this process, and bring them to the disk. All processes have to call this."""
-    save(dict(shards), storage_writer=FileSystemWriter(folder, sync_files=True))
-
-
-def read(folder: Path, into: dict[str, torch.Tensor]) -> None:
-    """Fill tensors with what a folder holds. All processes have to call this.
+    Args:
+        folder: Where to.
+        shards: The tensors by name.
+        copies: This process's part of each, to be written in its place; None for what it is now.
+        group: The processes, None for all.
 
     Raises:
-        CheckpointUnsafeError: its description would run code.
-        CheckpointMismatchError: a tensor has another shape.
+        CheckpointWriteError: a process could not write.
     """
-    reader = _SafeReader(folder)
-    known = reader.read_metadata().state_dict_metadata
+    planner = DefaultSavePlanner() if copies is None else _PlannerOfCopies(copies)
+    try:
+        save(dict(shards), storage_writer=FileSystemWriter(folder), planner=planner, process_group=group)
+    except CheckpointException as error:
+        failed = [(rank, reason) for rank, (reason, _) in sorted(error.failures.items())]
+        told = "; ".join(f"rank {rank}: {reason} ({type(reason).__name__})" for rank, reason in failed)
+        raise CheckpointWriteError(errno.EIO, f"could not be written: {told}", str(folder)) from error
+
+
+def fill(
+    payload: Any, directory: Path, record: CheckpointRecord, to_load: Mapping[str, Any], *, trusted: bool = False
+) -> Any:
+    """Return a payload with the shards in their places that the objects are going to load.
+
+    Args:
+        payload: What the file holds.
+        directory: Where file and folder lie.
+        record: What the file says about itself.
+        to_load: The objects.
+        trusted: Whether to follow links.
+
+    Raises:
+        CheckpointDamagedError: a file that is needed is not what was written.
+        CheckpointUnsafeError: the description of the folder would run code.
+        CheckpointMismatchError: an object has no such tensor, or one of another shape.
+    """
+    paths = {name_of(path): path for path in marks(payload)}
+    if record.is_bare and len(to_load) == 1:  # of a single object it does not matter what it is called
+        paths = {name: (*to_load, *path[1:]) for name, path in paths.items()}
+    rooms = {name: room_for(path, to_load) for name, path in paths.items() if path[0] in to_load}
+    if rooms and record.shards is not None:
+        folder = directory / record.shards.folder
+        _read(_SafeReader(folder, read_list(folder, record.shards, trusted=trusted), trusted=trusted), rooms)
+    return join(payload, rooms)
+
+
+def _read(reader: _SafeReader, into: dict[str, torch.Tensor]) -> None:
+    """Fill tensors with this process's parts. It does so by itself: others need not read at the same time."""
+    description = reader.read_metadata()
     for name, tensor in into.items():
-        kept = known.get(name)
+        kept = description.state_dict_metadata.get(name)
         if not isinstance(kept, TensorStorageMetadata) or kept.size != tensor.shape:
             shape = getattr(kept, "size", None)
             raise CheckpointMismatchError(f"{name!r} must have the shape {shape}, got {tensor.shape}")
     planner = DefaultLoadPlanner(flatten_state_dict=False)
-    load(into, storage_reader=reader, planner=planner, no_dist=ranks().size == 1)
+    planner.set_up_planner(into, description, is_coordinator=True)
+    reader.set_up_storage_reader(description, is_coordinator=True)
+    plan = reader.prepare_local_plan(planner.create_local_plan())
+    reader.read_data(planner.finish_plan(plan), planner).wait()
 
 
-def own_sums(folder: Path) -> dict[str, tuple[int, str]]:
+def own_sums(folder: Path) -> dict[str, Sum]:
     """Return size and hash of the files that this process has written, brought to the disk; of rank 0, the rest too."""
     me, sums = ranks().rank, {}
     for path in sorted(folder.iterdir()):
         owner = path.name.partition("_")[2].lstrip("_").partition("_")[0]
         if owner == str(me) or (me == 0 and not owner.isdecimal()):
-            sums[path.name] = _sum(path, sync=True)
+            sums[path.name] = sum_of(path, sync=True)
     return sums
-
-
-def require_sums(folder: Path, sums: Mapping[str, Any], share: int, of: int) -> None:
-    """Raise unless files are what was written; this process looks at its share of them.
-
-    Raises:
-        CheckpointDamagedError: one is not, or is missing.
-    """
-    for name in sorted(sums)[share::of]:
-        try:
-            found = _sum(folder / name, sync=False)
-        except FileNotFoundError:
-            raise CheckpointDamagedError(f"{folder / name}: it is missing") from None
-        if list(found) != list(sums[name]):
-            raise CheckpointDamagedError(f"{folder / name}: its content is not what was written")
 
 
 def name_of(path: tuple[Any, ...]) -> str:
@@ -162,33 +186,43 @@ def name_of(path: tuple[Any, ...]) -> str:
     return "/".join(map(str, path))
 
 
-def _sum(path: Path, *, sync: bool) -> tuple[int, str]:
-    digest, size = blake2b(digest_size=32), 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-        if sync:
-            os.fsync(file.fileno())
-    if sync:
-        sync_directory(path.parent)
-    return size, digest.hexdigest()
+class _PlannerOfCopies(DefaultSavePlanner):
+    """Plans as for the tensors themselves, and writes copies of them."""
+
+    def __init__(self, copies: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._copies = copies
+
+    def lookup_object(self, index: MetadataIndex) -> torch.Tensor:
+        """Return the copy of this process's part of a tensor."""
+        return self._copies[index.fqn]
 
 
 class _SafeReader(FileSystemReader):
-    """Reads the description of a folder, which is a pickle, without running anything in it."""
+    """Reads a folder: each file is verified first, and nothing in the description, which is a pickle, is run."""
+
+    def __init__(self, folder: Path, files: Mapping[str, Sum], *, trusted: bool) -> None:
+        super().__init__(folder)
+        self._folder, self._files, self._trusted = folder, files, trusted
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Return the description.
 
         Raises:
+            CheckpointDamagedError: it is not what was written.
             CheckpointUnsafeError: it needs more than the classes of such a description.
         """
-        content = (Path(self.path) / ".metadata").read_bytes()
-        found = _SafeUnpickler(io.BytesIO(content)).load()
+        require_files(self._folder, [DESCRIPTION], self._files, trusted=self._trusted)
+        found = _SafeUnpickler(io.BytesIO((self._folder / DESCRIPTION).read_bytes())).load()
         if not isinstance(found, Metadata):
-            raise CheckpointUnsafeError(f"{self.path}: its description is a {type(found).__name__}")
+            raise CheckpointUnsafeError(f"{self._folder}: its description is a {type(found).__name__}")
         return found
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Verify the files that a plan needs, and read them."""
+        names = {self.storage_data[item.storage_index].relative_path for item in plan.items}
+        require_files(self._folder, names, self._files, trusted=self._trusted)
+        return super().read_data(plan, planner)
 
 
 class _SafeUnpickler(pickle.Unpickler):
