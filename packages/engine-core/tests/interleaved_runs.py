@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from itertools import count
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -283,19 +284,21 @@ class Interleaving:
 def lost(make_pair: Callable[[], Pair], stride: int) -> list[str]:
     """Try a pair at each `stride`-th instruction; return what went wrong."""
     Interleaving(make_pair(), 0)  # instructions are counted from the second time on
-    found = []
+    found: list[str] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "terminate.. was called before this run")
-        for step in range(1, Interleaving(make_pair(), 0).steps + 1, stride):
+        for step in count(1, stride):
             pair = make_pair()
             try:
-                raised = Interleaving(pair, step).raised
-                is_well = not raised and pair.is_well()
+                done = Interleaving(pair, step)
+                if done.steps < step:
+                    return found
+                problem: object = done.raised or (None if pair.is_well() else "something was lost")
             except Exception as error:  # noqa: BLE001  # a defect of the engine, whatever it is
-                raised, is_well = [error], False
-            if not is_well:
-                found.append(f"{make_pair.__name__} at step {step}: {raised or 'something was lost'}")
-    return found
+                problem = error
+            if problem is not None:
+                found.append(f"{make_pair.__name__} at step {step}: {problem!r}")
+    raise AssertionError  # a run has an end
 
 
 def main() -> int:

@@ -115,6 +115,8 @@ def test_whatever_the_files_hold_is_text(tmp_path):
         ("log.csv", "step,loss\n1,much\n"),
         ("log.csv", "step\n1,2,3\n"),
         ("run-log.jsonl", '{"what": "started"}\n{"where": 1}\n'),
+        ("run-log.jsonl", '{"what": 3}\n'),
+        ("history.jsonl", "{}\n"),
     ],
     ids=lambda value: value[:25],
 )
@@ -182,6 +184,68 @@ def test_a_damaged_checkpoint_is_shown_as_such_and_a_sound_one_as_sound(tmp_path
     assert "2 checkpoints, 1 DAMAGED" in page.texts
     assert "newest, sound" in page.texts
     assert [text for text in page.texts if text.startswith("DAMAGED: ")] != []
+
+
+def test_lines_that_cannot_be_read_are_counted_and_the_others_are_shown(tmp_path):
+    (tmp_path / "history.jsonl").write_text('{"epoch": 1, "loss": 2}\n{"epoch"\n{"epoch": 2, "loss": 1}\n{}\n')
+    (tmp_path / "log.csv").write_text("step,lr\n1,0.5\n2,much\n3,0.25\n4,0.1")  # the last one is half written
+
+    page = Page(write_report(tmp_path))
+
+    told = [text.partition(", the first is ")[0] for text in page.texts if "left out" in text]
+    assert told == [
+        "history.jsonl: 1 of 4 lines are left out",
+        "history.jsonl: 1 of 3 lines are left out",
+        "log.csv: 1 of 3 lines are left out",
+    ]
+    assert "1 at epoch 2" in page.texts
+    assert "0.25 at step 3" in page.texts
+
+
+def test_an_end_without_an_iteration_is_shown(tmp_path):
+    (tmp_path / "run-log.jsonl").write_text('{"what": "completed"}\n')
+
+    assert "completed at iteration unknown" in " ".join(Page(write_report(tmp_path)).texts)
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_path, monkeypatch):
+    make_run(tmp_path)
+    (tmp_path / "gone").mkdir()
+    iterdir = Path.iterdir
+
+    def go(folder):
+        if folder.name == "gone":
+            raise FileNotFoundError(2, "No such file or directory", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", go)
+
+    assert "gone: No such file or directory" in Page(write_report(tmp_path)).texts
+
+
+def test_a_link_in_the_place_of_the_page_is_replaced(tmp_path):
+    make_run(tmp_path / "run")
+    (tmp_path / "precious").write_text("as it was")
+    (tmp_path / "run" / "report.html").symlink_to(tmp_path / "precious")
+
+    assert write_report(tmp_path / "run").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "precious").read_text() == "as it was"
+
+
+def test_a_page_is_written_to_a_file_only(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "report.html").mkdir()
+
+    for place in (None, tmp_path):
+        with pytest.raises(ArgumentError, match="`path` must be a file or a new name"):
+            write_report(tmp_path, place)
+
+
+def test_a_folder_where_nothing_can_be_read_is_refused_with_the_reasons(tmp_path):
+    (tmp_path / "options.json").write_text("[1]")
+
+    with pytest.raises(ArgumentError, match=r"without any that can be read .options.json: it must be an object"):
+        write_report(tmp_path)
 
 
 def test_a_folder_without_anything_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from camshaft.handlers._profile import duration_text
 from camshaft.handlers._report._chart import COLORS, Line, Point, line_chart, number_text
 from camshaft.handlers._report._run_folder import Curves, RunFolder, Start, read_run_folder
 from camshaft.handlers._report._style import STYLE
+from camshaft.handlers.checkpoint.storage._durable import replacing
 
 KILLED = "killed: it wrote no end"
 LARGEST = 1e300  # of the values that are drawn; NaN is not below it
@@ -33,14 +34,15 @@ def write_report(
 
     Args:
         folder: the folder of the run.
-        path: the file to write; None means `report.html` in the folder.
+        path: the file to write, all of it at once; None means `report.html` in the folder.
         verify: whether to read every checkpoint completely. Otherwise only its end is looked at.
 
     Returns:
         The file that was written.
 
     Raises:
-        ArgumentError: there is nothing about a run in the folder, or one of the two is a URL.
+        ArgumentError: there is nothing about a run in the folder, one of the two is a URL, or `path` is there and no
+            file.
         OSError: the folder cannot be read, or the file not be written.
 
     Examples:
@@ -54,15 +56,20 @@ def write_report(
         'report.html'
     """
     folder = local_path("folder", folder, "copy the run to this machine first")
-    target = folder / "report.html" if path is None else local_path("path", path)
+    # In the folder of a run, which is not trusted, a link leads nowhere. It is replaced.
+    target = folder / "report.html" if path is None else local_path("path", path).resolve()
+    if target.exists() and not target.is_file():
+        raise ArgumentError(f"`path` must be a file or a new name, got {str(target)!r}, which is neither; give another")
     run = read_run_folder(folder, verify=verify)
     if run.is_empty:
+        unreadable = f" that can be read ({'; '.join(run.problems[:3])})" if run.problems else ""
         raise ArgumentError(
-            f"`folder` must hold something about a run, got {str(folder)!r} without any; give the folder into which "
-            "History, CSVLogger, RunLog or Checkpoint write"
+            f"`folder` must hold something about a run, got {str(folder)!r} without any{unreadable}; give the folder "
+            "into which History, CSVLogger, RunLog or Checkpoint write"
         )
     content = tostring(make_page(run), encoding="unicode", method="html")
-    target.write_bytes(f"<!doctype html>\n{content}\n".encode(errors="backslashreplace"))
+    with replacing(target, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        file.write(f"<!doctype html>\n{content}\n".encode(errors="backslashreplace"))
     return target
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from camshaft.handlers._checkpoint_row import Row, describe
 from camshaft.handlers._row_file import complete_lines
@@ -18,6 +18,8 @@ OPTIONS, PROFILE = "options.json", "profile.json"
 # What reading a file raises that is not of the kind that its name says.
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, csv.Error)
 DEEPEST = 3  # folders below that of the run that are looked into
+Line = TypeVar("Line")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -76,25 +78,36 @@ def read_run_folder(path: Path, *, verify: bool) -> RunFolder:
         OSError: the folder cannot be read.
     """
     run = RunFolder(path)
-    for folder in [path, *folders_below(path, DEEPEST)]:
-        for file in sorted(each for each in folder.iterdir() if each.is_file() and not each.is_symlink()):
-            name = str(file.relative_to(path))
-            try:
-                _read_file(run, file, name)
-            except (OSError, *MALFORMED) as error:
-                run.problems.append(f"{name}: {error}")
-        if rows := describe(list_checkpoints(folder), verify=verify):
-            run.checkpoints[str(folder.relative_to(path))] = rows
+    _read_folder(run, path, verify=verify)
+    for folder in folders_below(path, DEEPEST):
+        try:
+            _read_folder(run, folder, verify=verify)
+        except OSError as error:  # it may be gone by now: the run may be going on
+            run.problems.append(f"{folder.relative_to(path)}: {error.strerror or error}")
     return run
 
 
 def folders_below(path: Path, deepest: int) -> Iterator[Path]:
-    """Yield the folders inside a folder, in order; hidden ones and links are left out."""
-    if deepest:
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield Path(entry.path)
-                yield from folders_below(Path(entry.path), deepest - 1)
+    """Yield the folders inside a folder, in order; hidden ones and links are left out, and what cannot be read."""
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name) if deepest else []
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield Path(entry.path)
+            yield from folders_below(Path(entry.path), deepest - 1)
+
+
+def _read_folder(run: RunFolder, folder: Path, *, verify: bool) -> None:
+    for file in sorted(each for each in folder.iterdir() if each.is_file() and not each.is_symlink()):
+        name = str(file.relative_to(run.path))
+        try:
+            _read_file(run, file, name)
+        except (OSError, *MALFORMED) as error:
+            run.problems.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    if rows := describe(list_checkpoints(folder), verify=verify):
+        run.checkpoints[str(folder.relative_to(run.path))] = rows
 
 
 def _read_file(run: RunFolder, file: Path, name: str) -> None:
@@ -105,24 +118,49 @@ def _read_file(run: RunFolder, file: Path, name: str) -> None:
     elif file.suffix == ".jsonl":
         _read_lines(run, file, name)
     elif file.suffix == ".csv":
-        run.curves += _csv_curves(file, name)
+        _read_rows(run, file, name)
 
 
 def _read_lines(run: RunFolder, file: Path, name: str) -> None:
     """Read the log of a run, or a history: the first has texts in its lines, the second has numbers only."""
-    lines = [_mapping(json.loads(line)) for line in complete_lines(file)]
+    lines = _each(run, name, complete_lines(file), lambda line: _mapping(json.loads(line)))
     if lines and "what" in lines[0]:
-        run.starts += pair_starts(lines)
-    elif lines:
-        rows = [{key: float(value) for key, value in line.items()} for line in lines]
+        run.starts += pair_starts(_each(run, name, lines, _log_line))
+    elif rows := _each(run, name, lines, _numbers):
         run.curves.append(Curves(name, next(iter(rows[0])), rows))
 
 
-def _csv_curves(file: Path, name: str) -> list[Curves]:
-    with file.open(encoding="utf-8", newline="") as text:
-        reader = csv.DictReader(text)
-        rows = [{key: float(value) for key, value in row.items() if value} for row in reader]
-    return [Curves(name, reader.fieldnames[0], rows)] if rows and reader.fieldnames else []
+def _read_rows(run: RunFolder, file: Path, name: str) -> None:
+    """Read a CSV file; a cell without anything in it is left out."""
+    reader = csv.DictReader(complete_lines(file))
+    filled = ({key: value for key, value in row.items() if value} for row in reader)
+    if rows := _each(run, name, filled, _numbers):
+        run.curves.append(Curves(name, (reader.fieldnames or [""])[0], rows))
+
+
+def _each(run: RunFolder, name: str, lines: Iterable[Line], read: Callable[[Line], Read]) -> list[Read]:
+    """Read line by line; those that are not as expected are left out, counted, and the first one is told."""
+    found, wrong = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(read(line))
+        except MALFORMED as error:
+            wrong.append(f"the first is line {number}, {error}")
+    if wrong:
+        run.problems.append(f"{name}: {len(wrong)} of {len(wrong) + len(found)} lines are left out, {wrong[0]}")
+    return found
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    if not line:
+        raise ValueError("it must have a value, got none")
+    return {key: float(value) for key, value in line.items()}
+
+
+def _log_line(line: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(line["what"], str):
+        raise TypeError(f"`what` must be a text, got {line['what']!r}")
+    return {"iteration": "unknown", **line}
 
 
 def pair_starts(lines: Sequence[dict[str, Any]]) -> list[Start]:
