@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,6 @@ from gpu_training import (
 
 from camshaft.engine import Engine, Events
 from camshaft.handlers import Checkpoint, DiskSaver, restore_latest, verify_checkpoint
-from warm_python import WarmPython
 
 pytestmark = needs_gpu
 
@@ -114,9 +116,7 @@ engine.run([0])
 
 
 @WAYS
-def test_a_checkpoint_goes_to_a_machine_without_a_gpu_and_back(
-    asynchronous: bool, tmp_path: Path, warm_python: WarmPython
-) -> None:
+def test_a_checkpoint_goes_to_a_machine_without_a_gpu_and_back(asynchronous: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -126,10 +126,10 @@ def test_a_checkpoint_goes_to_a_machine_without_a_gpu_and_back(
     save(parts, tmp_path / "gpu", asynchronous=asynchronous)
     expected = [{name: 2 * value for name, value in values(model).items()}, values(optimizer)]
 
-    program = warm_python.start(
-        "-c", WITHOUT_GPU, tmp_path / "gpu", tmp_path / "cpu", environment={"CUDA_VISIBLE_DEVICES": ""}
-    )
-    ended = program.wait()
+    # A fresh process: one that torch was imported in may have counted the GPUs already.
+    command = [sys.executable, "-c", WITHOUT_GPU, str(tmp_path / "gpu"), str(tmp_path / "cpu")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     restore_latest(tmp_path / "cpu", parts)
     assert_same(expected, [values(model), values(optimizer)])
@@ -157,6 +157,35 @@ def test_a_file_written_in_the_background_is_what_the_gpu_held_when_it_was_asked
         expected[number] = 50.0 * number
         assert all(bool((value == expected[number]).all()) for value in saved.values()), number
     assert sorted(expected) == [1, 2, 3, 4, 5, 6]
+
+
+class Refusing:
+    """Pins memory, and then refuses to as CUDA does: it is pinned already. CUDA remembers that error."""
+
+    def __init__(self, runtime: Any) -> None:
+        self.runtime = runtime
+        self.refusals = 0
+
+    def cudaHostRegister(self, address: int, size_bytes: int, flags: int) -> int:  # noqa: N802  # CUDA's name
+        self.runtime.cudaHostRegister(address, size_bytes, flags)
+        result = int(self.runtime.cudaHostRegister(address, size_bytes, flags))
+        self.runtime.cudaHostUnregister(address)
+        self.refusals += result != 0
+        return result
+
+
+@pytest.mark.skipif(DEVICE != "cuda", reason="memory is pinned for a GPU alone")
+def test_a_save_in_memory_that_cannot_be_pinned_disturbs_nobody(tmp_path: Path, monkeypatch: Any) -> None:
+    parts = trained_parts()
+    runtime = Refusing(torch.cuda.cudart())  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    save(parts, tmp_path, asynchronous=True)
+    assert runtime.refusals == 1
+    parts["trainer"].run(make_batches())  # its next kernel would raise the error that is remembered
+    monkeypatch.undo()
+    restored = new_parts()
+    restore_latest(tmp_path, restored)
+    assert restored["trainer"].state.iteration == 6
 
 
 def test_gpu_tensors_that_share_memory_share_it_in_the_file(tmp_path: Path) -> None:

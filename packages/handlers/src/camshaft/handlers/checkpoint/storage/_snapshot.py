@@ -13,6 +13,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from camshaft.handlers.checkpoint.format._payload import require_torch
@@ -157,7 +158,15 @@ class _Memory:
             # Memory that torch pins itself is as large as the next power of two. Where this fails, copying is slower.
             if int(torch.cuda.cudart().cudaHostRegister(address, size_bytes, 0)) == 0:
                 self._unpin = weakref.finalize(self, _unpin, torch, block, address, os.getpid())
+            else:
+                _forget_error(torch)
         return block
+
+
+def _forget_error(torch: ModuleType) -> None:
+    """Let a kernel of ours raise the error that CUDA remembers, before the next one of the user's does."""
+    with suppress(RuntimeError):
+        torch.ones(1, device="cuda")
 
 
 def _unpin(torch: ModuleType, block: mmap.mmap, address: int, process: int) -> None:
