@@ -438,6 +438,27 @@ def test_a_saved_run_continues_with_the_batch_that_was_fetched_early(kind, conti
         assert seen == [0, 1, 2, 3, 0, 1, 2, 3][stop:]
 
 
+@pytest.mark.parametrize("kind", [Data, Sized, Sequence, Saving])
+def test_an_output_that_fails_leaves_the_run_where_it_leaves_it_without(kind):
+    def run(prefetches):
+        def fail(batch):
+            if batch.number == 1:
+                raise LookupError
+            return batch.number
+
+        prefetch = Prefetch(Copier())
+        output = prefetch.before(fail)
+        if prefetches:
+            engine = prefetch.engine(Engine, lambda engine, batch: output(batch))
+        else:
+            engine = Engine(lambda engine, batch: fail(batch))
+        with pytest.raises(LookupError):
+            engine.run(kind(4), epoch_length=4)
+        return engine.position, copy.deepcopy(engine.state_dict())
+
+    assert run(prefetches=True) == run(prefetches=False)
+
+
 def test_a_state_taken_before_an_early_fetch_is_a_copy():
     states = []
     engine = make_engine(Copier())
