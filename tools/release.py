@@ -37,6 +37,9 @@ URLS = {"Documentation", "Source", "Issues", "Changelog"}
 PLACEHOLDER = ".example/"
 
 
+FRAGMENT = re.compile(r"\+[a-z0-9-]+\.change\.md")  # a change that waits to be folded in
+
+
 def section_of(changelog: str, version: str) -> str | None:
     """Return what a changelog says about a version, None if it does not name it."""
     found = re.search(rf"^## {re.escape(version)}\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
@@ -46,11 +49,20 @@ def section_of(changelog: str, version: str) -> str | None:
 def wrong_version(version: str, earlier: Iterable[str]) -> list[str]:
     """The version is a plain one, and newer than all earlier ones."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        return [f"the version {version} is not of the form 1.2.3"]
+        return [f"the version {version} is not of the form 1.2.3: set it with `hatch version`"]
     return [
-        f"the version {version} is not newer than {each}, which was released"
+        f"the version {version} is not newer than {each}, which was released: raise it with `hatch version`"
         for each in earlier
         if Version(each) >= Version(version)
+    ]
+
+
+def wrong_fragments(names: Iterable[str]) -> list[str]:
+    """The files in `changes/` have names that say that they are changes."""
+    return [
+        f"changes/{name} is not named like +a-few-words.change.md, so nobody reads it: rename or remove it"
+        for name in names
+        if not FRAGMENT.fullmatch(name)
     ]
 
 
@@ -59,17 +71,36 @@ def wrong_changelog(changelog: str, version: str, fragments: Sequence[str]) -> l
     found = []
     headings = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
     if not headings or headings[0] != version:
-        found.append(f"CHANGELOG.md begins with {headings[:1]}, not with {version}: fold its changes first")
+        first = headings[0] if headings else "nothing"
+        found.append(f"CHANGELOG.md begins with {first}, not with {version}: fold its changes first, with release:fold")
     elif not section_of(changelog, version):
-        found.append(f"CHANGELOG.md says nothing about {version}")
+        found.append(f"CHANGELOG.md says nothing about {version}: write what has changed")
     if fragments:
-        found.append(f"changes/ still holds {', '.join(fragments)}: fold them first")
+        found.append(f"changes/ still holds {len(fragments)} changes, {fragments[0]} say: fold them, with release:fold")
     return found
+
+
+def wrong_fold(changelog: str, version: str, fragments: Sequence[str]) -> list[str]:
+    """There is something to fold in, all of it will be, and the changelog does not have the version yet."""
+    found = wrong_fragments(fragments)
+    if not fragments:
+        found.append("changes/ holds no change: describe what has changed in files such as +a-few-words.change.md")
+    if section_of(changelog, version) is not None:
+        found.append(f"CHANGELOG.md has a section {version} already: raise the version first, with `hatch version`")
+    return found
+
+
+def wrong_tree(status: str) -> list[str]:
+    """Everything is committed: a tag names a commit, and what is built is built from the files."""
+    changed = [line[3:] for line in status.splitlines()]
+    return [f"{len(changed)} files are not committed, {changed[0]} say: commit them first"] if changed else []
 
 
 def wrong_tag(tag: str, tags: Mapping[str, str], head: str) -> list[str]:
     """The tag is new, or it is on the commit that is checked out."""
-    return [f"the tag {tag} is on another commit, {tags[tag]}"] if tags.get(tag, head) != head else []
+    if tags.get(tag, head) == head:
+        return []
+    return [f"the tag {tag} is on another commit, {tags[tag]}: check that one out, or raise the version"]
 
 
 def wrong_metadata(raw: bytes, package: str, version: str, pythons: Sequence[str]) -> list[str]:
@@ -122,9 +153,12 @@ def vanished_names(before: Iterable[str], now: Iterable[str], section: str, *, i
         is_patch: whether only the last part of the version has changed.
     """
     gone = sorted(names_of(before) - names_of(now))
-    unsaid = [name for name in gone if name.rpartition(".")[2] not in section]
-    found = [f"{name} is gone, and the changelog does not say so" for name in unsaid]
-    return found + [f"{name} is gone in a version that only mends" for name in gone if is_patch]
+    told = {word for code in re.findall(r"`([^`]+)`", section) for word in re.findall(r"\w+", code)}
+    unsaid = [name for name in gone if name.rpartition(".")[2] not in told]
+    found = [f"{name} is gone, and the changelog does not say so: name it there, between `...`" for name in unsaid]
+    return found + [
+        f"{name} is gone in a version that only mends: raise the minor version" for name in gone if is_patch
+    ]
 
 
 def tested_pythons(package: str) -> list[str]:
@@ -164,8 +198,15 @@ def version_of(package: str) -> str:
     """Return the version of the sources."""
     about = ROOT / "packages" / package / "src" / boundaries.PORTIONS[package].replace(".", "/") / "__about__.py"
     found = re.search(r'^__version__ = "(.+)"$', about.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None
+    if found is None:
+        sys.exit(f'{about} must have a line __version__ = "1.2.3"; set it with `hatch version`')
     return found[1]
+
+
+def fragments_of(package: str) -> list[str]:
+    """Return the names of the changes that wait to be folded in."""
+    names = (each.name for each in (ROOT / "packages" / package / "changes").iterdir())
+    return sorted(name for name in names if name != ".gitkeep")
 
 
 def check_archives(package: str, version: str, folder: Path) -> list[str]:
@@ -184,12 +225,18 @@ def check_archives(package: str, version: str, folder: Path) -> list[str]:
     ]
 
 
-def fold(folder: Path, version: str) -> None:
-    """Make the changes of a package a section of its changelog."""
+def fold(package: str, version: str) -> str | None:
+    """Make the changes of a package a section of its changelog; return what keeps them from that, None if nothing."""
+    folder = ROOT / "packages" / package
+    changelog = folder / "CHANGELOG.md"
+    found = wrong_version(version, earlier_wheels(package))
+    found += wrong_fold(changelog.read_text(encoding="utf-8"), version, fragments_of(package))
+    if found:
+        return "\n".join([f"the changes of camshaft-{package} {version} cannot be folded:", *found])
     command = ("build", "--yes", "--config", "towncrier.toml", "--dir", folder, "--version", version)
     print(call(sys.executable, "-m", "towncrier", *command))
-    changelog = folder / "CHANGELOG.md"
     changelog.write_text(with_air(changelog.read_text(encoding="utf-8")), encoding="utf-8")
+    return None
 
 
 def with_air(changelog: str) -> str:
@@ -201,19 +248,19 @@ def findings(package: str) -> list[str]:
     """Return everything that keeps a distribution from being released."""
     folder, version = ROOT / "packages" / package, version_of(package)
     changelog = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
-    earlier = earlier_wheels(package)
-    lines = call("git", "tag", "--format=%(refname:short) %(objectname)").splitlines()
-    tags = dict(line.split() for line in lines)
-    found = wrong_version(version, earlier)
-    found += wrong_changelog(changelog, version, sorted(each.name for each in (folder / "changes").glob("*.md")))
+    earlier, fragments = earlier_wheels(package), fragments_of(package)
+    # The commit of a tag; one that has a message is an object of its own.
+    commit = "%(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)"
+    tags = dict(line.split() for line in call("git", "tag", f"--format=%(refname:short) {commit}").splitlines())
+    found = wrong_version(version, earlier) + wrong_tree(call("git", "status", "--porcelain"))
+    found += wrong_fragments(fragments) + wrong_changelog(changelog, version, fragments)
     found += wrong_tag(f"camshaft-{package}-v{version}", tags, call("git", "rev-parse", "HEAD").strip())
     with tempfile.TemporaryDirectory() as scratch:
         found += check_archives(package, version, Path(scratch))
     if earlier:
         is_patch = Version(version).release[:2] == Version(list(earlier)[-1]).release[:2]
-        section = section_of(changelog, version) or "".join(
-            each.read_text(encoding="utf-8") for each in (folder / "changes").glob("*.md")
-        )
+        waiting = ((folder / "changes" / name).read_text(encoding="utf-8") for name in fragments)
+        section = section_of(changelog, version) or "".join(waiting)
         with tempfile.TemporaryDirectory() as scratch:
             before = api_before(package, Path(scratch))
             found += vanished_names(before, public_api.api_of(package), section, is_patch=is_patch)
@@ -228,8 +275,7 @@ def main() -> str | None:
     options = parser.parse_args()
     version = version_of(options.package)
     if options.action == "fold":
-        fold(ROOT / "packages" / options.package, version)
-        return None
+        return fold(options.package, version)
     if found := findings(options.package):
         return "\n".join([f"camshaft-{options.package} {version} is not ready:", *found])
     print(f"camshaft-{options.package} {version} is ready: git tag camshaft-{options.package}-v{version}")

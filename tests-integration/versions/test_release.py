@@ -85,7 +85,29 @@ def test_a_changelog_takes_its_changes_from_files_of_their_own(package: str) -> 
     assert head == f"# Changes of camshaft-{package}\n\n"
     assert re.findall(r"^## (?!\d)", sections, re.MULTILINE) == []
     names = {each.name for each in (folder / "changes").iterdir()}
-    assert {name for name in names if not re.fullmatch(r"\+[a-z0-9-]+\.change\.md|\.gitkeep", name)} == set()
+    assert release.wrong_fragments(names - {".gitkeep"}) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "fragments", "named"),
+    [
+        ("0.3.0", ["+more.change.md"], []),
+        ("0.3.0", [], ["no change"]),
+        ("0.2.0", ["+more.change.md"], ["section 0.2.0 already"]),
+        ("0.3.0", ["+more.change.md", "+more.chnage.md", "notes.txt"], ["+more.chnage.md", "notes.txt"]),
+    ],
+)
+def test_changes_are_folded_into_a_new_section_and_none_is_left_out(
+    version: str, fragments: list[str], named: list[str]
+) -> None:
+    found = release.wrong_fold(CHANGELOG, version, fragments)
+
+    assert [name in finding for name, finding in zip(named, found, strict=True)] == [True] * len(named)
+
+
+def test_files_that_are_not_committed_are_found() -> None:
+    assert release.wrong_tree("") == []
+    assert "2 files are not committed, tools/a b.py say" in release.wrong_tree(" M tools/a b.py\n?? new.py\n")[0]
 
 
 def test_sections_of_a_changelog_are_apart() -> None:
@@ -103,6 +125,7 @@ def test_a_name_may_vanish_with_a_minor_version_that_says_so() -> None:
     assert release.vanished_names(before, before, "", is_patch=True) == []
     assert release.vanished_names(before, now, "`run`, `old` and `c` are gone", is_patch=False) == []
     assert len(release.vanished_names(before, now, "`run` and `c` are gone", is_patch=False)) == 1
+    assert len(release.vanished_names(before, now, "`run()` and `a.c`: a run of old", is_patch=False)) == 1
     assert len(release.vanished_names(before, now, "`run`, `old` and `c` are gone", is_patch=True)) == 3
 
 

@@ -241,6 +241,15 @@ def test_a_page_is_written_to_a_file_only(tmp_path):
             write_report(tmp_path, place)
 
 
+def test_a_page_that_cannot_be_written_is_named(tmp_path):
+    make_run(tmp_path)
+
+    with pytest.raises(FileNotFoundError) as caught:
+        write_report(tmp_path, tmp_path / "nowhere" / "page.html")
+
+    assert caught.value.filename == str(tmp_path / "nowhere" / "page.html")
+
+
 def test_a_folder_where_nothing_can_be_read_is_refused_with_the_reasons(tmp_path):
     (tmp_path / "options.json").write_text("[1]")
 

@@ -68,8 +68,11 @@ def write_report(
             "into which History, CSVLogger, RunLog or Checkpoint write"
         )
     content = tostring(make_page(run), encoding="unicode", method="html")
-    with replacing(target, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as file:
-        file.write(f"<!doctype html>\n{content}\n".encode(errors="backslashreplace"))
+    try:
+        with replacing(target, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as file:
+            file.write(f"<!doctype html>\n{content}\n".encode(errors="backslashreplace"))
+    except OSError as error:  # it names what stands for the page until it is whole
+        raise OSError(error.errno, error.strerror, str(target)) from error
     return target
 
 
