@@ -6,7 +6,7 @@ import itertools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from outcome import Outcome
 from ranks_started import Launcher, finished
@@ -43,27 +43,46 @@ def restored_otherwise(python: WarmPython, folder: Path, layout: str) -> int:
     return losses
 
 
-def lost_in_background(python: WarmPython, folder: Path, stage: str, rank: int, save: int, expected: Any) -> bool:
-    """Kill a process at a stage of a save in the background; return whether a complete checkpoint was lost."""
-    launcher = Launcher(python, 2, PROGRAM)
-    ended = launcher.run(folder, "--asynchronous", "--stage", stage, "--rank", rank, "--at", save)
+class Case(NamedTuple):
+    """What happens to which process, at which stage of which save in the background.
+
+    Attributes:
+        stage: a stage that `sharded_job.py` knows.
+        rank: which process.
+        save: the iteration of the save.
+        raises: whether it raises, and is not killed.
+    """
+
+    stage: str
+    rank: int
+    save: int
+    raises: bool = False
+
+
+def lost_in_background(python: WarmPython, folder: Path, case: Case, expected: Any) -> bool:
+    """Let something happen during a save in the background; return whether a complete checkpoint was lost."""
+    launcher, what = Launcher(python, 2, PROGRAM), ["--raises"] if case.raises else []
+    options = ["--asynchronous", "--stage", case.stage, "--rank", case.rank, "--at", case.save, *what]
+    ended = launcher.run(folder, *options)
     there = [int(path.stem.rpartition("_")[2]) for path in folder.glob("*.pt")]
     found = finished(launcher.run(folder, "--asynchronous"))[0]
     is_right = (
-        ended[rank].returncode == -9
+        ended[case.rank].returncode == (1 if case.raises else -9)
+        and ended[1 - case.rank].returncode == 1
         and found["resumed"] == max(there, default=None)
         and not found["skipped"]
         and all(found[what] == expected[what] for what in ("there", "end", "loss"))
     )
     if not is_right:
-        print(f"in the background, {stage} {rank} {save}: {ended[rank].returncode}, there {there}, {found}")
+        print(f"{case}: {[each.returncode for each in ended]}, there {there}, {found}")
     return not is_right
 
 
-def cases_in_background() -> list[tuple[str, int, int]]:
-    """Return stage, process and save of each kill."""
+def cases_in_background() -> list[Case]:
+    """Return everything that happens during saves in the background."""
     found = itertools.product(STAGES_IN_BACKGROUND, (0, 1), (4, 12))
-    return [each for each in found if each[1] == 0 or each[0] not in ONLY_OF_WRITER]
+    kills = [Case(*each) for each in found if each[1] == 0 or each[0] not in ONLY_OF_WRITER]
+    return kills + [Case("committed", *each, raises=True) for each in itertools.product((0, 1), (2, 8))]
 
 
 def run(*, full: bool) -> Outcome:
@@ -88,7 +107,7 @@ def run(*, full: bool) -> Outcome:
                 print(f"{stage} {rank} {save}: ends otherwise")
         later = cases_in_background() if full else cases_in_background()[:1]
         for number, case in enumerate(later):
-            losses += lost_in_background(python, Path(folder, f"in background {number}"), *case, expected)
+            losses += lost_in_background(python, Path(folder, f"in background {number}"), case, expected)
         losses += sum(restored_otherwise(python, Path(folder), layout) for layout in LAYOUTS)
     python.close()
     count = len(cases) + len(later) + len(OTHER_SIZES) * len(LAYOUTS)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.functional import mse_loss
 
 from camshaft.distributed import Process, start
-from camshaft.engine import Engine, Events
+from camshaft.engine import Engine, Events, ranks
 from camshaft.handlers import Checkpoint, ShardedSaver
 from camshaft.supervised import attach_mean_loss, create_supervised_trainer
 
@@ -31,15 +32,19 @@ STAGES = ("begin", "begun", "copied", "written", "hashed", "listed", "named", "c
 
 
 class Fault:
-    """Kills this process at a stage of its n-th save."""
+    """Kills this process at a stage of its n-th save, or raises there."""
 
-    def __init__(self, stage: str, at: int, trainer: Engine[Any, Any]) -> None:
-        self.stage, self.at, self.trainer = stage, at, trainer
+    def __init__(self, options: argparse.Namespace, trainer: Engine[Any, Any]) -> None:
+        self.stage, self.at, self.kills, self.trainer = options.stage, options.at, not options.raises, trainer
+        self.is_due = False  # whether it is going to raise while this save is written in the background
 
     def reach(self, stage: str) -> None:
         """Come to a stage; perhaps no further."""
-        if stage == self.stage and self.trainer.state.iteration >= self.at:
+        if stage != self.stage or self.trainer.state.iteration < self.at:
+            return
+        if self.kills:
             os.kill(os.getpid(), signal.SIGKILL)
+        raise ZeroDivisionError("made up")
 
     def spy(self, process: Process) -> None:
         """Let the fault come up where a process of its rank comes to in a save, in whichever thread."""
@@ -53,6 +58,7 @@ class Fault:
 
         def watched(what: str, value: Any) -> list[Any]:
             step = what.rpartition(": ")[2]
+            self.is_due |= step == "copying shards" and not self.kills and self.trainer.state.iteration >= self.at
             self.reach(before.get(step, ""))
             told = exchange(what, value)
             self.reach(after.get(step, ""))
@@ -62,6 +68,8 @@ class Fault:
             what = next(in_background)
             self.reach(before.get(what, ""))
             gather(*args, **options)
+            while self.is_due and ranks().size > 1:  # what comes now is done after the run has failed, and let go
+                time.sleep(0.05)
             self.reach(after.get(what, ""))
 
         process.exchange = watched  # type: ignore[method-assign]
@@ -128,7 +136,7 @@ def run(options: argparse.Namespace, process: Process) -> dict[str, Any]:
     saver = ShardedSaver(options.folder, asynchronous=options.asynchronous)
     latest = Checkpoint({"model": model, "optimizer": optimizer, "trainer": trainer}, saver, n_saved=1)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=SAVE_EVERY), latest)
-    fault = Fault(options.stage, options.at, trainer)
+    fault = Fault(options, trainer)
     if options.rank == process.rank:
         fault.spy(process)
     report = latest.restore_latest(missing_ok=True)
@@ -155,6 +163,7 @@ def main() -> None:
     parser.add_argument("--asynchronous", action="store_true")
     parser.add_argument("--stop", type=int, default=0)
     parser.add_argument("--stage", default="none")
+    parser.add_argument("--raises", action="store_true")
     parser.add_argument("--rank", type=int, default=-1)
     parser.add_argument("--at", type=int, default=0)
     options = parser.parse_args()

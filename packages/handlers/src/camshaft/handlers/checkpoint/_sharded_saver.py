@@ -116,13 +116,13 @@ class ShardedSaver(DiskSaver):
         _require_agreement()
         folder = self.dirname / tell("where to write shards", lambda: self._make_folder(filename), self.save_on_rank)
         if self._background is None:
-            told = _write_part(folder, shards)
+            told = _write_part(folder, shards, ranks())
             self._parts[filename] = lambda: told
         else:
             here = self._ranks_in_background()
             copies = together("copying shards", lambda: self._copy(shards))
             _in_use.add(folder)
-            self._parts[filename] = lambda: _write_part(folder, shards, copies, here)
+            self._parts[filename] = lambda: _write_part(folder, shards, here, copies)
         return payload._replace(state=whole)
 
     def _copy(self, shards: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -133,10 +133,13 @@ class ShardedSaver(DiskSaver):
         ).payload()
         return copies
 
-    def _ranks_in_background(self) -> Ranks | None:
-        """Return the processes for what they exchange in the background; all of them have to call this."""
+    def _ranks_in_background(self) -> Ranks:
+        """Return the processes for what they exchange in the background; all of them have to call this.
+
+        A run that fails lets go of the others; what goes on in the background does not.
+        """
         if ranks().size == 1:
-            return None
+            return ranks()
         from torch import distributed
 
         world = distributed.group.WORLD
@@ -207,28 +210,33 @@ _in_use: set[Path] = set()  # folders whose file is going to be written in the b
 
 
 def _write_part(
-    folder: Path, shards: Mapping[str, Any], copies: Mapping[str, Any] | None = None, here: Ranks | None = None
+    folder: Path, shards: Mapping[str, Any], here: Ranks, copies: Mapping[str, Any] | None = None
 ) -> ShardRecord:
     """Write the shards of this process, and return what the file is to say about the shards of all.
 
     Args:
         folder: Where to.
         shards: The tensors by name.
+        here: This process among the others.
         copies: This process's part of each; None for what it is now.
-        here: The processes, in the background; None for the way that a run takes.
     """
     from camshaft.handlers.checkpoint.storage import _shards
 
     group = here.group if isinstance(here, RanksOfGroup) else None
 
     def list_files(sums: list[Any]) -> Any:
-        return write_list(folder, sums) if ranks().rank == 0 else None
+        return write_list(folder, sums) if here.rank == 0 else None
 
     with as_write_error("written", folder):
         told_by_all("writing shards", lambda: _shards.write(folder, shards, copies, group), here)
-        sums = told_by_all("hashing shards", lambda: _shards.own_sums(folder), here)
+        sums = told_by_all("hashing shards", lambda: _shards.own_sums(folder, here.rank), here)
         told: ShardRecord = told_by_all("listing shards", lambda: list_files(sums), here)[0]
     return told
+
+
+def _alone(tensor: Any) -> Any:
+    """Return a tensor whose memory holds nothing else: one may be a view of a larger one."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _require_agreement() -> None:

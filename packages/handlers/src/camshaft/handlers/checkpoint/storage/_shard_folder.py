@@ -6,6 +6,7 @@ Nothing here needs PyTorch.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -53,8 +54,14 @@ def write_list(folder: Path, sums: Iterable[Mapping[str, Sum]]) -> ShardRecord:
     Args:
         folder: The folder.
         sums: Size and hash of each file, as each process has them.
+
+    Raises:
+        OSError: a file is there that no process has, or the other way round.
     """
     files = {name: found for each in sums for name, found in each.items()}
+    there = {path.name for path in folder.iterdir()}
+    if there != set(files):
+        raise OSError(errno.EIO, f"the processes have written {sorted(files)}, and there are {sorted(there)}")
     with (folder / LIST).open("x", encoding="utf-8") as file:
         json.dump(files, file)
     _, digest = sum_of(folder / LIST, sync=True)

@@ -19,7 +19,6 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 from torch.futures import Future
 
-from camshaft.engine import ranks
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, CheckpointUnsafeError, CheckpointWriteError
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
 from camshaft.handlers.checkpoint.storage._shard_folder import Sum, read_list, require_files, sum_of
@@ -171,12 +170,12 @@ def _read(reader: _SafeReader, into: dict[str, torch.Tensor]) -> None:
     reader.read_data(planner.finish_plan(plan), planner).wait()
 
 
-def own_sums(folder: Path) -> dict[str, Sum]:
-    """Return size and hash of the files that this process has written, brought to the disk; of rank 0, the rest too."""
-    me, sums = ranks().rank, {}
+def own_sums(folder: Path, rank: int) -> dict[str, Sum]:
+    """Return size and hash of the files that a process has written, brought to the disk; of rank 0, the rest too."""
+    sums = {}
     for path in sorted(folder.iterdir()):
         owner = path.name.partition("_")[2].lstrip("_").partition("_")[0]
-        if owner == str(me) or (me == 0 and not owner.isdecimal()):
+        if owner == str(rank) or (rank == 0 and not owner.isdecimal()):
             sums[path.name] = sum_of(path, sync=True)
     return sums
 
