@@ -213,13 +213,12 @@ def blocked_figures(megabytes: int, rounds: int, device: str) -> Iterator[Figure
     """
     model, gibibytes = make_model(megabytes).to(device), megabytes / 1024
     times = blocked_seconds(model, rounds)
-    floor, is_cpu = times[COPY][1], device == "cpu"
+    floor = times[COPY][1]
+    of_ratio, of_seconds = ({OURS: 1.3}, dict[str, float]()) if device == "cpu" else (dict[str, float](), {OURS: 0.1})
     for name, (first, median) in times.items():
-        ratio_bar, bar_s = (1.3, None) if is_cpu else (None, 0.1)
-        if name != OURS:
-            ratio_bar, bar_s = None, None
-        yield Figure(f"loop blocked, {name} / {COPY}, {megabytes} MiB on {device}", median / floor, at_most=ratio_bar)
-        yield Figure(f"loop blocked, {name}, per GiB", median / gibibytes, "s", at_most=bar_s)
+        what = f"loop blocked, {name} / {COPY}, {megabytes} MiB on {device}"
+        yield Figure(what, median / floor, at_most=of_ratio.get(name))
+        yield Figure(f"loop blocked, {name}, per GiB", median / gibibytes, "s", at_most=of_seconds.get(name))
         yield Figure(f"loop blocked by the first save, {name}, per GiB", first / gibibytes, "s")
 
 

@@ -185,10 +185,18 @@ def environment(device: str, folder: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a machine may have any, and what they warn of is an error
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its processes take longer to start than one small model to compile
     }
 
 
 # ---------------------------------------------------------------------- the table
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells."""
+    file = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", file.read_text(encoding="utf-8")) if file.exists() else None
+    return found[1] if found else platform.machine()
 
 
 def describe_machine(device: str) -> dict[str, str]:
@@ -198,7 +206,7 @@ def describe_machine(device: str) -> dict[str, str]:
     gpu = torch.cuda.get_device_properties(0) if device == "cuda" else None
     return {
         "GPU": f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" if gpu else "none",
-        "processors": f"{os.cpu_count()} x {platform.processor() or platform.machine()}",
+        "processors": f"{os.cpu_count()} x {processor()}",
         "Python": platform.python_version(),
         "torch": torch.__version__,
         "CUDA": str(torch.version.cuda),
