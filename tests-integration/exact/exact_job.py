@@ -48,6 +48,7 @@ class Setting(NamedTuple):
         ends_early: iterations after which an epoch is ended.
         patience: of the early stopping.
         device: where the model is.
+        prefetch: whether the next batch is fetched while a step runs; on a GPU only, and not with a `seeding`.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Setting(NamedTuple):
     ends_early: tuple[int, ...] = ()
     patience: int = 50
     device: str = "cpu"
+    prefetch: bool = False
 
 
 Entry = tuple[Any, ...]
@@ -119,7 +121,7 @@ class Job:
         amp["scaler"] = setting.precision == "float16"
         trainer = create_supervised_trainer(
             self.model, self.optimizer, nn.functional.mse_loss, setting.device, prepare_batch=split,
-            deterministic=True, gradient_accumulation_steps=setting.accumulation, **amp,
+            deterministic=True, gradient_accumulation_steps=setting.accumulation, prefetch=setting.prefetch, **amp,
         )  # fmt: skip
         if setting.seeding is not None:
             trainer = rebuilt(trainer, seeding=setting.seeding)

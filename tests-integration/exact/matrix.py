@@ -4,6 +4,7 @@
     python tests-integration/exact/matrix.py --cases 40 --each 5      a slice, chosen by --seed
     python tests-integration/exact/matrix.py --leave-out schedule     a check of the checker: it must find mismatches
     python tests-integration/exact/matrix.py --device cuda --precision float16    on a GPU, with a scaler
+    python tests-integration/exact/matrix.py --device cuda --prefetch    the same, with the next batch fetched early
 
 A case is a training that is not stopped. It writes down every event with a hash of its batch, its output and all
 generators, and takes checkpoints all over. A resume makes everything anew, loads one of them, goes on, and must write
@@ -136,6 +137,16 @@ def with_precision(setting: Setting, precision: str | None) -> Setting:
     return setting._replace(precision=precision, seeding=setting.seeding if precision == "full" else None)
 
 
+def with_prefetch(case: Case) -> Case:
+    """Return a case whose training prefetches, and is resumed with and without."""
+    resumed_as = [
+        each._replace(prefetch=prefetch, seeding=None) for each in case.resumed_as for prefetch in (False, True)
+    ]
+    return case._replace(
+        setting=case.setting._replace(prefetch=True, seeding=None), resumed_as=tuple(resumed_as), again=3
+    )
+
+
 def make_pool(jobs: int, device: str) -> ProcessPoolExecutor:
     """Return processes that work side by side: forked ones, but for a GPU, which a forked process cannot always use."""
     if device == "cpu":
@@ -159,7 +170,7 @@ AXES: dict[str, Callable[[Outcome], str]] = {
     "persistent saved x resumed": lambda each: (
         f"{each.whole.workers.persistent:d} x {each.resumed.workers.persistent:d}"
     ),
-    "prefetch saved x resumed": lambda each: f"{each.whole.workers.prefetch} x {each.resumed.workers.prefetch}",
+    "prefetch factor saved x resumed": lambda each: f"{each.whole.workers.prefetch} x {each.resumed.workers.prefetch}",
     "checkpoint asked for by": lambda each: each.whole.order,
     "checkpoint taken after": lambda each: each.event,
     "place": lambda each: each.place,
@@ -170,6 +181,7 @@ AXES: dict[str, Callable[[Outcome], str]] = {
     "seeding": lambda each: str(each.whole.seeding),
     "epochs ended early": lambda each: str(bool(each.whole.ends_early)),
     "device": lambda each: each.whole.device,
+    "fetched early saved x resumed": lambda each: f"{each.whole.prefetch:d} x {each.resumed.prefetch:d}",
 }
 
 
@@ -195,6 +207,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="decides the cases")
     parser.add_argument("--device", default="cpu", help="where the model is")
     parser.add_argument("--precision", choices=sorted(set(PRECISIONS)), help="of all cases (default: chosen)")
+    parser.add_argument("--prefetch", action="store_true", help="fetch batches early, on a GPU; resume also without")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that work side by side")
     parser.add_argument("--kills", type=int, default=6, help="trainings killed by SIGKILL, each twice")
     parser.add_argument("--leave-out", help="a part to keep out of the checkpoints")
@@ -208,13 +221,14 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
         cases = random.Random(options.seed).sample(cases, options.cases)
     if options.each is not None:
         cases = [case._replace(resumes=options.each) for case in cases]
-    return [
+    cases = [
         case._replace(
             setting=with_precision(case.setting, options.precision),
             resumed_as=tuple(with_precision(each, options.precision) for each in case.resumed_as),
         )
         for case in cases
     ]
+    return [with_prefetch(case) for case in cases] if options.prefetch else cases
 
 
 def chosen_kills(options: argparse.Namespace) -> list[tuple[Setting, tuple[Workers, ...], int]]:
