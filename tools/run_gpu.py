@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,13 +96,13 @@ def rows_of_figures(part: str, _printed: str, folder: Path) -> Iterator[Row]:
         yield Row(part, figure["name"], figure["value"], figure["unit"], bar, figure["is_missed"])
 
 
-def rows_of_resumes(part: str, printed: str, _folder: Path) -> Iterator[Row]:
+def rows_of_resumes(part: str, printed: str, _folder: Path, least: int = LEAST_RESUMES) -> Iterator[Row]:
     """Yield how many runs were resumed, and how many of them went another way."""
     counted = re.search(r"(\d+) resumes, (\d+) mismatches", printed)
     exact = re.search(r"outcome: .*?exact (\d+)", printed)
     number = int(exact[1]) if exact else 0
     mismatches = int(counted[2]) if counted else None
-    yield Row(part, "runs resumed bit for bit", number, "", f">= {LEAST_RESUMES}", number < LEAST_RESUMES)
+    yield Row(part, "runs resumed bit for bit", number, "", f">= {least}", number < least)
     yield Row(part, "runs that went another way", mismatches, "", "<= 0", mismatches != 0)
 
 
@@ -137,6 +138,10 @@ PARTS = {
     "prefetch": Part(
         ("benchmarks/bench_prefetch.py",),
         ("--iterations", "20", "--rounds", "3"), Limit(300, 80), rows_of_figures,
+    ),
+    "exact prefetching": Part(
+        ("tests-integration/exact/matrix.py", "--device", "{device}", "--prefetch", "--kills", "0", "--jobs", "{jobs}"),
+        ("--cases", "10", "--each", "6"), Limit(900, 80), partial(rows_of_resumes, least=30),
     ),
 }  # fmt: skip
 
