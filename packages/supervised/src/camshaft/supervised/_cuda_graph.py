@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
@@ -52,6 +54,7 @@ class CudaRecorder:
         self.is_recording = False
         self._device = device
         self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._nothing = torch.zeros((), device=device)
         self._pool = torch.cuda.graph_pool_handle()  # all graphs of one step share their memory
 
     def run(self, function: Callable[[], Result]) -> Result:
@@ -81,7 +84,7 @@ class CudaRecorder:
         self.is_recording = True
         forget_workspaces()
         try:
-            with torch.cuda.device(self._device), record:
+            with torch.cuda.device(self._device), record, waiting_refused():
                 try:
                     result.append(function())
                 except Exception as error:
@@ -89,6 +92,7 @@ class CudaRecorder:
                     raise
         except Exception as error:  # noqa: BLE001  # raised again, as itself or as what it means
             cause = failure or error
+            self._free_generators(cause)
             if isinstance(cause, RuntimeError) and not isinstance(cause, torch.cuda.OutOfMemoryError):
                 raise GraphCaptureError(cause) from cause
             raise cause from None
@@ -96,6 +100,27 @@ class CudaRecorder:
             self.is_recording = False
             forget_workspaces()
         return graph.replay, result[0]
+
+    def _free_generators(self, cause: Exception) -> None:
+        """Let the GPU's random generator work again: a recording that broke off leaves it waiting for the end."""
+        try:
+            with torch.cuda.device(self._device), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self._stream):
+                self._nothing.zero_()
+        except RuntimeError as broken:
+            cause.add_note(f"The GPU cannot be used any more in this process: {broken}")
+
+
+@contextmanager
+def waiting_refused() -> Iterator[None]:
+    """Let what waits for the GPU raise an error in this block, before it breaks a recording off."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says once that it does not notice everything
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def forget_workspaces() -> None:
