@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
-from camshaft.deterministic._inside import find_generators, find_loaders, search
+from camshaft.deterministic._inside import _parts, find_generators, find_loaders, search
 
 GLOBAL_LOADER = DataLoader(range(3))
 
@@ -175,3 +176,24 @@ def test_a_search_names_what_leads_to_an_object():
 
     found = {each.where for each in search(("data", draw)) if each.value is rng}
     assert found == {"test_a_search_names_what_leads_to_an_object.draw().helper['of'][0]"}
+
+
+def test_what_another_thread_changes_meanwhile_is_read_in_one_go():
+    class Queue:
+        def __init__(self):
+            self.buffer = deque(range(3))
+            self.names = {"a": 1}
+
+    queue = Queue()
+    for container, expected in ((queue.buffer, [0, 1, 2]), (queue.names, [1])):
+        found = []
+        for _, part in _parts(container):
+            found.append(part)
+            queue.buffer.append(part)
+            queue.names[len(queue.names)] = part
+        assert found == expected
+    names = []
+    for name, _ in _parts(queue):
+        vars(queue)[f"{name} again"] = None
+        names.append(name)
+    assert names[:2] == [".buffer", ".names"]

@@ -171,7 +171,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, GeneratorType):
         yield from _parts_of_generator(value)
     elif isinstance(value, _CONTAINERS):
-        yield from islice(_items(value), _LONGEST)
+        yield from _items(value)
         yield from _attributes(value)
     elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
         yield from _attributes(value)
@@ -181,7 +181,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    for name, part in getattr(value, "__dict__", {}).items():
+    for name, part in list(getattr(value, "__dict__", {}).items()):
         yield f".{name}", part
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
@@ -198,14 +198,17 @@ def _methods(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _items(container: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a container holds, by Python's own methods: those of a class of the user's may draw an order."""
+    """Yield what a container holds, by Python's own methods: those of a class of the user's may draw an order.
+
+    It is read in one go: other threads, such as those of loader workers' queues, may change it meanwhile.
+    """
     if isinstance(container, dict):
-        yield from ((f"[{key!r}]", part) for key, part in dict.items(container))
+        yield from ((f"[{key!r}]", part) for key, part in list(islice(dict.items(container), _LONGEST)))
         return
     items = next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
     if isinstance(container, set | frozenset):  # its own order differs from process to process
         items = iter(sorted(items, key=_in_set))
-    yield from ((f"[{number}]", part) for number, part in enumerate(items))
+    yield from ((f"[{number}]", part) for number, part in enumerate(list(islice(items, _LONGEST))))
 
 
 def _in_set(item: Any) -> tuple[str, str]:
