@@ -20,6 +20,7 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from griffe import GriffeError
 from packaging.metadata import Metadata
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -205,8 +206,16 @@ def version_of(package: str) -> str:
 
 def fragments_of(package: str) -> list[str]:
     """Return the names of the changes that wait to be folded in."""
-    names = (each.name for each in (ROOT / "packages" / package / "changes").iterdir())
+    names = (each.name for each in (ROOT / "packages" / package / "changes").glob("*"))
     return sorted(name for name in names if name != ".gitkeep")
+
+
+def changelog_of(package: str) -> Path:
+    """Return the changelog of a distribution."""
+    changelog = ROOT / "packages" / package / "CHANGELOG.md"
+    if not changelog.is_file():
+        sys.exit(f"{changelog} is missing; `git checkout` it")
+    return changelog
 
 
 def check_archives(package: str, version: str, folder: Path) -> list[str]:
@@ -227,8 +236,7 @@ def check_archives(package: str, version: str, folder: Path) -> list[str]:
 
 def fold(package: str, version: str) -> str | None:
     """Make the changes of a package a section of its changelog; return what keeps them from that, None if nothing."""
-    folder = ROOT / "packages" / package
-    changelog = folder / "CHANGELOG.md"
+    folder, changelog = ROOT / "packages" / package, changelog_of(package)
     found = wrong_version(version, earlier_wheels(package))
     found += wrong_fold(changelog.read_text(encoding="utf-8"), version, fragments_of(package))
     if found:
@@ -247,7 +255,7 @@ def with_air(changelog: str) -> str:
 def findings(package: str) -> list[str]:
     """Return everything that keeps a distribution from being released."""
     folder, version = ROOT / "packages" / package, version_of(package)
-    changelog = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    changelog = changelog_of(package).read_text(encoding="utf-8")
     earlier, fragments = earlier_wheels(package), fragments_of(package)
     # The commit of a tag; one that has a message is an object of its own.
     commit = "%(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)"
@@ -264,7 +272,8 @@ def findings(package: str) -> list[str]:
         with tempfile.TemporaryDirectory() as scratch:
             before = api_before(package, Path(scratch))
             found += vanished_names(before, public_api.api_of(package), section, is_patch=is_patch)
-    return found + [f"{package}/api.txt is not up to date: {line}" for line in public_api.difference(package)]
+    differences = public_api.difference(package)
+    return found + [f"{package}/api.txt is not up to date: {line}; call `hatch run api`" for line in differences]
 
 
 def main() -> str | None:
@@ -276,7 +285,11 @@ def main() -> str | None:
     version = version_of(options.package)
     if options.action == "fold":
         return fold(options.package, version)
-    if found := findings(options.package):
+    try:
+        found = findings(options.package)
+    except GriffeError as error:
+        return f"the public names of camshaft-{options.package} cannot be read: {error}"
+    if found:
         return "\n".join([f"camshaft-{options.package} {version} is not ready:", *found])
     print(f"camshaft-{options.package} {version} is ready: git tag camshaft-{options.package}-v{version}")
     return None
