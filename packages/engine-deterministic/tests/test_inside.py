@@ -185,15 +185,17 @@ def test_what_another_thread_changes_meanwhile_is_read_in_one_go():
             self.names = {"a": 1}
 
     queue = Queue()
-    for container, expected in ((queue.buffer, [0, 1, 2]), (queue.names, [1])):
-        found = []
-        for _, part in _parts(container):
-            found.append(part)
-            queue.buffer.append(part)
-            queue.names[len(queue.names)] = part
-        assert found == expected
-    names = []
-    for name, _ in _parts(queue):
-        vars(queue)[f"{name} again"] = None
-        names.append(name)
-    assert names[:2] == [".buffer", ".names"]
+    change = {
+        id(queue.buffer): lambda part: queue.buffer.append(part),
+        id(queue.names): lambda part: queue.names.update({len(queue.names): part}),
+        id(queue): lambda part: setattr(queue, f"part {len(vars(queue))}", part),
+    }
+    found = {}
+    for value in (queue.buffer, queue.names, queue):
+        found[id(value)] = []
+        for _, part in _parts(value):
+            found[id(value)].append(part)
+            change[id(value)](part)
+    assert found[id(queue.buffer)] == [0, 1, 2]
+    assert found[id(queue.names)] == [1]
+    assert found[id(queue)][:2] == [queue.buffer, queue.names]
