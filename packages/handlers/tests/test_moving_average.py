@@ -59,6 +59,27 @@ def test_buffers_are_averaged_or_copied(use_buffers, mean):
     assert average.module[1].running_mean.item() == mean
 
 
+@pytest.mark.parametrize("use_buffers", [True, False])
+def test_parameters_of_several_types_are_averaged_as_torch_does_it(use_buffers):
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2).half(), torch.nn.BatchNorm1d(2).double())
+    average = ExponentialMovingAverage(model, decay=0.9, use_buffers=use_buffers)
+    expected = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=use_buffers)
+
+    def step(engine, batch):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.add_(torch.randn(tensor.shape).to(tensor.dtype) + batch)
+        expected.update_parameters(model)
+
+    engine = Engine(step)
+    average.attach(engine)
+    engine.run([1, 2, 3, 4])
+
+    torch.testing.assert_close(average.state_dict(), dict(expected.state_dict()), rtol=0, atol=0)
+
+
 def test_a_block_sees_the_average_and_leaves_the_own_weights_bit_by_bit():
     model = make_model()
     average = ExponentialMovingAverage(model, decay=0.5)

@@ -35,8 +35,10 @@ class ExponentialMovingAverage:
             raise ArgumentError(f"`decay` must be from 0 to 1, got {decay!r}")
         averaging = import_extra("torch.optim.swa_utils", "torch", "ExponentialMovingAverage")
         self._model = unwrap(model)
+        self._average = averaging.get_ema_multi_avg_fn(decay)
+        self._use_buffers = use_buffers
         self._averaged = averaging.AveragedModel(
-            self._model, multi_avg_fn=averaging.get_ema_multi_avg_fn(decay), use_buffers=use_buffers
+            self._model, multi_avg_fn=self._average, use_buffers=use_buffers
         ).requires_grad_(False)
         self._own_weights: list[Any] | None = None
 
@@ -79,8 +81,17 @@ class ExponentialMovingAverage:
             self._put_back()
 
     def __call__(self, *_: Any) -> None:
-        """Update the average now."""
-        self._averaged.update_parameters(self._model)
+        """Update the average now; this does not wait for the device."""
+        if self._averaged.n_averaged == 0:
+            self._averaged.update_parameters(self._model)  # copies
+            return
+        # `update_parameters` would copy the number of updates to the device, and wait until that is done.
+        tensors = _tensors if self._use_buffers else _parameters
+        for averages, weights in _by_kind(tensors(self.module), tensors(self._model)):
+            self._average(averages, weights, None)
+        if not self._use_buffers:
+            _copy(list(self._model.buffers()), list(self.module.buffers()))
+        self._averaged.n_averaged += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged weights and the number of updates."""
@@ -120,8 +131,22 @@ class ExponentialMovingAverage:
             self._own_weights = None
 
 
+def _parameters(module: Any) -> list[Any]:
+    return list(module.parameters())
+
+
 def _tensors(module: Any) -> list[Any]:
     return list(chain(module.parameters(), module.buffers()))
+
+
+def _by_kind(averages: list[Any], weights: list[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Yield averages with their weights, those of one device and one type at a time."""
+    kinds: dict[Any, tuple[list[Any], list[Any]]] = {}
+    for average, weight in zip(averages, weights, strict=True):
+        together = kinds.setdefault((average.device, average.dtype), ([], []))
+        together[0].append(average.detach())
+        together[1].append(weight.detach().to(average.device))
+    yield from kinds.values()
 
 
 def _copy(sources: list[Any], targets: list[Any]) -> None:
