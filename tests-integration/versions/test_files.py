@@ -22,7 +22,7 @@ def test_a_checkpoint_of_an_earlier_version_loads_and_goes_on_exactly_or_says_th
     after = small_training.read(folder)
 
     assert after["saved"] == before["saved"]
-    assert after["end"] == before["end"] or after["end"].startswith("refused: ")
+    assert after["end"] in (before["end"], "refused: version")
 
 
 def test_a_checkpoint_of_now_goes_on_exactly(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import KeyedSampler, ResumeMismatch
-from camshaft.deterministic._kinds import describe
-from camshaft.deterministic._mismatch import compare_runs, report
+from camshaft.deterministic._kinds import VERSION, describe
+from camshaft.deterministic._mismatch import RELEASES, compare_runs, report
 from camshaft.engine import EngineError, EngineWarning, StateDictError
 
 DATA = range(24)
@@ -151,3 +151,27 @@ def test_differences_are_raised_warned_of_or_ignored():
         report({"seed": (1, 2)}, "warn")
     report({"seed": (1, 2)}, "ignore")
     report({}, "error")
+
+
+def test_of_a_state_of_another_version_both_releases_are_named_and_nothing_else_is_compared():
+    present = describe(DataLoader(DATA, 4), None)
+    saved = {**describe(DataLoader(range(25), 5), None), "version": 1}
+
+    with pytest.raises(
+        ResumeMismatch, match=r"version was 1 and is 2\..*deterministic 0\.1, .* 0\.2.*End the run"
+    ) as caught:
+        report(compare_runs(saved, present), "error")
+    assert caught.value.fields == {"version": (1, 2)}
+
+
+@pytest.mark.parametrize("version", [None, 99, "2", [2]])
+def test_a_state_of_an_unknown_version_is_refused(version):
+    present = describe(DataLoader(DATA, 4), None)
+
+    assert compare_runs({**present, "version": version}, present) == {"version": (version, VERSION)}
+    with pytest.raises(ResumeMismatch, match="another time"):
+        report({"version": (version, VERSION)}, "error")
+
+
+def test_the_release_that_writes_a_version_is_known():
+    assert max(RELEASES) == VERSION

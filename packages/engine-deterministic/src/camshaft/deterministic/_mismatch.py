@@ -14,7 +14,8 @@ OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
 
 # Written down for other ends: the rank whose generators were saved; the environment is compared by its parts.
 _NOT_COMPARED = ("rank", "environment")
-
+# The first release that writes each version of what is saved.
+RELEASES = {1: "0.1", 2: "0.2"}
 
 # By what the name of a field has in it.
 _REMEDIES = {
@@ -45,6 +46,8 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
     def __init__(self, fields: Mapping[str, tuple[Any, Any]]) -> None:
         self.fields = dict(fields)
         remedies = "".join(f". {text}" for part, text in _REMEDIES.items() if any(part in name for name in self.fields))
+        if "version" in self.fields:
+            remedies += f". {_about_releases(*self.fields['version'])}"
         listed = "; ".join(f"{name} was {saved!r} and is {present!r}" for name, (saved, present) in self.fields.items())
         super().__init__(
             f"the run cannot be resumed bit for bit: {listed}. Resume with what it was saved with, or allow the "
@@ -58,9 +61,13 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
 def compare_runs(saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return what differs, by name: (saved, present).
 
+    Of a state of another version nothing else is compared: its entries have another meaning.
+
     Another number of ranks is no difference where the global batch stays, and samples do not know
     their rank: then every step sees the same samples.
     """
+    if saved.get("version") != present.get("version"):
+        return {"version": (saved.get("version"), present.get("version"))}
     names = [*saved, *(name for name in present if name not in saved)]
     differing: dict[str, tuple[Any, Any]] = {}
     for name in names:
@@ -110,5 +117,12 @@ def _compare_environments(saved: Mapping[str, Any], present: Mapping[str, Any]) 
     return {name: (saved.get(name), present[name]) for name in names}
 
 
-def _release(version: str) -> str:
-    return ".".join(str(version).split("+")[0].split(".")[:2])
+def _about_releases(saved: object, present: object) -> str:
+    """Return what to do with a state of another version: samples are seeded otherwise since."""
+    releases = (RELEASES.get(each) if isinstance(each, int) else None for each in (saved, present))
+    before, now = (each or "of another time" for each in releases)
+    return (
+        f"Version {saved} is that of camshaft-engine-deterministic {before}, version {present} that of {now}: they seed "
+        "samples, and open data, in other ways. End the run with the release that has begun it. With this one it goes "
+        "on, but not bit for bit"
+    )
