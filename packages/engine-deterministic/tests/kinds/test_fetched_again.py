@@ -79,19 +79,6 @@ class Generating(Own):
         return next(self.numbers)
 
 
-class ShufflingItself(Own):
-    """Shuffles what it has shuffled before."""
-
-    def __init__(self):
-        self.order = list(range(12))
-
-    def set_epoch(self, epoch):
-        random.Random(epoch).shuffle(self.order)
-
-    def more(self, index):
-        return self.order[index]
-
-
 def numbering_collate():
     count = itertools.count()
     return lambda samples: (samples, next(count))
@@ -161,13 +148,6 @@ def test_a_dataset_that_is_another_one_in_each_worker_is_refused():
     state = state_behind(ResumableLoader(loader(OfItsWorker()), seed=3), 2)
     with pytest.raises(ResumeMismatch, match="worker_init_fn"):
         next(iter(resumed(state, loader(OfItsWorker(), 2, worker_init_fn=number_the_dataset))))
-
-
-def test_a_dataset_that_shuffles_further_in_each_epoch_is_refused():
-    made = ResumableLoader(loader(ShufflingItself()), seed=3)
-    list(made)
-    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
-        next(iter(resumed(state_behind(made, 2), loader(ShufflingItself()))))
 
 
 class Other(Noisy):

@@ -70,18 +70,32 @@ class SeededDataset:
         collate_fn: what makes a batch of a list of samples, or of one sample when `is_batched` is False.
         seeding: "sample": seeded before each sample and before collating; "batch": once.
         is_batched: whether a request stands for a list of samples, or for one.
+        told_pass: the pass that the dataset was told by `set_epoch`; a worker begins with the dataset as it is then.
     """
 
-    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], seeding: Seeding, is_batched: bool) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        collate_fn: Callable[[Any], Any],
+        seeding: Seeding,
+        is_batched: bool,
+        told_pass: int | None = None,
+    ) -> None:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.seeding = seeding
         self.is_batched = is_batched
         self._hooks = sample_seed_hooks(dataset)
-        self._told_pass: int | None = None
+        self.told_pass = told_pass
 
     def __reduce__(self) -> tuple[type[SeededDataset], tuple[Any, ...]]:
-        return SeededDataset, (self.dataset, self.collate_fn, self.seeding, self.is_batched)
+        return SeededDataset, (
+            self.dataset,
+            self.collate_fn,
+            self.seeding,
+            self.is_batched,
+            self.told_pass,
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":  # protocols that it does not have; a half-made copy
@@ -120,8 +134,8 @@ class SeededDataset:
 
     def _tell_pass(self, data_pass: int) -> None:
         """Call the dataset's `set_epoch` in a worker, which may live longer than a pass."""
-        if data_pass != self._told_pass:
-            self._told_pass = data_pass
+        if data_pass != self.told_pass:
+            self.told_pass = data_pass
             tell_epoch(self.dataset, data_pass)
 
     def _seed(self, seed: int) -> None:

@@ -229,12 +229,18 @@ class Reader:
         Args:
             position: where the next batch comes from.
             make_source, skip: as at construction.
+
+        Raises:
+            ResumeMismatch: what is drawn again between two passes comes out differently; nothing has changed.
         """
-        source = self._source
+        old, new = self._source, None
+        if not position.pass_open and position.data_state is not None:
+            new = make_source(skip)
+            new.recall(position)
         self._rest_at(position)
-        self._turn, self._source, self._make_source, self.skip = self._turn + 1, None, make_source, skip
-        if source is not None:
-            source.close()
+        self._turn, self._source, self._make_source, self.skip = self._turn + 1, new, make_source, skip
+        if old is not None:
+            old.close()
 
     @_alone
     def turn_to(self, epoch: int) -> None:

@@ -1,45 +1,74 @@
-"""What the samplers of a loader remember from one pass to the next."""
+"""What the samplers and the dataset of a loader remember from one pass to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._counts import Counted, Counts, counts_by_itself
+from camshaft.deterministic._fetch import nested_datasets
+from camshaft.deterministic._memory import ObjectMemory, Remembered, remembers_by_itself
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import has_state
 
 
 class Samplers:
-    """The samplers of one loader: saved through their `state_dict`, or by the numbers that they count.
+    """The samplers of one loader: saved through their `state_dict`, or by what they are seen to remember.
+
+    Of a dataset that is told the epoch, what changes when it is told is remembered as well.
 
     Args:
         loader: the user's loader.
-        counting: further objects that count.
+        others: further objects that may remember something.
     """
 
-    def __init__(self, loader: DataLoader[Any], counting: Sequence[Any] = ()) -> None:
+    def __init__(self, loader: DataLoader[Any], others: Sequence[Any] = ()) -> None:
         chain = sampler_chain(loader)
+        datasets = nested_datasets(getattr(loader, "dataset", None))
         self._saving = {str(depth): part for depth, part in enumerate(chain) if has_state(part)}
-        self._counting = [part for part in chain if counts_by_itself(part) and not has_state(part)] + [*counting]
-        self._counts = Counts(self._counting)
+        remembering = [part for part in chain if remembers_by_itself(part) and not has_state(part)]
+        self._owners = [*remembering, *others]
+        self._memory = ObjectMemory(self._owners, closed=datasets)
+        is_told = any(callable(getattr(part, "set_epoch", None)) for part in datasets)
+        self._told = ObjectMemory(datasets if is_told else [], is_watching=False)
         self._at_start: dict[str, Any] = {}
 
+    @property
+    def saves_itself(self) -> bool:
+        """Whether a sampler has a state of its own."""
+        return bool(self._saving)
+
     def begin_pass(self) -> None:
-        """Note what the samplers remember as a pass begins."""
+        """Note what is remembered as a pass begins."""
         self._at_start = self._states()
-        self._counts.begin_pass()
+        self._memory.begin_pass()
+        self._told.begin_pass()
+
+    def telling(self) -> AbstractContextManager[None]:
+        """Note what the dataset remembers of a block in which it is told the epoch."""
+        return self._told.watching()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Put back what the dataset remembers after a block in which it is told some epoch."""
+        with self._told.watching():
+            before = self._told.now()
+            try:
+                yield
+            finally:
+                self._told.now()
+                self._told.restore(before)
 
     def at_start(self) -> dict[str, Any] | None:
-        """Return what they remembered as the pass began; None for samplers that remember nothing."""
-        return self._written(self._at_start, self._counts.at_start())
+        """Return what was remembered as the pass began; None where nothing ever is."""
+        return self._written(self._at_start, self._memory.at_start(), self._told.at_start())
 
     def now(self) -> dict[str, Any] | None:
-        """Return what they remember now; None for samplers that remember nothing."""
-        return self._written(self._states(), self._counts.now())
+        """Return what is remembered now; None where nothing ever is."""
+        return self._written(self._states(), self._memory.now(), self._told.now())
 
     def restore(self, saved: Mapping[str, Any] | None) -> None:
         """Put back what `at_start` or `now` returned; None says that nothing was saved."""
@@ -48,18 +77,23 @@ class Samplers:
         for depth, state in saved["states"].items():
             if depth in self._saving:
                 self._saving[depth].load_state_dict(deepcopy(state))
-        self._counts.restore(saved["counts"])
+        self._memory.restore(saved["counts"])
+        self._told.restore(saved.get("told"))
 
-    def read_counts(self) -> Counted | None:
-        """Return what they count by themselves, now."""
-        return self._counts.now()
+    def read_counts(self) -> Remembered | None:
+        """Return what they remember by themselves, now."""
+        return self._memory.now()
 
-    def put_counts_back(self, counts: Counted | None) -> None:
+    def put_counts_back(self, counts: Remembered | None) -> None:
         """Put back what `read_counts` returned."""
-        self._counts.restore(counts)
+        self._memory.restore(counts)
 
-    def _written(self, states: dict[str, Any], counts: Counted | None) -> dict[str, Any] | None:
-        return {"states": states, "counts": counts} if self._saving or self._counting else None
+    def _written(
+        self, states: dict[str, Any], counts: Remembered | None, told: Remembered | None
+    ) -> dict[str, Any] | None:
+        if not self._saving and not self._owners and told is None:
+            return None
+        return {"states": states, "counts": counts, **({} if told is None else {"told": told})}
 
     def _states(self) -> dict[str, Any]:
         return {depth: deepcopy(part.state_dict()) for depth, part in self._saving.items()}

@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 
 from camshaft.deterministic._copy import copy_loader, plain_class
-from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_class
@@ -19,6 +18,7 @@ from camshaft.deterministic._kinds._kind import Setting, entries_of, without_emp
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, skip_exactly
 from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
+from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, has_state
@@ -42,8 +42,8 @@ class IterableStyleLoader:
         if data.num_workers == 0 and has_state(data.dataset) and not loses_samples(data.dataset):
             self._passes = _SavedPasses(data, setting)
         else:
-            counts = Counts([data.dataset] if data.num_workers == 0 else [])
-            self._passes = RedrawnPasses(lambda data_pass: _start(data, setting.seed, data_pass), counts, setting)
+            memory = ObjectMemory([data.dataset])
+            self._passes = RedrawnPasses(lambda data_pass: _start(data, setting.seed, data_pass), memory, setting)
 
     @staticmethod
     def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
@@ -54,6 +54,11 @@ class IterableStyleLoader:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
         return self._passes.open(position)
+
+    def recall(self, state: Any) -> None:
+        """Put back what the dataset remembers between two passes."""
+        if isinstance(self._passes, RedrawnPasses):
+            self._passes.recall(state)
 
     def state(self, position: Position) -> Any:
         """Return the state of the dataset at the start of the pass and now, or a hash of the last batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._ranks import Ranks
@@ -12,8 +12,9 @@ from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 
-# In the states of several kinds: a hash of the batch given last, and what the user's objects remember.
-LAST, MEMORY = "last", "memory"
+# In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
+# user's objects remember; and what is known of the pass that was left last.
+LAST, ORDER, MEMORY, ENDED = "last", "order", "memory", "ended"
 
 
 class Setting(NamedTuple):
@@ -59,6 +60,17 @@ class Kind(Protocol):
 
     def close(self) -> None:
         """Let go of workers and iterators."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A kind of data whose objects remember something between two passes."""
+
+    def recall(self, state: Any) -> None:
+        """Put back what they remembered when `state` was taken between two passes.
+
+        This is done as soon as a state is loaded, where the program can still change these objects for the next pass.
+        """
 
 
 def stream_seed(setting: Setting, data_pass: int) -> int:

@@ -60,6 +60,10 @@ class LoaderSubclass:
         """Return the batches behind `position`; those before are drawn again and dropped."""
         return self._passes.open(position)
 
+    def recall(self, state: Any) -> None:
+        """Put back what the loader and its samplers remember between two passes."""
+        self._passes.recall(state)
+
     def state(self, position: Position) -> Any:
         """Return a hash of the last batch, and what the loader and its samplers count."""
         return self._passes.state(position)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,7 +12,16 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
-from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, without_empty
+from camshaft.deterministic._kinds._kind import (
+    ENDED,
+    LAST,
+    MEMORY,
+    ORDER,
+    Setting,
+    entries_of,
+    require_place,
+    without_empty,
+)
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
@@ -59,10 +68,10 @@ class MapStyleLoader:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`; the generators of the process are left as they are."""
         saved = entries_of(position.data_state)
-        self._samplers.restore(saved.get("memory"))
-        self._samplers.begin_pass()
+        if position.pass_open:
+            self._samplers.restore(saved.get(MEMORY))
         self._size = saved.get("size", length_of(self._loader.dataset))
-        self._order = draw_order(self._loader, self._setting.seed, position.data_pass)
+        self._order = self._draw(position.data_pass)
         last = saved.get(LAST) if position.pass_open and position.batch else None
         again = 0 if last is None else 1 + max(1, self._loader.num_workers)
         wanted = self._wanted(self._order, position, saved, again)
@@ -80,12 +89,26 @@ class MapStyleLoader:
             compare_repeated(self._opened, again, last, self._setting.report)
         return self._opened
 
+    def recall(self, state: Any) -> None:
+        """Put back what is remembered between two passes; of unknown samplers, draw the last order again to compare it.
+
+        Drawing it does to a sampler whose memory nobody has found what it did in the saved run.
+        """
+        saved = entries_of(state)
+        ended = EndedOrder(**saved[ENDED]) if ENDED in saved else None
+        if ended is not None and ended.size == length_of(self._loader.dataset):
+            self._samplers.restore(ended.memory)
+            ended.compare(self._draw(ended.data_pass), self._setting.report)
+        self._samplers.restore(saved.get(MEMORY))
+
     def state(self, position: Position) -> Any:
         """Return what samplers remember, a hash of what unknown ones have drawn, and one of the last batch."""
         if self._opened is None and position.data_state is not None:
             return position.data_state
-        if self._opened is None or self._order is None or not position.pass_open:
+        if self._opened is None or self._order is None or self._data_pass is None:
             return without_empty(memory=self._samplers.now())
+        if not position.pass_open:
+            return without_empty(memory=self._samplers.now(), ended=self._ended(self._opened, self._order))
         grown = self._size if self._size != length_of(self._loader.dataset) else None
         return without_empty(
             memory=self._samplers.at_start(),
@@ -112,11 +135,12 @@ class MapStyleLoader:
         """
         if self._single is None:
             self._single = SingleBatches(self._loader, self._setting)
-        try:
-            return self._single.fetch(data_pass, number)
-        finally:
-            if self._data_pass is not None:
-                tell_pass(self._loader, self._data_pass)
+        with self._samplers.asking():
+            try:
+                return self._single.fetch(data_pass, number)
+            finally:
+                if self._data_pass is not None:
+                    tell_pass(self._loader, self._data_pass)
 
     def _wanted(self, order: Order, position: Position, saved: Any, again: int) -> Iterator[BatchRequest] | None:
         """Return the requests for what is left of a pass, None where that is nothing.
@@ -146,9 +170,22 @@ class MapStyleLoader:
         repeated = [next(requests((each,), everything, position.data_pass, first - 1)) for each in before]
         return chain(repeated, requests(batches, setting, position.data_pass, first))
 
+    def _draw(self, data_pass: int) -> Order:
+        self._samplers.begin_pass()
+        with self._samplers.telling():
+            return draw_order(self._loader, self._setting.seed, data_pass)
+
+    def _ended(self, opened: Pass, order: Order) -> dict[str, Any] | None:
+        """Return what is known of the pass that was left last, None where its order follows from the seed."""
+        drawn = order.drawn_hash(opened.given)
+        if drawn is None or self._data_pass is None or self._samplers.saves_itself:
+            return None
+        at_start = self._samplers.at_start()
+        return EndedOrder(self._data_pass, opened.given, opened.has_ended, drawn, self._size, at_start)._asdict()
+
     def _compare_order(self, order: Order, first: int, saved: Any) -> None:
         """Report it if the sampler has drawn other indices than it did in the saved run."""
-        before, now = saved.get("order"), order.drawn_hash(first)
+        before, now = saved.get(ORDER), order.drawn_hash(first)
         if before is not None and before != now:
             self._setting.report({"order of the sampler, drawn again up to the saved place": (before, now)})
 
@@ -157,8 +194,37 @@ class MapStyleLoader:
         if self._fetcher is None or not (loader.persistent_workers and loader.num_workers > 0):
             seeding = choose_seeding(loader.dataset, self._setting.seeding)
             self._fetcher = SeededLoader(loader, seeding, plain_class(loader))
+        self._fetcher.dataset.told_pass = data_pass  # its order is drawn
         self._fetcher.turn_to(lambda number: wanted, derive_seed(self._setting.seed, data_pass, "workers"))
         return iter(self._fetcher.copy)
+
+
+class EndedOrder(NamedTuple):
+    """The order of a pass over an unknown sampler that was left: its next one may follow from it.
+
+    Attributes:
+        data_pass: the pass.
+        given: how many of its batches were used.
+        has_ended: whether there were no more.
+        drawn: a hash of these batches' indices.
+        size: samples of the dataset.
+        memory: what the samplers remembered as the pass began.
+    """
+
+    data_pass: int
+    given: int
+    has_ended: bool
+    drawn: str
+    size: int | None
+    memory: dict[str, Any] | None
+
+    def compare(self, order: Order, report: Callable[..., None]) -> None:
+        """Draw these batches again, and report it if others come."""
+        for _ in islice(order.batches(0), self.given + self.has_ended):
+            pass
+        now = order.drawn_hash(self.given)
+        if now != self.drawn:
+            report({f"order of the sampler in epoch {self.data_pass}, drawn again": (self.drawn, now)})
 
 
 class SeededLoader:
@@ -166,6 +232,7 @@ class SeededLoader:
 
     Attributes:
         copy: the copy.
+        dataset: its dataset.
 
     Args:
         loader: the user's loader; it is not changed.
@@ -177,10 +244,11 @@ class SeededLoader:
         self._requests = RequestSampler(len_of=loader)
         self._generator = torch.Generator()
         is_batched = loader.batch_sampler is not None
+        self.dataset = SeededDataset(loader.dataset, loader.collate_fn, seeding, is_batched)
         self.copy = copy_loader(
             loader,
             kind,
-            dataset=SeededDataset(loader.dataset, loader.collate_fn, seeding, is_batched),
+            dataset=self.dataset,
             batch_sampler=self._requests,
             collate_fn=identity,
             worker_init_fn=WorkerSetup(loader.worker_init_fn),

@@ -7,7 +7,17 @@ from itertools import count
 from typing import Any
 
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import LAST, MEMORY, Kind, Setting, entries_of, stream_seed
+from camshaft.deterministic._kinds._kind import (
+    ENDED,
+    LAST,
+    MEMORY,
+    ORDER,
+    Kind,
+    Recalling,
+    Setting,
+    entries_of,
+    stream_seed,
+)
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.deterministic._seeds import derive_seed
@@ -66,11 +76,22 @@ class RankedSource:
         self._draws = draws
         self._pass: Iterator[Any] | None = None
         self._is_own = True  # whether what was saved was saved by this rank
+        self._recalled: Any = None  # the state between two passes that was put back last
+
+    def recall(self, position: Position) -> None:
+        """Put back what the user's objects remember at a place between two passes, before it is opened."""
+        if position.pass_open or position.data_state is None or position.data_state is self._recalled:
+            return
+        self._recalled = position.data_state
+        if isinstance(self._kind, Recalling):
+            with isolated(self._seed_at(position.data_pass, 0)):
+                self._kind.recall(self._unwrap(position).data_state)
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; see `camshaft.engine.DataSource`."""
-        position = self._unwrap(position)
         self._leave_pass()
+        self.recall(position)
+        position = self._unwrap(position)
         if self._setting.isolates:
             batches = self._open_isolated(position)
         else:
@@ -188,8 +209,11 @@ class Followed(Peekable):
 
 
 def _without_last(state: Any) -> dict[str, Any] | None:
-    """Return a state without the hash of its last batch; that of a number of ranks is no batch of another number."""
-    return {name: entry for name, entry in entries_of(state).items() if name != LAST} or None
+    """Return a state without what was seen, which is another rank's, or that of another number of ranks.
+
+    That is the last batch, and what an unknown sampler has drawn.
+    """
+    return {name: entry for name, entry in entries_of(state).items() if name not in (LAST, ENDED, ORDER)} or None
 
 
 def _first(position: Position) -> int:

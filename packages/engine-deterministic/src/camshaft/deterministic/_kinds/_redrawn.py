@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.engine import Position
 
@@ -24,7 +24,7 @@ class Started(NamedTuple):
 
 
 class Memory(Protocol):
-    """What some data remembers from one pass to the next: `Counts`, or `Samplers`."""
+    """What some data remembers from one pass to the next: `ObjectMemory`, or `Samplers`."""
 
     def begin_pass(self) -> None:
         """Note what is remembered as a pass begins."""
@@ -62,10 +62,15 @@ class RedrawnPasses:
         self._setting = setting
         self._opened: Pass | None = None
 
+    def recall(self, state: Any) -> None:
+        """Put back what the data remembers between two passes."""
+        self._memory.restore(entries_of(state).get(MEMORY))
+
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come."""
         saved = entries_of(position.data_state)
-        self._memory.restore(saved.get("memory"))
+        if position.pass_open:
+            self.recall(saved)
         self._memory.begin_pass()
         if position.pass_open and saved.get("has_ended"):
             self._opened = Pass(iter(()), position, has_ended=True)

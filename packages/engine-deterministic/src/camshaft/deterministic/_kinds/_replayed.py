@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat, starmap
 from typing import Any, ClassVar
 
-from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._describe import describe_inside
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
+from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng_state import GeneratorStates, read_rng, restore_rng
 from camshaft.deterministic._seeds import derive_seed
@@ -46,7 +46,7 @@ class ReplayedData:
         self._setting = setting
         self._is_iterator = hasattr(type(data), "__next__")
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
-        self._counts = Counts([] if self._is_iterator else [data])
+        self._memory = ObjectMemory([] if self._is_iterator else [data])
         self._opened: ReplayedPass | None = None
         self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
 
@@ -59,7 +59,8 @@ class ReplayedData:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches still to come; inside a pass the generators of the process are left anywhere."""
         saved = entries_of(position.data_state)
-        self._counts.restore(saved.get("memory"))
+        if position.pass_open:
+            self.recall(saved)
         stands_there = self._is_iterator and self._opened is not None  # in this process
         if not position.pass_open:
             self._opened = self._begin_next(position, saved)
@@ -76,18 +77,22 @@ class ReplayedData:
             compare_last(self._opened, saved.get("last"), self._setting.report)
         return self._opened
 
+    def recall(self, state: Any) -> None:
+        """Put back what the data remembers between two passes."""
+        self._memory.restore(entries_of(state).get(MEMORY))
+
     def state(self, position: Position) -> Any:
         """Return which passes were drawn, how far, a hash of the last batch, and what the data counts."""
         if self._opened is None and position.data_state is not None:
             return position.data_state
         if self._opened is None or not position.pass_open:
-            return without_empty(passes=self._left_unfinished() or None, memory=self._counts.now())
+            return without_empty(passes=self._left_unfinished() or None, memory=self._memory.now())
         held = position.holds_batch
         return without_empty(
             passes=self._opened.passes(left_out=int(held)),
             has_ended=self._opened.has_ended,
             last=None if held else self._opened.last(),
-            memory=self._counts.now() if self._opened.has_ended else self._counts.at_start(),
+            memory=self._memory.now() if self._opened.has_ended else self._memory.at_start(),
         )
 
     def close(self) -> None:
@@ -102,7 +107,7 @@ class ReplayedData:
         if self._opened is None and "passes" in saved:
             earlier = self._draw_again(position, saved["passes"]).passes()
             self._seed(position.data_pass)
-        self._counts.begin_pass()
+        self._memory.begin_pass()
         return self._open(self._data, position._replace(batch=0), earlier)
 
     def _left_unfinished(self) -> list[dict[str, Any]]:
@@ -115,7 +120,7 @@ class ReplayedData:
         replay = ReplayedPass(iter(()), position)
         for number, each in enumerate(passes):
             self._seed(each["data_pass"])
-            self._counts.begin_pass()
+            self._memory.begin_pass()
             start = position._replace(data_pass=each["data_pass"], batch=0)
             replay = self._open(self._data, start, passes[:number], {"rng": each["rng"], "before": None})
             skip_exactly(replay, each["drawn"] - 1, self._setting.report)
@@ -138,7 +143,7 @@ class ReplayedData:
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
         isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
         # Not from an iterator: it cannot give a batch again that nobody has asked for.
-        early = None if self._is_iterator else Early(self._counts.read_counts, self._counts.put_counts_back)
+        early = None if self._is_iterator else Early(self._memory.read_counts, self._memory.put_counts_back)
         return ReplayedPass(isolated, position, earlier, is_isolated=True, early=early)
 
     def _warn_of_batch_in_hand(self, position: Position) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._copy import copy_loader
-from camshaft.deterministic._counts import Counts
-from camshaft.deterministic._fetch import SeededDataset, choose_seeding
+from camshaft.deterministic._fetch import SeededDataset, choose_seeding, nested_datasets
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._request import requests
+from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import IndexedOrder, Order, draw_order, sampler_chain, tell_pass
 from camshaft.engine import ArgumentError, has_state
+
+# An order is known to come again by so many of its batches, at least.
+_COMPARED = 16
 
 
 class SingleBatches:
@@ -36,7 +40,7 @@ class SingleBatches:
             is_batched=loader.batch_sampler is not None,
         )
         self._order: tuple[int, Order] | None = None
-        self._counts: Counts | None = None  # of the copied samplers of that order
+        self._memory: ObjectMemory | None = None  # of the copied samplers of that order
 
     def fetch(self, data_pass: int, number: int) -> Any:
         """Return batch `number` of a pass; the dataset and the samplers are told this pass.
@@ -49,9 +53,9 @@ class SingleBatches:
             self._order = data_pass, self._draw(data_pass)
         else:
             tell_pass(self._loader, data_pass)
-        order, counts = self._order[1], self._counts
+        order = self._order[1]
         batch = next(order.batches(number), None)
-        if counts is not None and any((counts.now() or {}).values()):
+        if self._memory is not None and any((self._memory.now() or {}).values()) and not _comes_again(order, number):
             raise _unknown(self._loader)
         if batch is None:
             known = "" if order.length is None else f"the {order.length} "
@@ -60,7 +64,7 @@ class SingleBatches:
         return self._dataset.__getitems__(request)
 
     def _draw(self, data_pass: int) -> Order:
-        self._counts = None
+        self._memory = None
         order = draw_order(self._loader, self._setting.seed, data_pass)
         if isinstance(order, IndexedOrder):
             return order
@@ -68,8 +72,15 @@ class SingleBatches:
             raise _unknown(self._loader)
         copy = _with_own_samplers(self._loader)
         order = draw_order(copy, self._setting.seed, data_pass)
-        self._counts = Counts(sampler_chain(copy))  # a sampler that counts when it is drawn from remembers
+        # A sampler that changes when it is drawn from may remember something: then another order comes the next time.
+        self._memory = ObjectMemory(sampler_chain(copy), closed=nested_datasets(self._loader.dataset))
         return order
+
+
+def _comes_again(order: Order, number: int) -> bool:
+    """Return whether an order comes out the same when it is drawn again: what has changed has no influence on it."""
+    first, second = ([*islice(order.batches(0), max(number + 1, _COMPARED))] for _ in range(2))
+    return first == second
 
 
 def _unknown(loader: DataLoader[Any]) -> ArgumentError:

@@ -6,8 +6,8 @@ import pytest
 from every_kind import DATA
 
 from camshaft.deterministic import DeterministicEngine
-from camshaft.deterministic._counts import Counts
 from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import Events
 
@@ -29,7 +29,7 @@ class Counter:
 
 @pytest.mark.parametrize("name", COUNTING)
 @pytest.mark.parametrize("ends_early", [(), (2, 5)])
-def test_what_counts_by_itself_goes_on_from_the_saved_count_on_the_same_object_too(name, ends_early):
+def test_what_remembers_by_itself_goes_on_from_the_saved_count_on_the_same_object_too(name, ends_early):
     data = COUNTING[name]()
     assert check_data(lambda: data, max_epochs=3, epoch_length=4, ends_early=ends_early, every=4) > 8
 
@@ -61,18 +61,18 @@ def test_a_count_is_right_when_resumed_inside_a_pass_that_has_ended(name):
 
 def test_what_never_changes_is_configuration_and_not_saved():
     owner = Counter()
-    counts = Counts([owner])
+    counts = ObjectMemory([owner])
     owner.epoch += 1
     assert {"0": {"epoch": [1]}} == counts.now()
     owner.size = 20  # between two runs
-    later = Counts([owner])
+    later = ObjectMemory([owner])
     later.restore({"0": {"epoch": [5]}})
     assert (5, 20) == (owner.epoch, owner.size)
 
 
 def test_the_count_as_the_pass_began_is_known_though_it_first_changes_inside_the_pass():
     owner = Counter()
-    counts = Counts([owner])
+    counts = ObjectMemory([owner])
     counts.begin_pass()
     assert {} == counts.at_start()
     owner.epoch = 1
@@ -82,18 +82,18 @@ def test_the_count_as_the_pass_began_is_known_though_it_first_changes_inside_the
 
 def test_a_count_that_began_after_the_state_was_saved_goes_back_and_one_that_was_not_there_is_removed():
     owner = Counter()
-    counts = Counts([owner])
+    counts = ObjectMemory([owner])
     saved = counts.now()
     owner.epoch, owner.steps = 3, 1
     counts.now()
-    Counts([owner]).restore(saved)
+    ObjectMemory([owner]).restore(saved)
     assert {"epoch": 0, "size": 10} == vars(owner)
 
 
 def test_another_type_is_a_change_and_other_objects_are_left_alone():
     owner = Counter()
-    owner.items, owner.iterator = [1], None
-    counts = Counts([owner, 7])
-    owner.epoch, owner.items, owner.iterator = False, [1, 2], iter([])
+    owner.iterator, owner.objects = None, [object()]
+    counts = ObjectMemory([owner, 7])
+    owner.epoch, owner.iterator, owner.objects = False, iter([]), [object()]
     assert {"0": {"epoch": [False]}} == counts.now()
-    assert Counts([7, (1, 2)]).now() is None
+    assert ObjectMemory([7, (1, 2)]).now() is None

@@ -1,0 +1,198 @@
+"""What users' objects remember by themselves, without a `state_dict`: counts, lists that they shuffle further."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+from camshaft.deterministic._kept_value import PLAIN, Kept, NotKept, give_back, is_keepable, keep, put_into, token_of
+from camshaft.deterministic._variable import Variable, variable_named, variables_of
+
+_OTHER = object()  # stands for values that cannot be kept
+
+# Of each object, by its number: its changing variables, each as [value], or as [] where it does not exist.
+Remembered: TypeAlias = dict[str, dict[str, list[Kept]]]
+
+
+class _Value(NamedTuple):
+    """The value of a variable as it was when it was looked at.
+
+    Attributes:
+        token: what changes with the value.
+        kept: a copy, in a form that loads safely; or `_OTHER`.
+    """
+
+    token: Any
+    kept: Any
+
+
+class ObjectMemory:
+    """Saves the variables of some objects that change while a run goes on, such as `self.epoch += 1`.
+
+    An object that counts its own epochs, or shuffles the same list further in each, goes on with that in a resumed run
+    only if somebody saves it. What never changes is configuration, and is left alone. What has changed once is saved
+    from then on, and put back. That a variable changes is remembered as long as its object lives, so that a state saved
+    before takes it back as well. Values of other types than numbers, texts, and collections, arrays and tensors of
+    them are left alone.
+
+    Args:
+        owners: the objects; so are the objects of the user's own classes that they have inside.
+        closed: objects that are not looked into.
+        is_watching: whether every change counts; False: only those inside `watching`.
+    """
+
+    def __init__(self, owners: Sequence[Any], closed: Sequence[Any] = (), *, is_watching: bool = True) -> None:
+        self._owners = [owner for owner in owners if hasattr(owner, "__dict__") or hasattr(type(owner), "__slots__")]
+        self._closed = closed
+        self._is_watching = is_watching
+        self._before = [_before_changes(owner) for owner in self._owners]
+        self._seen: list[dict[str, _Value]] = [{} for _ in self._owners]
+        self._seen = self._at_start = self._read()
+
+    def begin_pass(self) -> None:
+        """Note what the objects remember as a pass begins."""
+        self._look()
+        self._at_start = self._seen
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note what changes inside a block."""
+        self._look()
+        was_watching, self._is_watching = self._is_watching, True
+        try:
+            yield
+            self._look()
+        finally:
+            self._is_watching = was_watching
+
+    def at_start(self) -> Remembered | None:
+        """Return what they remembered as the pass began; None where there is no object that could remember."""
+        self._look()
+        return self._written(self._at_start)
+
+    def now(self) -> Remembered | None:
+        """Return what they remember now; None where there is no object that could remember."""
+        self._look()
+        return self._written(self._seen)
+
+    def read_counts(self) -> Remembered | None:
+        """Return what they remember now."""
+        return self.now()
+
+    def put_counts_back(self, counts: Remembered | None) -> None:
+        """Put back what `read_counts` returned."""
+        self.restore(counts)
+
+    def restore(self, saved: Mapping[str, Mapping[str, Sequence[Kept]]] | None) -> None:
+        """Set what was saved; None says that nothing was. What has changed since then goes back to its start."""
+        if saved is None:
+            return
+        self._look()
+        for number, (owner, before) in enumerate(zip(self._owners, self._before, strict=True)):
+            variables = variables_of(owner, self._closed)
+            values = saved.get(str(number), {})
+            for name in values.keys() - before.keys():
+                before[name] = _boxed(self._seen[number], name)
+            for name, boxed in before.items():
+                _set(variable_named(owner, name, variables), values.get(name, boxed))
+        self._seen = self._at_start = self._read()
+
+    def _read(self) -> list[dict[str, _Value]]:
+        return [
+            {name: _value_of(each, seen.get(name)) for name, each in variables_of(owner, self._closed).items()}
+            for owner, seen in zip(self._owners, self._seen, strict=True)
+        ]
+
+    def _look(self) -> None:
+        """Note what has changed since the last look, and what it was before."""
+        seen, self._seen = self._seen, self._read()
+        if not self._is_watching:
+            return
+        for before, then, now in zip(self._before, seen, self._seen, strict=True):
+            for name in then.keys() | now.keys():
+                if _has_changed(then.get(name), now.get(name)):
+                    before.setdefault(name, _boxed(then, name))
+
+    def _written(self, values: Sequence[Mapping[str, _Value]]) -> Remembered | None:
+        if not self._owners:
+            return None
+        kept = [
+            {name: _boxed(each, name) for name in before if name not in each or each[name].kept is not _OTHER}
+            for before, each in zip(self._before, values, strict=True)
+        ]
+        return {str(number): each for number, each in enumerate(kept) if each}
+
+
+def remembers_by_itself(part: Any) -> bool:
+    """Return whether an object may remember by itself: it is of the user's own class, and saves no state."""
+    kind = type(part)
+    return (hasattr(part, "__dict__") or hasattr(kind, "__slots__")) and not kind.__module__.startswith(
+        ("torch.", "camshaft.", "builtins")
+    )
+
+
+def _value_of(variable: Variable, seen: _Value | None) -> _Value:
+    value = variable.read()
+    if type(value) in PLAIN:
+        return _Value((type(value), value), value)
+    if not is_keepable(value):
+        return _Value(_OTHER, _OTHER)
+    token = token_of(value)
+    if seen is not None and seen.token == token:
+        return seen
+    try:
+        return _Value(token, keep(value))
+    except NotKept:
+        return _Value(token, _OTHER)
+
+
+def _has_changed(before: _Value | None, now: _Value | None) -> bool:
+    """Return whether a variable has changed, has come or is gone; only values that can be kept are looked at."""
+    if any(value is not None and value.kept is _OTHER for value in (before, now)):
+        return False
+    return (None if before is None else before.token) != (None if now is None else now.token)
+
+
+def _boxed(values: Mapping[str, _Value], name: str) -> list[Kept]:
+    return [values[name].kept] if name in values and values[name].kept is not _OTHER else []
+
+
+def _set(variable: Variable | None, boxed: Sequence[Kept]) -> None:
+    """Give a variable the value that was kept; in place where that is possible, as others may refer to it."""
+    if variable is None:
+        return
+    if not boxed:
+        variable.remove()
+        return
+    try:
+        present = variable.read()
+    except AttributeError:
+        present = None
+    if not put_into(present, boxed[0]):
+        variable.write(give_back(boxed[0]))
+
+
+# Of each object that was looked at, by its id: a reference that removes the entry, and the values before the changes.
+_known: dict[int, tuple[weakref.ref[Any], dict[str, list[Any]]]] = {}
+
+
+def _before_changes(owner: Any) -> dict[str, list[Any]]:
+    """Return what is known of an object in this process: the variables that change, with their values before."""
+    known = _known.get(id(owner))
+    if known is not None and known[0]() is owner:
+        return known[1]
+    number = id(owner)
+    before: dict[str, list[Any]] = {}
+    try:
+        reference = weakref.ref(owner, lambda gone: _forget(number, gone))
+    except TypeError:  # a class that allows no references: known to this run only
+        return before
+    _known[number] = reference, before
+    return before
+
+
+def _forget(number: int, reference: weakref.ref[Any]) -> None:
+    if number in _known and _known[number][0] is reference:
+        del _known[number]
