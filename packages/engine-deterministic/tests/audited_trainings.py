@@ -38,15 +38,19 @@ class CountingRows(Rows):
         return super().__getitem__(index) * (1 + self.count / 100)
 
 
+class Turn:
+    step = 1
+
+
 class Remembering(Sampler):
-    """Gives the indices in the other direction each time."""
+    """Gives the indices in the other direction each time; what it remembers is in an object in a list."""
 
     def __init__(self):
-        self.order = list(range(SIZE))
+        self.turns = [Turn()]
 
     def __iter__(self):
-        self.order = self.order[::-1]
-        return iter(self.order)
+        self.turns[0].step *= -1
+        return iter(range(SIZE)[:: self.turns[0].step])
 
     def __len__(self):
         return SIZE
@@ -236,7 +240,7 @@ FAULTS: dict[Callable[..., AuditedRun], str] = {
     schedule_not_saved: "schedule` (`LambdaLR`): add it to `to_save`",
     collate_with_generator: "",
     dataset_that_counts: "CountingRows.count",
-    sampler_with_memory: "Remembering.order",
+    sampler_with_memory: "Turn.step",
     moving_average_not_saved: "average` (`AveragedModel`): add it to `to_save`",
     dropout_from_private_generator: "model['1.generator (random generator)']",
     scaler_not_saved: "scaler` (`GradScaler`): add it to `to_save`",

@@ -82,8 +82,10 @@ class ObjectMemory:
         return self.now()
 
     def put_counts_back(self, counts: Remembered | None) -> None:
-        """Put back what `read_counts` returned."""
+        """Put back what `read_counts` returned; the pass began as it began."""
+        at_start = self._at_start
         self.restore(counts)
+        self._at_start = at_start
 
     def restore(self, saved: Mapping[str, Mapping[str, Sequence[Kept]]] | None) -> None:
         """Set what was saved; None says that nothing was. What has changed since then goes back to its start."""

@@ -86,7 +86,7 @@ class Samplers:
 
     def put_counts_back(self, counts: Remembered | None) -> None:
         """Put back what `read_counts` returned."""
-        self._memory.restore(counts)
+        self._memory.put_counts_back(counts)
 
     def _written(
         self, states: dict[str, Any], counts: Remembered | None, told: Remembered | None
