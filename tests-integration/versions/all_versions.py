@@ -1,4 +1,4 @@
-"""Try wheels with each other, with the lowest dependencies that they allow, and with other Pythons.
+"""Try wheels with each other, with the lowest and the newest dependencies, and with other Pythons.
 
     hatch run versions:all                         everything; minutes, and several GB of torch
     hatch run versions:all pairs files             some parts of it
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,7 @@ SUITES = {  # tests that need no torch
     "engine-core": ["packages/engine-core/tests"],
     "handlers": ["packages/handlers/tests", "--ignore-glob=*/checkpoint/*"],
 }
+PRINT_TORCH = "import importlib.metadata; print('torch', importlib.metadata.version('torch'))"
 TEST_TOOLS = ("coverage>=7.10", "hypothesis>=6.100", "pytest>=9,<10", "pytest-xdist>=3.8,<4", "sybil>=10,<11")
 
 
@@ -183,17 +184,27 @@ class Trial:
 
     def lowest(self) -> Iterator[Row]:
         """Try everything with the lowest versions of all that it requires, extras included."""
-        extras = {"handlers": "torch,progress,plot,tensorboard,mlflow,fsspec", "supervised": "metrics"}
-        environment = self.environment("lowest")
         pins = sorted({pin for wheel in self.now.values() for pin in lowest_versions(wheel)})
+        yield from self.everything(f"lowest: {', '.join(pins)}", self.environment("lowest"), pins)
+
+    def newest(self) -> Iterator[Row]:
+        """Try everything with the newest Python that is here, and the newest versions of all that it requires."""
+        found = filter(None, map(find_python, (each for each in PYTHONS if not each.endswith("t"))))
+        interpreter = list(found)[-1]
+        yield from self.everything(f"newest: Python {number_of(interpreter)}", self.environment("newest", interpreter))
+
+    def everything(self, what: str, environment: Environment, pins: Sequence[str] = ()) -> Iterator[Row]:
+        """Install all wheels with all extras into one environment, and try each."""
+        extras = {"handlers": "torch,progress,plot,tensorboard,mlflow,fsspec", "supervised": "metrics"}
         wheels = [
             f"{wheel.path}[{extras[package]}]" if package in extras else str(wheel.path)
             for package, wheel in self.now.items()
         ]
         environment.install(*wheels, *pins)
         call(sys.executable, "-m", "pip", "--python", environment.python, "check")
+        torch = "" if pins else f", {call(environment.python, '-I', '-c', PRINT_TORCH).strip()}"
         for package in boundaries.PORTIONS:
-            yield Row(str(self.now[package]), f"lowest: {', '.join(pins)}", run(environment, "scenarios.py", package))
+            yield Row(str(self.now[package]), f"{what}{torch}", run(environment, "scenarios.py", package))
 
     def pythons(self) -> Iterator[Row]:
         """Run the tests that need no torch, on wheels, with every Python that is here."""
@@ -278,6 +289,7 @@ def main() -> str | None:
     """Try what is asked for; fail if something that should work does not."""
     parts: dict[str, Callable[[Trial], Iterator[Row]]] = {
         "pairs": Trial.pairs, "files": Trial.files, "pythons": Trial.pythons, "lowest": Trial.lowest,
+        "newest": Trial.newest,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="what to try; by default, everything")

@@ -122,7 +122,7 @@ def _about_releases(saved: object, present: object) -> str:
     releases = (RELEASES.get(each) if isinstance(each, int) else None for each in (saved, present))
     before, now = (each or "of another time" for each in releases)
     return (
-        f"Version {saved} is that of camshaft-engine-deterministic {before}, version {present} that of {now}: they seed "
-        "samples, and open data, in other ways. End the run with the release that has begun it. With this one it goes "
-        "on, but not bit for bit"
+        f"Version {saved} is that of camshaft-engine-deterministic {before}, version {present} that of {now}: they "
+        "seed samples, and open data, in other ways. End the run with the release that has begun it. With this one it "
+        "goes on, but not bit for bit"
     )
