@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import ArgumentError, EngineWarning
+from camshaft.engine import ArgumentError
 from camshaft.handlers._local_path import is_url
 from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointInUseError
-from camshaft.handlers.checkpoint.format._file_name import require_bare_name
 from camshaft.handlers.checkpoint.format._payload import require_save_options, write_payload
 from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
 from camshaft.handlers.checkpoint.storage._background import Background, WhenBusy
@@ -31,7 +29,7 @@ from camshaft.handlers.checkpoint.storage._durable import (
 )
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._lock import DirectoryLock, holder_of
-from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error
+from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, require_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,30 +123,11 @@ class DiskSaver(DirectoryStore, Saver):
             self._last_path = path
         return unsafe_keys(path, checkpoint) if is_first else None
 
-    def remove(self, filename: str) -> None:
-        """Remove a file; a link is removed itself, not what it leads to. A missing file is a warning.
-
-        Args:
-            filename: Name of the file, without a directory.
-
-        Raises:
-            ArgumentError: `filename` is no file name, or leads out of the directory.
-            CheckpointWriteError: the file could not be removed.
-            CheckpointInUseError: another process writes to the directory.
-        """
-        require_bare_name(filename)
-        if not self.is_writer:
-            return
-        self._wait_before_removing()
-        path = self.dirname / filename
-        with deferred_signals(), as_write_error("removed", path), self._turn():
-            try:
-                path.unlink()
-            except FileNotFoundError:
-                warnings.warn(f"{path} was to be removed and is gone already", EngineWarning, stacklevel=2)
-                return
-            if self.durable:
-                sync_directory(self.dirname)
+    def _remove_file(self, filename: str) -> None:
+        """Remove a file; a link is removed itself, not what it leads to."""
+        (self.dirname / filename).unlink()
+        if self.durable:
+            sync_directory(self.dirname)
 
     def close(self) -> None:
         """Wait for a save in the background, and let other processes write to the directory.
@@ -174,12 +153,7 @@ class DiskSaver(DirectoryStore, Saver):
             self._tidy_up()
             require_writable(self.dirname)
             present = [item.name for item in self.checkpoints()] if require_empty else []
-        if present:
-            raise ArgumentError(
-                f"`dirname` must hold no checkpoints, got {str(self.dirname)!r} with {len(present)} of them "
-                f"({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}); give another directory, or "
-                "require_empty=False to go on in this one"
-            )
+        require_none("dirname", str(self.dirname), present)
         self._is_prepared = True
 
     def _tidy_up(self) -> None:

@@ -6,15 +6,13 @@ import contextlib
 import errno
 import os
 import tempfile
-import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import ArgumentError, EngineWarning
 from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
-from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name, require_bare_name
+from camshaft.handlers.checkpoint.format._file_name import is_temporary, new_temporary_name
 from camshaft.handlers.checkpoint.format._payload import require_save_options, write_payload
 from camshaft.handlers.checkpoint.format._unsafe_content import unsafe_keys
 from camshaft.handlers.checkpoint.storage._background import Background, WhenBusy
@@ -22,7 +20,7 @@ from camshaft.handlers.checkpoint.storage._claim import Claim, claim_of
 from camshaft.handlers.checkpoint.storage._fsspec_store import FsspecStore
 from camshaft.handlers.checkpoint.storage._listing import largest_save_number
 from camshaft.handlers.checkpoint.storage._retry import wait
-from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error
+from camshaft.handlers.checkpoint.storage._saver import Saver, as_write_error, require_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,27 +120,9 @@ class FsspecSaver(FsspecStore, Saver):
                 claim.require(self._remote)
             return unsafe_keys(local, checkpoint) if is_first else None
 
-    def remove(self, filename: str) -> None:
-        """Remove a file. A missing file is a warning, where the file system tells.
-
-        Args:
-            filename: Name of the file, without a directory.
-
-        Raises:
-            ArgumentError: `filename` is no file name, or leads out of the directory.
-            CheckpointWriteError: the file could not be removed.
-            CheckpointInUseError: another run writes to the directory.
-        """
-        require_bare_name(filename)
-        if not self.is_writer:
-            return
-        self._wait_before_removing()
-        path = self.path_of(filename)
-        with deferred_signals(), as_write_error("removed", path), self._turn():
-            try:
-                self._remote.remove(filename)
-            except FileNotFoundError:
-                warnings.warn(f"{path} was to be removed and is gone already", EngineWarning, stacklevel=2)
+    def _remove_file(self, filename: str) -> None:
+        """Remove a file; that it is missing is known where the file system tells."""
+        self._remote.remove(filename)
 
     def close(self) -> None:
         """Wait for a save in the background, and take the claim to the directory back; the next save claims it again.
@@ -166,12 +146,7 @@ class FsspecSaver(FsspecStore, Saver):
             with contextlib.suppress(FileNotFoundError):  # another run may have taken it for a leftover
                 self._remote.remove(probe)
             present = [item.name for item in self._present()] if require_empty else []
-        if present:
-            raise ArgumentError(
-                f"`url` must hold no checkpoints, got {self.location!r} with {len(present)} of them "
-                f"({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}); give another directory, or "
-                "require_empty=False to go on in this one"
-            )
+        require_none("url", self.location, present)
         self._is_prepared = True
 
     def _present(self) -> list[Any]:

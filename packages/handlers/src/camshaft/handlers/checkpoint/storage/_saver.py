@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import ArgumentError, EngineWarning
 from camshaft.handlers._rank import current_rank, is_xla_in_use
+from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointError, CheckpointWriteError
 from camshaft.handlers.checkpoint._sharded import require_whole_tensors
 from camshaft.handlers.checkpoint.format._file_name import require_bare_name
@@ -20,7 +21,8 @@ from camshaft.handlers.checkpoint.storage._save_handler import BaseSaveHandler, 
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 
 class Saver(CheckpointStore, BaseSaveHandler):
@@ -113,6 +115,45 @@ class Saver(CheckpointStore, BaseSaveHandler):
             CheckpointWriteError: the file could not be written; the earlier files are as they were.
         """
 
+    def remove(self, filename: str) -> None:
+        """Remove a checkpoint. That it is missing is a warning; a link is removed itself, not what it leads to.
+
+        Args:
+            filename: Name of the file, without a directory.
+
+        Raises:
+            ArgumentError: `filename` is no file name, or leads out of the directory.
+            CheckpointWriteError: the file could not be removed.
+            CheckpointInUseError: another process writes to the directory.
+        """
+        require_bare_name(filename)
+        if not self.is_writer:
+            return
+        self._wait_before_removing()
+        path = self.path_of(filename)
+        with deferred_signals(), as_write_error("removed", path), self._turn():
+            try:
+                self._remove_file(filename)
+            except FileNotFoundError:
+                warnings.warn(f"{path} was to be removed and is gone already", EngineWarning, stacklevel=2)
+
+    @abstractmethod
+    def _remove_file(self, filename: str) -> None:
+        """Remove a file, when it is this saver's turn.
+
+        Raises:
+            FileNotFoundError: it is gone already.
+            OSError: it could not be removed.
+        """
+
+    @abstractmethod
+    def _turn(self) -> AbstractContextManager[object]:
+        """Return a block in which nobody else writes to the place.
+
+        Raises:
+            CheckpointInUseError: another process writes to it.
+        """
+
     def wait(self) -> None:
         """Wait until no save goes on in the background.
 
@@ -165,6 +206,25 @@ def record_of(checkpoint: Any, metadata: Mapping[str, Any] | None) -> Checkpoint
         return metadata.record
     require_whole_tensors(checkpoint)
     return CheckpointRecord()
+
+
+def require_none(name: str, place: str, present: Sequence[str]) -> None:
+    """Refuse a place that holds checkpoints already.
+
+    Args:
+        name: The argument that the place was given as.
+        place: The place.
+        present: The names of what it holds.
+
+    Raises:
+        ArgumentError: it holds some.
+    """
+    if present:
+        raise ArgumentError(
+            f"`{name}` must hold no checkpoints, got {place!r} with {len(present)} of them "
+            f"({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}); give another directory, or "
+            "require_empty=False to go on in this one"
+        )
 
 
 @contextmanager
