@@ -4,6 +4,9 @@ The GPU trains a wide MLP. The loader makes each batch in the process of the tra
 step takes on the GPU: so waiting for one after the other costs twice the time of the longer one. Some of the loops read
 the loss with `.item()` in every iteration, as loops with a progress bar do: they wait for the GPU each time.
 
+Launching a step is work for the same process, and no loop in one thread can do that while the loader works. So the
+step has few and large kernels. With `cuda_graph=True` they are launched at once.
+
 Each loop is measured in turns with the loader alone and the step alone, and compared with the longer of the two and
 with their sum, measured in the same round. Run it with `hatch run bench:prefetch` on a machine with a CUDA device.
 """
@@ -14,7 +17,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +30,7 @@ from camshaft.supervised import create_supervised_trainer
 
 Batch = tuple[Tensor, Tensor]
 Train = Callable[[], object]
-FEATURES, WIDTH, BATCH_SIZE, DEPTH = 1024, 4096, 1024, 8
+FEATURES, WIDTH, BATCH_SIZE, DEPTH = 512, 8192, 1024, 2  # few large kernels
 BAR = 1.15  # of the longer of the two
 
 
@@ -78,7 +81,7 @@ def make_model(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     with device:
         layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
         model = nn.Sequential(nn.Linear(FEATURES, WIDTH), *layers, nn.Linear(WIDTH, 10))
-    return model, torch.optim.SGD(model.parameters(), lr=0.001)
+    return model, torch.optim.SGD(model.parameters(), lr=0.001, fused=True)
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
@@ -165,11 +168,17 @@ def prefetching(case: Case) -> Train:
     return by_this(case, prefetch=True)
 
 
+def prefetching_with_a_graph(case: Case) -> Train:
+    """Return the same, with its step as a CUDA graph."""
+    return by_this(case, prefetch=True, cuda_graph=True)
+
+
 LOOPS = {
     "by hand": by_hand,
     "by hand, prefetching": prefetching_by_hand,
     "this": by_this,
     "this, prefetch=True": prefetching,
+    "this, prefetch=True, cuda_graph=True": prefetching_with_a_graph,
 }
 
 
@@ -198,35 +207,34 @@ def in_turns(runs: dict[str, Train], device: torch.device, rounds: int) -> list[
     return found
 
 
-def compare(name: str, case: Case, rounds: int) -> Iterator[Figure]:
-    """Yield the ratios of all loops over one kind of memory, to the longer of loader and step, and to their sum."""
+def compare(name: str, case: Case, loops: Sequence[str], rounds: int) -> Iterator[Figure]:
+    """Yield the ratios of some loops over one kind of memory, to the longer of loader and step, and to their sum."""
     runs = {"loader": loader_alone(case), "step": step_alone(case)}
-    runs |= {loop: make(case) for loop, make in LOOPS.items()}
+    runs |= {loop: LOOPS[loop](case) for loop in loops}
     measured = in_turns(runs, case.device, rounds)
     yield Figure(f"{name}: loader / step", statistics.median(each["loader"] / each["step"] for each in measured))
-    for loop in LOOPS:
+    for loop in loops:
         to_longer = statistics.median(each[loop] / max(each["loader"], each["step"]) for each in measured)
         to_sum = statistics.median(each[loop] / (each["loader"] + each["step"]) for each in measured)
-        at_most = BAR if loop == "this, prefetch=True" else None
+        at_most = BAR if "prefetch=True" in loop else None
         yield Figure(f"{name}: {loop} / the longer of the two", to_longer, at_most=at_most)
         yield Figure(f"{name}: {loop} / the sum of the two", to_sum)
 
 
 def figures(iterations: int, rounds: int) -> Iterator[Figure]:
-    """Yield the figures of pageable and of pinned batches, with the loss read in every iteration and without."""
+    """Yield the figures of pageable and of pinned batches, with the loss read in every iteration, and without."""
     device = torch.device("cuda")
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(BATCH_SIZE, FEATURES, generator=generator)
     y = torch.randint(10, (BATCH_SIZE,), generator=generator)
-    for memory in ("pageable", "pinned"):
+    warm_up = step_alone(Case(device, Loader([(x, y)] * iterations, 0.0), reads=False))
+    warm_up()
+    seconds = seconds_of(warm_up, device) / iterations
+    for memory, reads in (("pageable", True), ("pageable", False), ("pinned", True)):
         batch = (x, y) if memory == "pageable" else (x.pin_memory(), y.pin_memory())
-        batches = [batch] * iterations
-        train = step_alone(Case(device, Loader(batches, 0.0), reads=False))
-        train()  # warms up
-        loader = Loader(batches, seconds_of(train, device) / iterations)
-        for reads in (True, False):
-            name = f"{memory}, {'loss read' if reads else 'nothing read'}"
-            yield from compare(name, Case(device, loader, reads), rounds)
+        name = f"{memory}, {'loss read' if reads else 'nothing read'}"
+        loops = list(LOOPS) if name == "pageable, loss read" else ("by hand", "this, prefetch=True")
+        yield from compare(name, Case(device, Loader([batch] * iterations, seconds), reads), loops, rounds)
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ PARTS = {
     ),
     "prefetch": Part(
         ("benchmarks/bench_prefetch.py",),
-        ("--iterations", "20", "--rounds", "3"), Limit(300, 80), rows_of_figures,
+        ("--iterations", "40", "--rounds", "2"), Limit(300, 80), rows_of_figures,
     ),
     "exact prefetching": Part(
         ("tests-integration/exact/matrix.py", "--device", "{device}", "--prefetch", "--kills", "0", "--jobs", "{jobs}"),
