@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from camshaft.engine._data import DataSource, as_own_iterator
+from camshaft.engine._data import DataSource, as_own_iterator, require_data
 from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._position import Position
 from camshaft.engine._value import length_of
@@ -29,6 +29,20 @@ class Fetcher:
         self.source = source
         self.iterator: Iterator[Any] | None = None
         self._has_warned = False
+
+    def for_data(self, data: Any, make_source: Callable[[Any], DataSource]) -> Fetcher:
+        """Return the fetcher of `data`: itself, or a new one after closing itself.
+
+        Args:
+            data: what the run has to fetch from now.
+            make_source: makes the source of other data.
+        """
+        if data is self.data:
+            return self
+        require_data(data)
+        source = make_source(data)
+        self.close()
+        return Fetcher(data, source)
 
     def open(self, position: Position) -> None:
         """Open the data at `position`."""

@@ -167,6 +167,10 @@ class Requests:
         while callback in self.callbacks:
             self.callbacks.remove(callback)
 
+    def explain(self, error: BaseException) -> BaseException:
+        """Return the error that a run ends with: the one given, or one that says what another process did."""
+        return error if self.agreement is None else self.agreement.explain(error)
+
     def call_vote(self, event: Events) -> None:
         """Let the processes vote when all handlers of `event` have been called; itself one of them."""
         if self.agreement is not None:

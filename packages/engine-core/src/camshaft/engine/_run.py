@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine._data import make_source, require_data
+from camshaft.engine._data import make_source
 from camshaft.engine._dispatch import NEVER
 from camshaft.engine._emitter import Emitter
 from camshaft.engine._errors import ArgumentError, EngineWarning
@@ -93,13 +93,15 @@ class Run:
         self.is_going = True
         try:
             self._follow_stages()
-        except BaseException as error:
-            agreement = self.requests.agreement
-            told = error if agreement is None else agreement.explain(error)
-            if not fail(self, told):
-                if told is error:
-                    raise
-                raise told from error
+        except BaseException as error:  # noqa: BLE001  # raised again, unless a handler has dealt with it
+            told = self.requests.explain(error)
+            try:
+                if not fail(self, told):
+                    if told is error:
+                        raise
+                    raise told from error
+            finally:
+                del told  # its traceback leads here: a cycle would keep the engine
         finally:
             self.is_going = False
             come_back(self)
@@ -297,13 +299,8 @@ class Run:
 
     def _take_data(self) -> Fetcher:
         """Return the fetcher of the data that is in the state now: a handler may have put other data there."""
-        fetcher, data = self.fetcher, self.engine.state.dataloader
-        if data is not fetcher.data:
-            require_data(data)
-            source = self.engine.make_source(data)
-            fetcher.close()
-            self.fetcher = fetcher = Fetcher(data, source)
-        return fetcher
+        self.fetcher = self.fetcher.for_data(self.engine.state.dataloader, self.engine.make_source)
+        return self.fetcher
 
     def _open_pass(self) -> Cursor:
         """Start a pass over the data that is in the state now."""
