@@ -49,6 +49,7 @@ class Setting(NamedTuple):
         patience: of the early stopping.
         device: where the model is.
         prefetch: whether the next batch is fetched while a step runs; on a GPU only, and not with a `seeding`.
+        graph: whether a step is launched as a CUDA graph; on a GPU only, and not with a `seeding`.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Setting(NamedTuple):
     patience: int = 50
     device: str = "cpu"
     prefetch: bool = False
+    graph: bool = False
 
 
 Entry = tuple[Any, ...]
@@ -96,7 +98,7 @@ class Job:
         self.saved: list[Saved] = []
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 1)).to(setting.device)
-        self.optimizer = getattr(torch.optim, setting.optimizer)(model.parameters(), lr=0.05)
+        self.optimizer = getattr(torch.optim, setting.optimizer)(model.parameters(), lr=0.05, **self._for_graph())
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 2, 0.7)
         follow: Any = get_ema_multi_avg_fn
         self.average = AveragedModel(model, multi_avg_fn=follow(0.9))
@@ -121,12 +123,19 @@ class Job:
         amp["scaler"] = setting.precision == "float16"
         trainer = create_supervised_trainer(
             self.model, self.optimizer, nn.functional.mse_loss, setting.device, prepare_batch=split,
-            deterministic=True, gradient_accumulation_steps=setting.accumulation, prefetch=setting.prefetch, **amp,
+            deterministic=True, gradient_accumulation_steps=setting.accumulation, prefetch=setting.prefetch,
+            cuda_graph=setting.graph, **amp,
         )  # fmt: skip
         if setting.seeding is not None:
             trainer = rebuilt(trainer, seeding=setting.seeding)
         attach_metrics(trainer, {"loss": MeanMetric()}, device=setting.device)
         return trainer
+
+    def _for_graph(self) -> dict[str, bool]:
+        """Return the options of the optimizer that a graph needs."""
+        if not self.setting.graph:
+            return {}
+        return {"fused": True} if self.setting.optimizer == "SGD" else {"fused": True, "capturable": True}
 
     def _make_evaluator(self) -> Engine[Any, Any]:
         """Return an evaluator whose data and whose step draw from the global generators."""

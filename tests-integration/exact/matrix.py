@@ -21,7 +21,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
 from multiprocessing import get_context, get_start_method, set_start_method
 
@@ -147,6 +147,12 @@ def with_prefetch(case: Case) -> Case:
     )
 
 
+def with_graph(case: Case) -> Case:
+    """Return a case whose steps are launched as CUDA graphs, also when it is resumed."""
+    setting, *resumed_as = (each._replace(graph=True, seeding=None) for each in (case.setting, *case.resumed_as))
+    return case._replace(setting=setting, resumed_as=tuple(resumed_as))
+
+
 def make_pool(jobs: int, device: str) -> ProcessPoolExecutor:
     """Return processes that work side by side: forked ones, but for a GPU, which a forked process cannot always use."""
     if device == "cpu":
@@ -181,6 +187,7 @@ AXES: dict[str, Callable[[Outcome], str]] = {
     "seeding": lambda each: str(each.whole.seeding),
     "epochs ended early": lambda each: str(bool(each.whole.ends_early)),
     "device": lambda each: each.whole.device,
+    "graph": lambda each: str(each.whole.graph),
     "fetched early saved x resumed": lambda each: f"{each.whole.prefetch:d} x {each.resumed.prefetch:d}",
 }
 
@@ -210,6 +217,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--prefetch", action="store_true", help="fetch batches early, on a GPU; resume also without")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that work side by side")
     parser.add_argument("--kills", type=int, default=6, help="trainings killed by SIGKILL, each twice")
+    parser.add_argument("--graph", action="store_true", help="launch each step as a CUDA graph")
+    parser.add_argument("--limit-s", type=float, help="take up nothing after so many seconds")
     parser.add_argument("--leave-out", help="a part to keep out of the checkpoints")
     return parser
 
@@ -228,6 +237,7 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
         )
         for case in cases
     ]
+    cases = [with_graph(case) for case in cases] if options.graph else cases
     return [with_prefetch(case) for case in cases] if options.prefetch else cases
 
 
@@ -237,20 +247,45 @@ def chosen_kills(options: argparse.Namespace) -> list[tuple[Setting, tuple[Worke
     return [(with_precision(setting, options.precision), workers, seed) for setting, workers, seed in killed]
 
 
+def play_all(options: argparse.Namespace, begun: float) -> Iterator[list[Outcome]]:
+    """Play the kills and the cases side by side, and yield what came of each as soon as it is over.
+
+    Where there is a limit, nothing is begun after it.
+    """
+    cases, killed = chosen_cases(options), chosen_kills(options)
+    calls = [partial(kill_and_resume, *each) for each in killed]
+    calls += [partial(play, case, options.leave_out) for case in cases]
+    to_begin, done = iter(calls), 0
+    with make_pool(options.jobs, options.device) as pool:
+        running = {pool.submit(call) for call in itertools.islice(to_begin, options.jobs)}
+        while running:
+            over, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in over:
+                done += 1
+                print(
+                    f"{done} of {len(calls)}, {time.perf_counter() - begun:.1f} s: {summary(future.result())}",
+                    flush=True,
+                )
+                yield future.result()
+            if options.limit_s is None or time.perf_counter() - begun < options.limit_s:
+                running |= {pool.submit(call) for call in itertools.islice(to_begin, len(over))}
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """Return in one line what came of a case."""
+    found = Counter(outcome_of(each) for each in outcomes)
+    refused = len(outcomes) - found["exact"] - found["mismatch"]
+    kind = outcomes[0].whole.kind if outcomes else "nothing to resume"
+    return f"{kind}, {found['exact']} exact, {refused} refused, {found['mismatch']} wrong"
+
+
 def main() -> int:
     """Play the cases; return 1 if any resume went another way."""
     options = make_parser().parse_args()
     begun = time.perf_counter()
-    cases, killed = chosen_cases(options), chosen_kills(options)
-    outcomes: list[Outcome] = []
-    with make_pool(options.jobs, options.device) as pool:
-        killing = pool.map(kill_and_resume, *zip(*killed, strict=True)) if killed else ()
-        for played in pool.map(partial(play, left_out=options.leave_out), cases):
-            outcomes += played
-        for resumed in killing:
-            outcomes += resumed
-    seconds = time.perf_counter() - begun
-    sys.stdout.write(f"{report(outcomes)}{len(cases)} cases, {len(killed)} killed twice, in {seconds:.0f} s\n")
+    played = list(play_all(options, begun))
+    outcomes = [each for outcomes in played for each in outcomes]
+    print(f"{report(outcomes)}{len(played)} cases, in {time.perf_counter() - begun:.0f} s")
     return int(not outcomes or any(each.difference is not None for each in outcomes))
 
 
