@@ -22,7 +22,7 @@ from camshaft.supervised._metrics import attach_metrics
 from camshaft.supervised._optimizer_step import OptimizerStep
 from camshaft.supervised._precision import Precision, autocast, full_precision, is_scaling, make_scaler
 from camshaft.supervised._prefetch import Prefetch, make_prefetch
-from camshaft.supervised._train_step import detached_loss, make_training_step, make_update
+from camshaft.supervised._train_step import Update, ZeroesGradients, detached_loss, make_training_step, make_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,16 +182,16 @@ def build_training_step(
     """
     require_known_norm(model, optimizer_step.clip_norm)
     accumulation = make_accumulation(accumulation_steps, model, optimizer_step)
-    optimizer = optimizer_step.optimizer
-    update = make_update(predict, precision, loss_fn, optimizer_step)
-    zero_grad: Callable[[], object] = optimizer.zero_grad
+    update: Update = make_update(predict, precision, loss_fn, optimizer_step)
+    optimizer: ZeroesGradients = optimizer_step.optimizer
     if graphing is not None:
         modules = [module for module in (model, loss_fn) if isinstance(module, torch.nn.Module)]
         returns_prediction = output_transform is not detached_loss
-        update = GraphedUpdate(update, modules, optimizer, graphing, returns_prediction=returns_prediction)
-        zero_grad = update.zero_grad
+        update = optimizer = GraphedUpdate(
+            update, modules, optimizer_step.optimizer, graphing, returns_prediction=returns_prediction
+        )
     make_output = output_transform if prefetcher is None else prefetcher.before(output_transform)
-    step = make_training_step(model, zero_grad, split, update, make_output)
+    step = make_training_step(model, optimizer, split, update, make_output)
     return (step if accumulation is None else accumulation.wrap(step)), accumulation
 
 

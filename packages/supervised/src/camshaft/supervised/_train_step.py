@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from camshaft.supervised._accumulation import ONLY, AnyEngine, MicroBatch
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 # From input, target and place in the window to the prediction and the loss; updates the parameters on its way.
 Update = Callable[[Any, Any, MicroBatch], tuple[Any, "torch.Tensor"]]
+
+
+class ZeroesGradients(Protocol):
+    """An optimizer, or what stands in for one."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the window before."""
 
 
 def detached_loss(x: Any, y: Any, y_pred: Any, loss: torch.Tensor) -> torch.Tensor:
@@ -68,7 +75,7 @@ def make_update(
 
 def make_training_step(
     model: torch.nn.Module,
-    zero_grad: Callable[[], object],
+    optimizer: ZeroesGradients,
     split: Callable[[Any], tuple[Any, Any]],
     update: Update,
     output_transform: Callable[[Any, Any, Any, Any], Any],
@@ -77,7 +84,7 @@ def make_training_step(
 
     Args:
         model: put into training mode.
-        zero_grad: forgets the gradients of the window before.
+        optimizer: zeroes the gradients before a window; a graphed update does that itself.
         split: makes `(x, y)` from a batch.
         update: what `make_update` returned, or something that does the same in another way.
         output_transform: `f(x, y, y_pred, loss)` makes the output.
@@ -88,7 +95,7 @@ def make_training_step(
 
     def training_step(engine: AnyEngine, batch: Any, micro_batch: MicroBatch = ONLY) -> Any:
         if micro_batch.is_first:
-            zero_grad()
+            optimizer.zero_grad()
         # Only when needed: it visits every submodule, and would unfreeze those that were put into evaluation mode.
         if not model.training:
             model.train()
