@@ -250,9 +250,9 @@ def chosen_kills(options: argparse.Namespace) -> list[tuple[Setting, tuple[Worke
 def play_all(options: argparse.Namespace, begun: float) -> Iterator[list[Outcome]]:
     """Play the kills and the cases side by side, and yield what came of each as soon as it is over.
 
-    Where there is a limit, nothing is begun after it.
+    Where there is a limit, nothing is begun after it; so what starts no processes of its own comes first.
     """
-    cases, killed = chosen_cases(options), chosen_kills(options)
+    cases, killed = sorted(chosen_cases(options), key=most_workers), chosen_kills(options)
     calls = [partial(kill_and_resume, *each) for each in killed]
     calls += [partial(play, case, options.leave_out) for case in cases]
     to_begin, done = iter(calls), 0
@@ -269,6 +269,11 @@ def play_all(options: argparse.Namespace, begun: float) -> Iterator[list[Outcome
                 yield future.result()
             if options.limit_s is None or time.perf_counter() - begun < options.limit_s:
                 running |= {pool.submit(call) for call in itertools.islice(to_begin, len(over))}
+
+
+def most_workers(case: Case) -> int:
+    """Return with how many workers a loader of a case fetches at most."""
+    return max(each.workers.number for each in (case.setting, *case.resumed_as))
 
 
 def summary(outcomes: list[Outcome]) -> str:
