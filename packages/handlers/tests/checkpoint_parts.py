@@ -55,6 +55,16 @@ def engine_at(iteration: int = 203, epoch: int = 12) -> Engine[Any, Any]:
     return engine
 
 
+def saved(handler: Any, *steps: int, **options: Any) -> Checkpoint:
+    """Save a counter at each of these steps, as the step says, and return the `Checkpoint`."""
+    engine = engine_at(0)
+    checkpoint = Checkpoint({"count": Counter()}, handler, **options)
+    for engine.state.iteration in steps:
+        checkpoint.to_save["count"].count = engine.state.iteration
+        checkpoint(engine)
+    return checkpoint
+
+
 def saved_names(saver: InMemory, handler: Checkpoint, scores: list[Any]) -> list[str]:
     """Call a handler whose score function reads `engine.state.score`, and give the names that are kept."""
     for index, score in enumerate(scores):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from checkpoint_parts import Counter, saved
 
 from camshaft.engine import ArgumentError, ArgumentTypeError, Engine
 from camshaft.handlers import (
@@ -96,25 +97,6 @@ def names(url: str) -> list[str]:
     return sorted(path.rpartition("/")[2] for path in system.find(root))
 
 
-class Count:
-    count = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"count": self.count}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.count = state["count"]
-
-
-def saved(handler: Any, *steps: int, **options: Any) -> Checkpoint:
-    engine: Engine[None, None] = Engine(lambda engine, batch: None)
-    checkpoint = Checkpoint({"count": Count()}, handler, **options)
-    for engine.state.iteration in steps:
-        checkpoint.to_save["count"].count = engine.state.iteration
-        checkpoint(engine)
-    return checkpoint
-
-
 @pytest.mark.parametrize("read_back", [True, False])
 def test_it_keeps_what_is_promised_of_stores(url: str, read_back: bool) -> None:
     def damage(filename: str) -> None:
@@ -135,7 +117,7 @@ def test_the_directory_holds_the_checkpoints_and_who_writes_there(url: str) -> N
 
 
 def test_a_url_stands_for_a_saver_and_a_store(url: str) -> None:
-    checkpoint, count = saved(url, 7), Count()
+    checkpoint, count = saved(url, 7), Counter()
 
     assert f"{url}/count_7.pt" == checkpoint.last_checkpoint == list_checkpoints(f"{url}/")[0].path
     assert f"{url}/count_7.pt" == restore_latest(url, {"count": count}).path
@@ -157,9 +139,9 @@ def test_a_run_is_resumed_with_its_list(url: str) -> None:
 
 
 def test_where_nothing_was_saved_there_is_nothing_to_restore(url: str) -> None:
-    assert restore_latest(f"{url}/none", {"count": Count()}, missing_ok=True) is None
+    assert restore_latest(f"{url}/none", {"count": Counter()}, missing_ok=True) is None
     with pytest.raises(NoCheckpointError):
-        restore_latest(f"{url}/none", {"count": Count()})
+        restore_latest(f"{url}/none", {"count": Counter()})
 
 
 def test_a_directory_with_checkpoints_is_refused_with_the_way_out(url: str) -> None:
@@ -257,7 +239,7 @@ def test_a_store_that_lists_late_is_waited_for(url: str) -> None:
     OddSystem.hidden = staticmethod(is_hidden)
     checkpoint = saved(save_to(url), 1, 2)
 
-    assert 2 == restore_latest(url, {"count": Count()}).step
+    assert 2 == restore_latest(url, {"count": Counter()}).step
     assert [CLAIM, "count_2.pt"] == names(url)
     assert checkpoint.last_checkpoint is not None
 
@@ -283,7 +265,7 @@ def test_what_is_listed_and_gone_is_passed_over(url: str) -> None:
     system.rm_file(f"{root}/count_2.pt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OddSystem, "ls", lambda self, path, **options: late)
-        report = restore_latest(FsspecStore(url, attempts=2, first_pause_s=0), {"count": Count()})
+        report = restore_latest(FsspecStore(url, attempts=2, first_pause_s=0), {"count": Counter()})
 
     assert 1 == report.step
 
@@ -457,7 +439,7 @@ def test_hundreds_of_files_are_listed_and_the_newest_is_restored(url: str) -> No
     saved(saver, 2, n_saved=None)
 
     assert 302 == len(saver.checkpoints())
-    assert 2 == restore_latest(url, {"count": Count()}).step
+    assert 2 == restore_latest(url, {"count": Counter()}).step
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

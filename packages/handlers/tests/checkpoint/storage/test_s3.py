@@ -13,6 +13,7 @@ pytest.importorskip("s3fs", reason="needs s3fs: hatch run s3:test")
 pytest.importorskip("moto", reason="needs moto: hatch run s3:test")
 torch = pytest.importorskip("torch")
 
+from checkpoint_parts import Counter, saved  # noqa: E402 - as all below
 from s3_server import BUCKET, S3Server  # noqa: E402 - it needs moto
 
 from camshaft.engine import Engine  # noqa: E402
@@ -61,26 +62,6 @@ def saver(server: S3Server, **options: Any) -> FsspecSaver:
     )
 
 
-class Count:
-    count = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"count": self.count}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.count = state["count"]
-
-
-def saved(handler: Any, *steps: int, **options: Any) -> Checkpoint:
-    engine: Engine[None, None] = Engine(lambda engine, batch: None)
-    count = Count()
-    checkpoint = Checkpoint({"count": count}, handler, **options)
-    for engine.state.iteration in steps:
-        count.count = engine.state.iteration
-        checkpoint(engine)
-    return checkpoint
-
-
 def test_it_keeps_what_is_promised_of_stores(server: S3Server) -> None:
     def damage(filename: str) -> None:
         content = server.files("run")[filename]
@@ -117,7 +98,7 @@ def test_the_command_line_lists_and_verifies_what_is_there(server: S3Server) -> 
 def test_urls_stand_for_savers_and_stores(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    count = Count()
+    count = Counter()
     checkpoint = saved(URL, 7)
 
     assert f"{URL}/count_7.pt" == checkpoint.last_checkpoint
@@ -163,7 +144,7 @@ def test_one_that_fails_for_good_ends_the_save_and_changes_nothing(server: S3Ser
             left = server.files("run")
             assert kept == checkpoint.state_dict()
             assert before.items() <= left.items()
-            assert restore_latest(FsspecStore(URL, storage_options=server.options), {"count": Count()}).step in (
+            assert restore_latest(FsspecStore(URL, storage_options=server.options), {"count": Counter()}).step in (
                 1,
                 step,
             )
@@ -182,7 +163,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_at_once_and_still_read(ser
         saver(server)
 
     assert 1 == server.count
-    assert 1 == restore_latest(FsspecStore(URL, storage_options=server.options), {"count": Count()}).step
+    assert 1 == restore_latest(FsspecStore(URL, storage_options=server.options), {"count": Counter()}).step
 
 
 def test_missing_credentials_and_a_missing_bucket_are_named_at_once(
@@ -196,7 +177,7 @@ def test_missing_credentials_and_a_missing_bucket_are_named_at_once(
     with pytest.raises(CheckpointWriteError, match="bucket does not exist"):
         FsspecSaver("s3://missing/run", storage_options=server.options)
     with pytest.raises(NoCheckpointError):
-        restore_latest(FsspecStore("s3://missing/run", storage_options=server.options), {"count": Count()})
+        restore_latest(FsspecStore("s3://missing/run", storage_options=server.options), {"count": Counter()})
 
 
 def test_a_server_that_is_not_there_is_given_up_after_a_while() -> None:
@@ -208,7 +189,7 @@ def test_a_server_that_is_not_there_is_given_up_after_a_while() -> None:
     }
     store = FsspecStore(URL, storage_options={**options, "key": "k", "secret": "s"}, attempts=2, first_pause_s=0)
     with pytest.raises(NoCheckpointError, match="2 attempts failed"):
-        restore_latest(store, {"count": Count()})
+        restore_latest(store, {"count": Counter()})
 
 
 SAVE = """
