@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn
 from camshaft.distributed._board import Board
 from camshaft.distributed._life import is_over, own_life
 
+PAUSE_S = 0.05  # between two looks for what is waited for
 BEAT_S = 1.0  # from one sign of life to the next
 GRACE_S = 5.0  # for a process to end by itself once another has failed
 
@@ -108,7 +109,10 @@ class Watch:
         Args:
             wait_s: how long to wait for one to say so.
         """
-        text = self._board.read("failed", wait_s)
+        deadline = time.monotonic() + wait_s
+        while (text := self._board.read("failed")) is None and not self._board.is_lost and time.monotonic() < deadline:
+            self._look_at_next()
+            time.sleep(PAUSE_S)
         if text is not None:
             rank, told = json.loads(text)
             self._board.write(f"heard/{self._rank}", "yes")
