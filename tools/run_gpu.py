@@ -1,7 +1,7 @@
 """Run everything of this repository that needs a GPU, one part after the other, and print one table.
 
-    hatch run gpu:all                                    everything, ten minutes
-    hatch run gpu:all --quick                            smaller sizes, some three minutes
+    hatch run gpu:all                                    everything, half an hour
+    hatch run gpu:all --quick                            smaller sizes, some six minutes
     hatch run gpu:all --parts exact tests --out results  some parts; the results also as files in a folder
 
 It ends with an error where there is no GPU, where a part fails or takes too long, and where a bar is missed. Without
