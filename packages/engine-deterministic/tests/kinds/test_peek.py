@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from every_kind import DATA, ENDLESS, Failing, Noisy, Stream, loader
+from torch.utils.data import IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import DeterministicEngine, ResumableLoader, _trial
@@ -102,6 +103,31 @@ def test_batches_and_random_numbers_are_those_of_a_run_that_does_not_look_ahead(
 def test_a_run_that_looks_ahead_resumes_from_everywhere(name, monkeypatch):
     monkeypatch.setattr(_trial, "DeterministicEngine", PeekingEngine)
     assert check_data(ALL[name], max_epochs=2, epoch_length=4, ends_early=[2], every=4) > 3
+
+
+@pytest.mark.parametrize("kind", [DeterministicEngine, PeekingEngine])
+def test_what_a_handler_sets_after_an_early_fetch_is_not_taken_back(kind):
+    class Counting(IterableDataset):
+        count = 0
+        scale = 1
+
+        def __iter__(self):
+            for number in range(6):
+                self.count += 1
+                yield torch.tensor([number * self.scale, self.count])
+
+    def harden():
+        engine.terminate_epoch()
+        dataset.scale = 10
+        dataset.level = "hard"
+
+    seen = []
+    dataset = Counting()
+    engine = kind(lambda engine, batch: seen.append(batch.tolist()))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), harden)
+    engine.run(loader(dataset, batch_size=None), max_epochs=2, epoch_length=4, seed=5)
+    assert seen == [[0, 1], [1, 2], [0, 3], [10, 4], [20, 5], [30, 6]]
+    assert dataset.level == "hard"
 
 
 def states_of(kind, make, place):

@@ -11,6 +11,7 @@ from camshaft.deterministic._kept_value import PLAIN, Kept, NotKept, give_back, 
 from camshaft.deterministic._variable import Variable, variable_named, variables_of
 
 _OTHER = object()  # stands for values that cannot be kept
+_ABSENT = object()
 
 # Of each object, by its number: its changing variables, each as [value], or as [] where it does not exist.
 Remembered: TypeAlias = dict[str, dict[str, list[Kept]]]
@@ -26,6 +27,19 @@ class _Value(NamedTuple):
 
     token: Any
     kept: Any
+
+
+class FetchedCounts:
+    """What some objects count, before and after a fetch.
+
+    Attributes:
+        before, after: of each object, its attributes; `_OTHER` for values that are not plain.
+    """
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: list[dict[str, Any]]) -> None:
+        self.before = self.after = before
 
 
 class ObjectMemory:
@@ -77,15 +91,39 @@ class ObjectMemory:
         self._look()
         return self._written(self._seen)
 
-    def read_counts(self) -> Remembered | None:
-        """Return what they remember now."""
-        return self.now()
+    @property
+    def counter(self) -> ObjectMemory:
+        """What takes back what an early fetch has counted: this object itself."""
+        return self
 
-    def put_counts_back(self, counts: Remembered | None) -> None:
-        """Put back what `read_counts` returned; the pass began as it began."""
-        at_start = self._at_start
-        self.restore(counts)
-        self._at_start = at_start
+    def read_counts(self) -> FetchedCounts:
+        """Return what the objects count, before a fetch: plain values in attributes of their own.
+
+        That is cheap enough for every batch.
+        """
+        return FetchedCounts(self._plain_values())
+
+    def note_fetched(self, counts: FetchedCounts) -> None:
+        """Note what the fetch has changed since `read_counts`."""
+        counts.after = self._plain_values()
+
+    def put_counts_back(self, counts: FetchedCounts) -> None:
+        """Take back what the fetch has changed, but for what somebody else has set since."""
+        for owner, before, after in zip(self._owners, counts.before, counts.after, strict=True):
+            own = getattr(owner, "__dict__", {})
+            for name in [
+                name for name in after if own.get(name, _OTHER) is after[name] is not before.get(name, _ABSENT)
+            ]:
+                if name not in before:
+                    del own[name]
+                elif before[name] is not _OTHER:
+                    own[name] = before[name]
+
+    def _plain_values(self) -> list[dict[str, Any]]:
+        return [
+            {name: value if type(value) in PLAIN else _OTHER for name, value in getattr(owner, "__dict__", {}).items()}
+            for owner in self._owners
+        ]
 
     def restore(self, saved: Mapping[str, Mapping[str, Sequence[Kept]]] | None) -> None:
         """Set what was saved; None says that nothing was. What has changed since then goes back to its start."""

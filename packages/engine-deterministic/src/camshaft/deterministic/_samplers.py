@@ -80,13 +80,10 @@ class Samplers:
         self._memory.restore(saved["counts"])
         self._told.restore(saved.get("told"))
 
-    def read_counts(self) -> Remembered | None:
-        """Return what they remember by themselves, now."""
-        return self._memory.now()
-
-    def put_counts_back(self, counts: Remembered | None) -> None:
-        """Put back what `read_counts` returned."""
-        self._memory.put_counts_back(counts)
+    @property
+    def counter(self) -> ObjectMemory:
+        """What takes back what an early fetch has counted."""
+        return self._memory
 
     def _written(
         self, states: dict[str, Any], counts: Remembered | None, told: Remembered | None

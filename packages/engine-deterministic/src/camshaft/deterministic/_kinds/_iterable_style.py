@@ -163,7 +163,7 @@ class _SavedPasses:
         return deepcopy(self._dataset.state_dict()), self._is_drained()
 
     def _give(self, batches: Iterator[Any], position: Position) -> Pass:
-        return Pass(batches, position, early=Early(self._read_now, self._put_back))
+        return Pass(batches, position, early=Early(self._read_now, put_back=self._put_back))
 
     def _put_back(self, place: tuple[Any, bool]) -> None:
         # Others begin their next pass anew, unless a state was loaded right before.

@@ -22,7 +22,7 @@ from camshaft.deterministic._kinds._kind import (
     require_place,
     without_empty,
 )
-from camshaft.deterministic._kinds._pass import Early, Pass
+from camshaft.deterministic._kinds._pass import Pass, counting
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
@@ -83,7 +83,7 @@ class MapStyleLoader:
             loader_iterator=iterator,
             keeps_last=True,
             skip=self._setting.skip,
-            early=Early(self._samplers.read_counts, self._samplers.put_counts_back),
+            early=counting(self._samplers.counter),
         )
         if wanted is not None and last is not None:
             compare_repeated(self._opened, again, last, self._setting.report)

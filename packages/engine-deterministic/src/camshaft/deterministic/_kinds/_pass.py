@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.engine import LookAhead, Peekable, Position
+
+
+class Counter(Protocol):
+    """What knows what some objects count, such as `ObjectMemory`."""
+
+    def read_counts(self) -> Any:
+        """Return what they count, before a fetch."""
+
+    def note_fetched(self, counts: Any) -> None:
+        """Note what the fetch has changed."""
+
+    def put_counts_back(self, counts: Any) -> None:
+        """Take that back."""
 
 
 class Early(NamedTuple):
@@ -19,11 +32,18 @@ class Early(NamedTuple):
 
     Attributes:
         read_place: returns what says where the data stands, if only the data knows, and what it remembers.
-        put_back: called with that, if the batch is not asked for after all.
+        note_fetched: called with that after the fetch.
+        put_back: called with it, if the batch is not asked for after all.
     """
 
     read_place: Callable[[], Any] = lambda: None
+    note_fetched: Callable[[Any], object] = lambda place: None
     put_back: Callable[[Any], object] = lambda place: None
+
+
+def counting(memory: Counter) -> Early:
+    """Return how a batch is fetched early from data that counts by itself."""
+    return Early(memory.read_counts, memory.note_fetched, memory.put_counts_back)
 
 
 class Pass(Peekable):
@@ -90,7 +110,10 @@ class Pass(Peekable):
             return ()
         if not isinstance(self._batches, LookAhead):
             self._batches = LookAhead(self._batches, self._early.read_place)
-        return self._batches.peek()
+        was_ahead, found = self._batches.is_ahead, self._batches.peek()
+        if self._batches.is_ahead and not was_ahead:
+            self._early.note_fetched(self._batches.kept)
+        return found
 
     def place(self) -> Any:
         """Return where the data stands behind the batch given last, as `Early.read_place` does."""

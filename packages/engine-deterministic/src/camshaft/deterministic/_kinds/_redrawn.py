@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._pass import Early, Pass
+from camshaft.deterministic._kinds._pass import Counter, Pass, counting
 from camshaft.engine import Position
 
 
@@ -38,11 +38,9 @@ class Memory(Protocol):
     def restore(self, saved: Any) -> None:
         """Put back what was saved, None for nothing."""
 
-    def read_counts(self) -> Any:
-        """Return what is counted, now, without what is saved by a `state_dict`."""
-
-    def put_counts_back(self, counts: Any) -> None:
-        """Put back what `read_counts` returned."""
+    @property
+    def counter(self) -> Counter:
+        """What takes back what an early fetch has counted."""
 
 
 class RedrawnPasses:
@@ -77,7 +75,7 @@ class RedrawnPasses:
             return self._opened
         batches, loader_iterator = self._start(position.data_pass)
         at_start = position._replace(batch=0)
-        early = Early(self._memory.read_counts, self._memory.put_counts_back)
+        early = counting(self._memory.counter)
         self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True, early=early)
         if position.pass_open:
             skip_exactly(self._opened, position.batch, self._setting.report)

@@ -13,7 +13,7 @@ from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
-from camshaft.deterministic._kinds._pass import Early, Pass
+from camshaft.deterministic._kinds._pass import Early, Pass, counting
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_epoch
@@ -143,7 +143,7 @@ class ReplayedData:
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
         isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
         # Not from an iterator: it cannot give a batch again that nobody has asked for.
-        early = None if self._is_iterator else Early(self._memory.read_counts, self._memory.put_counts_back)
+        early = None if self._is_iterator else counting(self._memory)
         return ReplayedPass(isolated, position, earlier, is_isolated=True, early=early)
 
     def _warn_of_batch_in_hand(self, position: Position) -> None:
