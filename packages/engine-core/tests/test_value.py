@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import importlib
+import sys
+import threading
 from collections import UserList, deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from camshaft.engine import ArgumentError, as_integer, has_state, is_integer, is_sequence, length_of
+from camshaft.engine import ArgumentError, as_integer, has_state, imported, is_integer, is_sequence, length_of
 
 
 class Index:
@@ -125,3 +129,21 @@ def test_a_length_is_none_where_it_is_not_known_whatever_error_says_so() -> None
 
     errors = [Untold(error) for error in (TypeError(), NotImplementedError(), RuntimeError("iterate first"))]
     assert [length_of(data) for data in ("abc", [], None, iter("abc"), *errors)] == [3, 0, None, None] + [None] * 3
+
+
+def test_a_module_is_imported_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys\nsys.begun.set()\nassert sys.goes_on.wait(60)\n"
+    (tmp_path / "slow_to_import.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    begun, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "begun", begun, raising=False)
+    monkeypatch.setattr(sys, "goes_on", goes_on, raising=False)
+    thread = threading.Thread(target=importlib.import_module, args=("slow_to_import",))
+
+    assert imported("slow_to_import") is None
+    thread.start()
+    assert begun.wait(60)
+    assert imported("slow_to_import") is None  # another thread is at it
+    goes_on.set()
+    thread.join()
+    assert imported("slow_to_import") is sys.modules["slow_to_import"]

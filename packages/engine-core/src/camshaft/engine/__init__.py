@@ -24,7 +24,7 @@ from camshaft.engine._requests import Finishing
 from camshaft.engine._run_plan import RunPlan
 from camshaft.engine._signature import accepts
 from camshaft.engine._state import State
-from camshaft.engine._value import Stateful, as_integer, has_state, is_integer, is_sequence, length_of
+from camshaft.engine._value import Stateful, as_integer, has_state, imported, is_integer, is_sequence, length_of
 from camshaft.engine._vote import Vote
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "accepts",
     "as_integer",
     "has_state",
+    "imported",
     "is_integer",
     "is_sequence",
     "last_values",

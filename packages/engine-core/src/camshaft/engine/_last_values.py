@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from camshaft.engine._errors import EngineWarning, StateDictError
 from camshaft.engine._state import State
+from camshaft.engine._value import imported
 
 # Of values of all kinds together. A loss is a few bytes; predictions for a whole batch are not worth a checkpoint.
 MOST_BYTES = 2**20
@@ -110,7 +110,7 @@ def _copy(value: Any, room: list[int], nested: int = 0) -> Any:
 
 def _copy_number(value: Any, room: list[int]) -> Any:
     # Neither is imported here: where a value is of theirs, they have been.
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    torch, numpy = imported("torch"), imported("numpy")
     if torch is not None and type(value) in (torch.Tensor, torch.nn.Parameter):
         if value.layout == torch.strided and not (value.is_meta or value.is_quantized or value.is_nested):
             return _fitting(value, value.numel() * value.element_size(), room).detach().clone()

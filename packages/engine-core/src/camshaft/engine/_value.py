@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import index
@@ -110,3 +111,21 @@ def length_of(data: object) -> int | None:
         with suppress(Exception):
             return len(data)  # type: ignore[arg-type]  # asked above
     return None
+
+
+def imported(name: str) -> Any:
+    """Return a module if it has been imported; None if not, or if a thread is still at it.
+
+    So a package asks whether an object is of a library that it does not want to import: where there is such an object,
+    the library is there.
+
+    Args:
+        name: its dotted name.
+
+    Examples:
+        >>> imported("json.no_such_module") is None
+        True
+    """
+    module = sys.modules.get(name)
+    is_half_there = getattr(getattr(module, "__spec__", None), "_initializing", False)  # as importlib asks
+    return None if is_half_there else module

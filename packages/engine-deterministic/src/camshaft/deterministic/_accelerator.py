@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from camshaft.engine import imported
 
 
 def accelerator_module() -> tuple[str, ModuleType] | None:
@@ -113,4 +114,4 @@ def _read(module: ModuleType, number: int) -> Tensor:
 
 
 def _xla_model() -> ModuleType | None:
-    return sys.modules.get("torch_xla.core.xla_model")
+    return imported("torch_xla.core.xla_model")  # type: ignore[no-any-return]  # a module or None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from numbers import Real
 from typing import Any
+
+from camshaft.engine import imported
 
 
 def is_number(value: object) -> bool:
@@ -26,7 +27,7 @@ def is_tensor(value: Any) -> bool:
     Args:
         value: anything.
     """
-    torch = sys.modules.get("torch")
+    torch = imported("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 

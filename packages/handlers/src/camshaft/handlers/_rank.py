@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from camshaft.engine import imported
+
 
 def current_rank() -> int:
     """Return the number of this process among those that train together, 0 if it is alone."""
     if is_distributed():
         return int(sys.modules["torch.distributed"].get_rank())
-    runtime = sys.modules.get("torch_xla.runtime")
+    runtime = imported("torch_xla.runtime")
     return int(runtime.global_ordinal()) if runtime is not None else 0
 
 
@@ -30,5 +32,5 @@ def is_xla_in_use() -> bool:
 
 def is_distributed() -> bool:
     """Return whether several processes train together."""
-    distributed = sys.modules.get("torch.distributed")
+    distributed = imported("torch.distributed")
     return distributed is not None and distributed.is_available() and bool(distributed.is_initialized())

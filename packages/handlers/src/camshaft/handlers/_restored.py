@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+from camshaft.engine import imported
 
 PutBack = Callable[[], Any]
 
@@ -48,7 +49,7 @@ def restored_generators(model: Any) -> Iterator[None]:
     import torch
 
     gpus = {parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"}
-    numpy = sys.modules.get("numpy")
+    numpy = imported("numpy")
     python_state, numpy_state = random.getstate(), numpy and numpy.random.get_state()
     with torch.random.fork_rng(devices=sorted(gpus)):
         try:

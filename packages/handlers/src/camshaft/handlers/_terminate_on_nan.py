@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from numbers import Complex, Rational
 from typing import Any
 
-from camshaft.engine import ArgumentTypeError, Engine
+from camshaft.engine import ArgumentTypeError, Engine, imported
 from camshaft.handlers._number import is_tensor
 
 Path = tuple[Any, ...]  # the keys and indices that lead to a nested value
@@ -113,7 +112,7 @@ def _is_finite(value: Any) -> bool:
         return True
     if isinstance(value, Decimal):
         return value.is_finite()
-    numpy = sys.modules.get("numpy")
+    numpy = imported("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         return value.dtype.kind not in "fc" or bool(numpy.isfinite(value).all())
     if isinstance(value, Complex):

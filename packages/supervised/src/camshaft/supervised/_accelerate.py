@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError, imported
 from camshaft.supervised._backends import Backend
 from camshaft.supervised._errors import BackendMissingError
 
@@ -112,7 +111,7 @@ def _require_known(accelerator: Accelerator) -> None:
 
 def _require_own(optimizer: torch.optim.Optimizer) -> None:
     # Its step divides the gradients by the scale of a loss that nobody would have scaled.
-    library = sys.modules.get("accelerate.optimizer")
+    library = imported("accelerate.optimizer")
     if library is not None and isinstance(optimizer, library.AcceleratedOptimizer):
         raise ArgumentError(
             "`accelerator` must be the one that has prepared the optimizer, got None; pass accelerator=accelerator"

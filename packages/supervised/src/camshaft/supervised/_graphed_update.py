@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from camshaft.engine import EngineWarning
+from camshaft.engine import EngineWarning, imported
 from camshaft.supervised._batch import map_tensors
 from camshaft.supervised._graph_key import (
     describe_batch,
@@ -203,7 +202,7 @@ class GraphedUpdate:
 
 def _host_generators() -> tuple[object, ...]:
     """Return the states of the random number generators that Python code draws from."""
-    numpy: Any = sys.modules.get("numpy.random")  # who has not imported it does not draw from it
+    numpy: Any = imported("numpy.random")  # who has not imported it does not draw from it
     arrays = None if numpy is None else numpy.get_state(legacy=True)
     own = None if arrays is None else (arrays[1].tobytes(), *arrays[2:])
     return random.getstate(), own, torch.get_rng_state().numpy().tobytes()

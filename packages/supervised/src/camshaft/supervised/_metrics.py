@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -20,6 +19,7 @@ from camshaft.engine import (
     StateDictError,
     accepts,
     has_state,
+    imported,
     ranks,
 )
 from camshaft.supervised._batch import batch_size
@@ -183,7 +183,7 @@ def _is_of_pytorch_ignite(value: object) -> bool:
     """Return whether `value` comes from pytorch-ignite, not from the package that stands in for it here."""
     if not any(base.__module__.partition(".")[0] == "ignite" for base in type(value).__mro__):
         return False
-    engine_class = getattr(sys.modules.get("ignite.engine"), "Engine", None)
+    engine_class = getattr(imported("ignite.engine"), "Engine", None)
     return not (isinstance(engine_class, type) and issubclass(engine_class, Engine))
 
 

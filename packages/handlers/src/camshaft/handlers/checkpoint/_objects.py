@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, has_state, ranks
+from camshaft.engine import ArgumentError, ArgumentTypeError, has_state, imported, ranks
 from camshaft.handlers._rank import is_distributed
 from camshaft.handlers.checkpoint._deferred_signals import deferred_signals
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError
@@ -98,7 +97,7 @@ def require_fitting(to_save: Objects, filename: str, *, include_self: bool) -> N
             "with format='torch' to resume from"
         )
     for _, leaf in leaves(to_save):
-        torch = sys.modules.get("torch")
+        torch = imported("torch")
         if torch is not None and isinstance(leaf, torch.nn.Module | torch.optim.Optimizer):
             require_tensors(unwrap(leaf).state_dict())
 
@@ -313,12 +312,12 @@ def _holds_by_name(payload: Any, key: str, target: Any) -> bool:
 
 
 def _inner_module(target: Any) -> Any:
-    torch = sys.modules.get("torch")
+    torch = imported("torch")
     if torch is None or not isinstance(target, torch.nn.Module):
         return None
     if isinstance(target, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
         return target.module
-    compiled = sys.modules.get("torch._dynamo.eval_frame")
+    compiled = imported("torch._dynamo.eval_frame")
     if compiled is not None and isinstance(target, compiled.OptimizedModule):
         return target._orig_mod  # noqa: SLF001 - there is no public way to it
     return None
@@ -333,5 +332,5 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _is_module(value: Any) -> bool:
-    torch = sys.modules.get("torch")
+    torch = imported("torch")
     return torch is not None and isinstance(value, torch.nn.Module)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from camshaft.engine import Engine, State, has_state
+from camshaft.engine import Engine, State, has_state, imported
 from camshaft.handlers._number import is_tensor
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _holds_state(value: Any) -> bool:
 
 def _keeps_state_in_attributes(value: Any) -> bool:
     """Return whether a value is of a class whose state is known to lie in its attributes."""
-    torch = sys.modules.get("torch")
+    torch = imported("torch")
     if torch is None:
         return isinstance(value, Engine)
     known = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.amp.GradScaler)

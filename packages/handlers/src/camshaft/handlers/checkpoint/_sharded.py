@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from camshaft.engine import ArgumentTypeError, ranks
+from camshaft.engine import ArgumentTypeError, imported, ranks
 
 _CLASSES = (
     ("torch.distributed.tensor", "DTensor"),  # of FSDP2 and of tensor parallelism
@@ -66,7 +66,7 @@ def require_no_metric_of_ranks(target: Any, path: str) -> None:
     Raises:
         ArgumentTypeError: there is one.
     """
-    torchmetrics = sys.modules.get("torchmetrics")
+    torchmetrics = imported("torchmetrics")
     if torchmetrics is None or ranks().size == 1 or not isinstance(target, sys.modules["torch"].nn.Module):
         return
     for name, part in target.named_modules():
@@ -81,12 +81,12 @@ def require_no_metric_of_ranks(target: Any, path: str) -> None:
 
 def _sharded_classes() -> tuple[type, ...]:
     """Return the classes of sharded tensors that this process can have: those of modules that were imported."""
-    found = (getattr(sys.modules.get(module), name, None) for module, name in _CLASSES)
+    found = (getattr(imported(module), name, None) for module, name in _CLASSES)
     return tuple(each for each in found if isinstance(each, type))
 
 
 def _named_tensors(target: Any) -> Iterator[tuple[str, Any]]:
-    torch = sys.modules.get("torch")
+    torch = imported("torch")
     if torch is None:
         return
     if isinstance(target, torch.nn.Module):
