@@ -74,6 +74,15 @@ def test_four_processes_take_over_a_group_that_is_there_and_leave_it(warm_python
     assert [3] * 4 == [each["fork"] for each in found]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell")
+def test_no_thread_of_the_group_is_left_after_the_end_and_an_engine_runs_no_more(warm_python):
+    for each in warm_python.run_ranks(2, PROGRAM, "parted"):
+        assert each.returncode == 0, each.stderr[-2000:]
+        had_threads, left, text = json.loads(each.stdout)
+        assert (True, 0) == (had_threads, left)
+        assert text.startswith("the processes have parted: the vote after STARTED")
+
+
 def test_an_exception_on_one_rank_ends_the_other_with_its_reason(fail):
     other, failed = fail("raise")
 

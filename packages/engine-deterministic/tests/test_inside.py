@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
-from camshaft.deterministic._inside import _parts, find_generators, find_loaders, search
+from camshaft.deterministic._inside import _parts, _read, find_generators, find_loaders, search
 
 GLOBAL_LOADER = DataLoader(range(3))
 
@@ -199,3 +199,15 @@ def test_what_another_thread_changes_meanwhile_is_read_in_one_go():
     assert found[id(queue.buffer)] == [0, 1, 2]
     assert found[id(queue.names)] == [1]
     assert found[id(queue)][:2] == [queue.buffer, queue.names]
+
+
+def test_a_container_that_another_thread_changes_while_it_is_read_is_read_again():
+    container, changes = deque([1, 2]), [4, 3]
+
+    def begin():
+        items = iter(container)
+        if changes:  # between this and the first item, where threads may take turns
+            container.append(changes.pop())
+        return items
+
+    assert [1, 2, 3, 4] == _read(begin)

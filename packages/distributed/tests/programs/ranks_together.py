@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -112,6 +113,28 @@ def adopted():
     return {**found, "is left": torch.distributed.is_initialized(), "ranks": ranks().size}
 
 
+def parted():
+    """Come to the end with an engine that stays; return how many threads of gloo there were, and what is left."""
+
+    def count():
+        names = [Path(thread, "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
+        return sum("gloo" in name for name in names)
+
+    with start(timeout_s=TIMEOUT_S, device="cpu") as process:
+        engine = make_engine(process)
+        engine.run(range(3))
+        found = [count() > 0]
+    found.append(count())
+    try:
+        engine.run(range(3))
+    except EngineError as error:
+        found.append(str(error))
+    return found
+
+
+if SCENARIO == "parted":
+    json.dump(parted(), sys.stdout)
+    sys.exit()
 if SCENARIO == "adopted":
     json.dump(adopted(), sys.stdout)
     sys.exit()

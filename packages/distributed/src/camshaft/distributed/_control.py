@@ -19,7 +19,7 @@ from torch.distributed import AllreduceOptions, DistError, ReduceOp
 
 from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
 from camshaft.distributed._watch import Watch
-from camshaft.engine import ArgumentError, Events, Position, RanksError
+from camshaft.engine import ArgumentError, Events, Position, RanksError, RunningError
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
@@ -87,6 +87,15 @@ class Control:
         parts = zip(gathered, lengths, strict=True)
         return [_unpacked(part[: int(length)]) for part, length in parts]
 
+    def close(self) -> None:
+        """Let go of the group, when all have come to the end.
+
+        Its threads end with it. An engine may keep this object, and a thread that is still there when Python ends can
+        abort the process.
+        """
+        group, self._group = self._group, None
+        distributed.destroy_process_group(group)
+
     def vote(self, event: Events, position: Position, wishes: Mapping[str, bool]) -> Collection[str]:
         """Tell what this process wishes, and return what any process wishes; see `camshaft.engine.Vote`.
 
@@ -121,6 +130,8 @@ class Control:
     # ------------------------------------------------------------------ the roll call
 
     def _call_roll(self, what: str, length: int, wishes: Mapping[str, bool] | None = None) -> _RollCall:
+        if self._group is None:
+            raise RunningError(f"the processes have parted: {what} is after end(); do it before")
         wishes = wishes or {}
         self._watch.messages += 1
         self._watch.place = what

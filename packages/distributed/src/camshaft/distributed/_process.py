@@ -198,6 +198,7 @@ class Links:
         self.control.exchange("the end", None)
         self._watch.stop()
         self.control.exchange("the end, with nobody watching", None)  # now the store may go
+        self.control.close()
         if self._owns_group:
             distributed.destroy_process_group()
 

@@ -8,6 +8,7 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from types import (
     BuiltinFunctionType,
@@ -34,6 +35,7 @@ _READER = "camshaft.deterministic._reader"
 # A search ends after so many objects, and does not look into longer lists: those are data.
 _MOST_OBJECTS = 2_000
 _LONGEST = 64
+_TRIES = 100  # to read what another thread changes; each takes microseconds
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _OF_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "camshaft"} - {"__main__"}
 _SHARED = (bool, int, float, complex, str, bytes, type(None))
@@ -200,15 +202,25 @@ def _methods(value: Any) -> Iterator[tuple[str, Any]]:
 def _items(container: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a container holds, by Python's own methods: those of a class of the user's may draw an order.
 
-    It is read in one go: other threads, such as those of loader workers' queues, may change it meanwhile.
+    It is read in one go, and again if another thread has changed it meanwhile: one of a loader, or one that waits.
     """
     if isinstance(container, dict):
-        yield from ((f"[{key!r}]", part) for key, part in list(islice(dict.items(container), _LONGEST)))
+        yield from ((f"[{key!r}]", part) for key, part in _read(lambda: iter(dict.items(container))))
         return
-    items = next(base.__iter__(container) for base in _CONTAINERS if isinstance(container, base))
-    if isinstance(container, set | frozenset):  # its own order differs from process to process
-        items = iter(sorted(items, key=_in_set))
-    yield from ((f"[{number}]", part) for number, part in enumerate(list(islice(items, _LONGEST))))
+    base = next(each for each in _CONTAINERS if isinstance(container, each))
+    is_set = isinstance(container, set | frozenset)
+    items = _read(lambda: base.__iter__(container), None if is_set else _LONGEST)
+    if is_set:  # its own order differs from process to process
+        items = sorted(items, key=_in_set)[:_LONGEST]
+    yield from ((f"[{number}]", part) for number, part in enumerate(items))
+
+
+def _read(begin: Callable[[], Iterator[Any]], most: int | None = _LONGEST) -> list[Any]:
+    """Return the first items that a container has, however often another thread changes it."""
+    for _ in range(_TRIES):
+        with suppress(RuntimeError):  # that it has changed
+            return list(islice(begin(), most))
+    return list(islice(begin(), most))
 
 
 def _in_set(item: Any) -> tuple[str, str]:
