@@ -88,11 +88,16 @@ def failing(process):
         "kill before a sum": lambda: os.kill(os.getpid(), 9),
         "hang of one alone": lambda: os.kill(os.getpid(), 9),
     }
+    do = what.get(SCENARIO, lambda: None)
     if SCENARIO.endswith("sum"):  # as the backward pass of a model has it: the others wait in an operation of torch
+        only_on(process, 0, engine, FIFTH, lambda: torch.distributed.send(torch.ones(1), 1))
+        only_on(process, 1, engine, FIFTH, lambda: torch.distributed.recv(torch.ones(1), 0))  # rank 0 has come here
+        only_on(process, 1, engine, FIFTH, do)
         event = Events.ITERATION_STARTED
         engine.add_event_handler(event, lambda: torch.distributed.all_reduce(torch.ones(1)))
         engine.add_event_handler(Events.EXCEPTION_RAISED, lambda _, error: sys.stdout.write(type(error).__name__))
-    only_on(process, 1, engine, Events.ITERATION_STARTED(once=5), what.get(SCENARIO, lambda: None))
+    else:
+        only_on(process, 1, engine, FIFTH, do)
     if SCENARIO.startswith("hang"):  # rank 0 is where no message reaches it
         only_on(process, 0, engine, Events.ITERATION_STARTED(once=5), lambda: time.sleep(600))
     engine.run(range(3 if SCENARIO == "uneven" and process.rank else 20), max_epochs=2)
