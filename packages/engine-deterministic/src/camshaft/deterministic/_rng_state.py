@@ -42,12 +42,36 @@ def read_rng() -> GeneratorStates:
     return GeneratorStates(random.getstate(), _numpy.read(), torch.default_generator.get_state(), read_accelerators())
 
 
+class Mark(NamedTuple):
+    """Where the generators of the process stand, to be compared: it is read within 10 us."""
+
+    python: tuple[Any, ...]
+    numpy: Any
+    torch: torch.Tensor
+
+    def is_at(self, other: Mark) -> bool:
+        """Return whether the generators stand there."""
+        return self[:2] == other[:2] and torch.equal(self.torch, other.torch)
+
+
+def mark_rng() -> Mark:
+    """Return where `random`, `numpy.random` and torch's CPU generator stand."""
+    return Mark(random.getstate(), _numpy.mark(), torch.default_generator.get_state())
+
+
 class _NumpyReader:
     """Reads the state of `numpy.random`, which takes 25 us, only where its memory has changed."""
 
     def __init__(self) -> None:
         self._memory = b""
         self._state: dict[str, Any] = {}
+
+    def mark(self) -> Any:
+        """Return what changes when a number is drawn."""
+        bit_generator = np.random.get_bit_generator()  # type: ignore[attr-defined]  # public, but not in the stubs
+        if type(bit_generator) is not np.random.MT19937:
+            return repr(np.random.get_state(legacy=False))
+        return ctypes.string_at(bit_generator.ctypes.state_address, _TWISTER_BYTES)
 
     def read(self) -> dict[str, Any]:
         bit_generator = np.random.get_bit_generator()  # type: ignore[attr-defined]  # public, but not in the stubs

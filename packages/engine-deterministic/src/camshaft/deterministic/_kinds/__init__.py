@@ -22,10 +22,11 @@ from camshaft.deterministic._describe import describe_environment
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
-from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader, loses_samples
+from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
 from camshaft.deterministic._kinds._kind import Kind, Setting
 from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
+from camshaft.deterministic._kinds._pipeline import is_pipeline, loses_samples
 from camshaft.deterministic._kinds._ranked import RankedSource
 from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itself
 from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
@@ -128,17 +129,18 @@ def make_source(
     is_alone = ranks.world_size == 1
     is_shared = kind is SequenceData or (kind in (MapStyleLoader, LoaderSubclass) and fetches_by_place(data))
     own_seed = seed if is_shared or is_alone else derive_seed(seed, "rank", ranks.rank)
-    setting = Setting(own_seed, ranks, seeding, report, skip, isolates)
+    setting = Setting(own_seed, ranks, seeding, report, skip, isolates or is_pipeline(data))
     return RankedSource(
         kind(data, setting),
         setting,
         seed,
+        seeds_passes=not isolates,
         is_shared=is_shared,
         shares_memory=kind in (IterableStyleLoader, ReplayedData),
         seeds_steps=not is_alone if seeds_steps is None else seeds_steps,
         leaves_out=kind is MapStyleLoader,
         opens_by_index=kind in (MapStyleLoader, SequenceData, DeclaredData),
-        draws=kind in (DeclaredData, StatefulData) or (kind is SequenceData and not only_holds(data)),
+        draws=kind is DeclaredData or (kind is SequenceData and not only_holds(data)),
     )
 
 

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._inside import holds_class
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
-from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, skip_exactly
+from camshaft.deterministic._kinds._pipeline import DrawWatch, Pipeline, ThreadWatch, loses_samples, pipeline_of
+from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, compare_last, skip_exactly
 from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
 from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_pass
@@ -43,7 +43,10 @@ class IterableStyleLoader:
             self._passes = _SavedPasses(data, setting)
         else:
             memory = ObjectMemory([data.dataset])
-            self._passes = RedrawnPasses(lambda data_pass: _start(data, setting.seed, data_pass), memory, setting)
+            threads = ThreadWatch(data.dataset)
+            self._passes = RedrawnPasses(
+                lambda data_pass: _start(data, setting.seed, data_pass, watch=threads.begin()), memory, setting, threads
+            )
 
     @staticmethod
     def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
@@ -69,16 +72,9 @@ class IterableStyleLoader:
         self._passes.close()
 
 
-def loses_samples(dataset: Any) -> bool:
-    """Return whether the state of a dataset lacks samples that it has drawn already.
-
-    That of Hugging Face's datasets does behind a shuffle buffer.
-    """
-    is_theirs = type(dataset).__module__.startswith("datasets.")
-    return is_theirs and holds_class(dataset, "BufferShuffledExamplesIterable")
-
-
-def _start(loader: DataLoader[Any], seed: int, data_pass: int, **changes: Any) -> Started:
+def _start(
+    loader: DataLoader[Any], seed: int, data_pass: int, *, watch: DrawWatch | None = None, **changes: Any
+) -> Started:
     """Begin a pass."""
     tell_pass(loader, data_pass)
     changes |= {"persistent_workers": False, "in_order": True}
@@ -87,7 +83,9 @@ def _start(loader: DataLoader[Any], seed: int, data_pass: int, **changes: Any) -
     if loader.num_workers:
         iterator = iter(copy)
         return Started(iterator, iterator)
-    return Started(IsolatedIterator(copy, derive_seed(seed, data_pass, "stream"), private_of=loader.collate_fn))
+    return Started(
+        IsolatedIterator(copy, derive_seed(seed, data_pass, "stream"), private_of=loader.collate_fn, watch=watch)
+    )
 
 
 class _SavedPasses:
@@ -102,6 +100,8 @@ class _SavedPasses:
         self._before: Mapping[str, Any] | None = None  # between passes, after loading: where the data stands
         self._start: Mapping[str, Any] = {}  # where the data stood between the passes, as this one began
         self._loaded: Any = None
+        self._pipeline = pipeline_of(self._dataset) or Pipeline()
+        self._watch: DrawWatch | None = None
 
     def open(self, position: Position) -> Iterator[Any]:
         saved = entries_of(position.data_state)
@@ -123,6 +123,7 @@ class _SavedPasses:
             self._opened = self._give(self._begin(position, place), position._replace(batch=0))
             if position.pass_open:
                 skip_exactly(self._opened, position.batch, self._setting.report)
+                compare_last(self._opened, saved.get(LAST), self._setting.report)
         return self._opened
 
     def state(self, position: Position) -> Any:
@@ -138,6 +139,11 @@ class _SavedPasses:
             return {"start": self._start}
         now, is_drained = (self._before["state"], False) if self._before else opened.place()
         has_ended = opened.has_ended or is_drained
+        if self._watch is not None and self._watch.has_drawn:
+            if self._pipeline.threads:
+                self._pipeline.warn_of_threads()
+            if not has_ended:  # the numbers that it holds back come from the start of the pass only
+                return {"start": self._start, **entries_of(without_empty(last=opened.last()))}
         return {"start": self._start, "now": now, **entries_of(without_empty(has_ended=has_ended))}
 
     def close(self) -> None:
@@ -163,7 +169,8 @@ class _SavedPasses:
         return deepcopy(self._dataset.state_dict()), self._is_drained()
 
     def _give(self, batches: Iterator[Any], position: Position) -> Pass:
-        return Pass(batches, position, early=Early(self._read_now, put_back=self._put_back))
+        early = Early(self._read_now, put_back=self._put_back)
+        return Pass(batches, position, keeps_last=self._pipeline.holds_back, early=early)
 
     def _put_back(self, place: tuple[Any, bool]) -> None:
         # Others begin their next pass anew, unless a state was loaded right before.
@@ -182,7 +189,8 @@ class _SavedPasses:
         self._watched = None
         if not isinstance(self._dataset, IterDataPipe):
             changes["dataset"] = self._watched = _EndNotingDataset(self._dataset)
-        iterator = _start(self._loader, self._setting.seed, position.data_pass, **changes).batches
+        self._watch = self._pipeline.watch() if self._pipeline.holds_back else None
+        iterator = _start(self._loader, self._setting.seed, position.data_pass, watch=self._watch, **changes).batches
         if isinstance(iterator, IsolatedIterator):
             iterator.number = first
         return iterator

@@ -85,6 +85,8 @@ class Pass(Peekable):
         self._skip = skip
         self._early = early
         self._last: Fingerprint | None = None
+        self._noted: Fingerprint | None = None
+        self._notes_next = False
         if workers_of(loader_iterator):
             watch_workers(self)
 
@@ -102,7 +104,17 @@ class Pass(Peekable):
         self.given = self._next_number() + 1
         if self._keeps_last:
             self._last = Fingerprint(batch)
+            if self._notes_next:
+                self._noted, self._notes_next = self._last, False
         return batch
+
+    def note_next(self) -> None:
+        """Keep a hash of the next batch, for `noted`."""
+        self._noted, self._notes_next = None, True
+
+    def noted(self) -> str | None:
+        """Return a hash of the batch that was to be noted, None if it has not been given yet or was changed since."""
+        return None if self._noted is None else self._noted.text()
 
     def peek(self) -> tuple[Any, ...]:
         """Fetch the next batch early, where that is possible; it counts when it is given out."""

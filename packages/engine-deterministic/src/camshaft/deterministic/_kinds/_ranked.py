@@ -44,12 +44,13 @@ class RankedSource:
         kind: what opens the data.
         setting: what it was made with.
         seed: base seed, the same on every rank.
+        seeds_passes: whether the generators of the process are seeded at the start of each pass.
         is_shared: whether the ranks share one order, so that the state of one serves all.
         shares_memory: whether the state may have a `memory` of counts, which are the same on all ranks.
         seeds_steps: whether the generators of the process are seeded for each batch.
         leaves_out: whether the kind leaves out the skipped batches itself.
         opens_by_index: as the attribute.
-        draws: whether the kind draws from the generators of the process.
+        draws: whether what the kind gives draws from the generators of the process.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class RankedSource:
         setting: Setting,
         seed: int,
         *,
+        seeds_passes: bool,
         is_shared: bool,
         shares_memory: bool,
         seeds_steps: bool,
@@ -69,6 +71,7 @@ class RankedSource:
         self._kind = kind
         self._setting = setting
         self._seed = seed
+        self._seeds_passes = seeds_passes
         self._is_shared = is_shared
         self._shares_memory = shares_memory
         self._seeds_steps = seeds_steps
@@ -92,12 +95,10 @@ class RankedSource:
         self._leave_pass()
         self.recall(position)
         position = self._unwrap(position)
-        if self._setting.isolates:
-            batches = self._open_isolated(position)
-        else:
+        if self._seeds_passes:
             # Inside a pass, too: data may draw its order again when it is opened. A continued run puts them back then.
             seed_pass(self._seed, self._setting.ranks, position.data_pass)
-            batches = self._kind.open(position)
+        batches = self._open_isolated(position) if self._setting.isolates else self._kind.open(position)
         self._pass = batches
         if not self._seeds_steps and not self._setting.skip:
             return batches
@@ -170,14 +171,14 @@ class RankedSource:
         return derive_seed(stream_seed(self._setting, data_pass), number)
 
     def _follow(self, batches: Iterator[Any], position: Position, keep: int | None) -> Iterator[Any]:
-        """Leave out what is skipped, and seed the steps; where all is isolated, what comes after the last one, too."""
+        """Leave out what is skipped, and seed the steps and, if passes are not seeded, what comes after them."""
         skip, data_pass, first = self._setting.skip, position.data_pass, _first(position)
         numbers = kept_numbers(skip, data_pass, first) if self._leaves_out else count(first)
         for number in numbers:
             batch = next(batches, _END)
             is_end = batch is _END
             is_kept = is_end or (data_pass, number) not in skip
-            if self._seeds_steps and is_kept and number != keep and not (is_end and not self._setting.isolates):
+            if self._seeds_steps and is_kept and number != keep and not (is_end and self._seeds_passes):
                 seed_step(self._seed, self._setting.ranks, data_pass, number)
             if is_end:
                 return

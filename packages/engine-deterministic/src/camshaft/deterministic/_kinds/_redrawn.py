@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Counter, Pass, counting
+from camshaft.deterministic._kinds._pipeline import ThreadWatch
 from camshaft.engine import Position
 
 
@@ -52,9 +53,17 @@ class RedrawnPasses:
         start: begins the pass of a number.
         memory: what the data remembers from one pass to the next.
         setting: what the passes depend on.
+        threads: notices random numbers that are drawn in threads.
     """
 
-    def __init__(self, start: Callable[[int], Started], memory: Memory, setting: Setting) -> None:
+    def __init__(
+        self,
+        start: Callable[[int], Started],
+        memory: Memory,
+        setting: Setting,
+        threads: ThreadWatch | None = None,
+    ) -> None:
+        self._threads = threads
         self._start = start
         self._memory = memory
         self._setting = setting
@@ -92,6 +101,8 @@ class RedrawnPasses:
             return position.data_state
         if opened is None or not position.pass_open:
             return without_empty(memory=self._memory.now())
+        if self._threads is not None:
+            self._threads.warn()
         last = None if position.holds_batch else opened.last()
         memory = self._memory.now() if opened.has_ended else self._memory.at_start()
         return without_empty(memory=memory, has_ended=opened.has_ended, last=last)

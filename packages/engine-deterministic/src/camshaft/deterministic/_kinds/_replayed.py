@@ -14,6 +14,7 @@ from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
+from camshaft.deterministic._kinds._pipeline import ThreadWatch, is_pipeline
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_epoch
@@ -47,6 +48,7 @@ class ReplayedData:
         self._is_iterator = hasattr(type(data), "__next__")
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._memory = ObjectMemory([] if self._is_iterator else [data])
+        self._threads = ThreadWatch(data)
         self._opened: ReplayedPass | None = None
         self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
 
@@ -87,6 +89,7 @@ class ReplayedData:
             return position.data_state
         if self._opened is None or not position.pass_open:
             return without_empty(passes=self._left_unfinished() or None, memory=self._memory.now())
+        self._threads.warn()
         held = position.holds_batch
         return without_empty(
             passes=self._opened.passes(left_out=int(held)),
@@ -141,7 +144,8 @@ class ReplayedData:
             rng, before = (known or {}).get("rng"), (known or {}).get("before")
             return ReplayedPass(iter(batches), position, earlier, rng=rng, before=before)
         seed = derive_seed(self._setting.seed, position.data_pass, "stream")
-        isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data)
+        watch = self._threads.begin()
+        isolated = IsolatedIterator(batches, seed, position.batch, private_of=self._data, watch=watch)
         # Not from an iterator: it cannot give a batch again that nobody has asked for.
         early = None if self._is_iterator else counting(self._memory)
         return ReplayedPass(isolated, position, earlier, is_isolated=True, early=early)
@@ -227,5 +231,5 @@ class ReplayedPass(Pass):
 
 
 def draws_by_itself(data: Any) -> bool:
-    """Return whether some data draws from streams of its own: it has a loader inside."""
-    return bool(find_loaders(data))
+    """Return whether some data draws from streams of its own: it has a loader inside, or is a library's pipeline."""
+    return is_pipeline(data) or bool(find_loaders(data))

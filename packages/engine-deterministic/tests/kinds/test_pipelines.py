@@ -1,0 +1,190 @@
+"""Streams of Hugging Face and of torchdata: exact, also where they draw random numbers for samples to come; or told."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import pytest
+import torch
+from looping import dumped, epochs_of, loaded, resumable, resume_everywhere
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, SubsetRandomSampler
+
+from camshaft.deterministic import DeterministicEngine, ResumableLoader, ResumeMismatch
+from camshaft.deterministic.testing import check_data
+from camshaft.engine import EngineWarning, Events
+
+
+@pytest.fixture(scope="module")
+def datasets():
+    # A file system that it imports is warned of in some versions.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("datasets")
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    return pytest.importorskip("torchdata.nodes")
+
+
+def noisy(example):
+    return {"a": example["a"] + random.random()}
+
+
+def noisy_block(examples):
+    return {"a": [value + random.random() for value in examples["a"]]}
+
+
+def doubled_block(examples):
+    return {"a": [2 * value for value in examples["a"]]}
+
+
+def rarely(example):
+    return example["a"] < 3 or random.random() < 0.7
+
+
+def noisy_item(index):
+    return index, random.random()
+
+
+STREAMS = {
+    "mapped one by one": lambda stream: stream.map(noisy),
+    "mapped in blocks": lambda stream: stream.map(noisy_block, batched=True, batch_size=5),
+    "mapped in blocks without numbers": lambda stream: stream.map(doubled_block, batched=True, batch_size=5),
+    "filtered and batched": lambda stream: stream.filter(rarely).batch(3),
+    "shuffled": lambda stream: stream.shuffle(buffer_size=4, seed=1),
+}
+ALONE = ("filtered and batched",)
+
+
+def stream_of(datasets):
+    return datasets.Dataset.from_dict({"a": list(range(12))}).to_iterable_dataset()
+
+
+def seeding_steps(make):
+    return lambda: ResumableLoader(make(), 7, seed_steps=True)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_of_hugging_face_resumes_from_everywhere(name, datasets):
+    assert resume_everywhere(seeding_steps(lambda: STREAMS[name](stream_of(datasets))), every=5) > 2
+    assert check_data(lambda: STREAMS[name](stream_of(datasets)), epoch_length=4, max_epochs=2, every=9) > 3
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_loader_of_a_stream_of_hugging_face_resumes_from_everywhere(name, datasets):
+    def make():
+        return DataLoader(STREAMS[name](stream_of(datasets)), None if name in ALONE else 3)
+
+    assert resume_everywhere(seeding_steps(make), every=3) > 2
+    assert check_data(make, epoch_length=3, max_epochs=2, every=9) > 2
+
+
+def test_a_stream_whose_blocks_draw_no_numbers_is_not_drawn_again(datasets):
+    done = []
+
+    def counted(examples):
+        done.extend(examples["a"])
+        return doubled_block(examples)
+
+    def make():
+        return resumable(lambda: stream_of(datasets).map(counted, batched=True, batch_size=2))
+
+    stopped, resumed = make(), make()
+    for _, _ in zip(range(8), stopped, strict=False):
+        state = stopped.state_dict()
+    resumed.load_state_dict(state)
+    done.clear()
+    next(iter(resumed))
+    assert min(done) >= 6
+
+
+PIPELINES = {
+    "items": lambda nodes, order: order,
+    "prefetched": lambda nodes, order: nodes.Prefetcher(order, 3),
+    "unbatched": lambda nodes, order: nodes.Unbatcher(nodes.Batcher(order, 4, drop_last=False)),
+    "noisy": lambda nodes, order: nodes.Mapper(order, noisy_item),
+    "noisy and unbatched": lambda nodes, order: nodes.Unbatcher(nodes.Batcher(nodes.Mapper(order, noisy_item), 4)),
+    "mapped in blocks": lambda nodes, order: nodes.ParallelMapper(order, noisy_item, num_workers=0, prebatch=4),
+    "mapped in threads": lambda nodes, order: nodes.ParallelMapper(order, str, num_workers=2),
+}
+SAMPLERS = {"random": RandomSampler, "subset": SubsetRandomSampler}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_of_torchdata_resumes_from_everywhere(name, nodes):
+    def make():
+        sampler = SAMPLERS["subset" if name == "prefetched" else "random"](range(9))
+        return nodes.Loader(PIPELINES[name](nodes, nodes.SamplerWrapper(sampler)))
+
+    assert resume_everywhere(seeding_steps(make), every=4) > 3
+    assert check_data(make, epoch_length=4, max_epochs=2, every=9) > 2
+
+
+IN_THREADS = {
+    "prefetcher": lambda nodes, order: nodes.Prefetcher(nodes.Mapper(order, noisy_item), 3),
+    "mapper": lambda nodes, order: nodes.ParallelMapper(order, noisy_item, num_workers=2),
+}
+
+
+@pytest.mark.parametrize("name", IN_THREADS)
+def test_a_pipeline_that_draws_in_threads_is_warned_of_when_its_state_is_taken(name, nodes):
+    made = resumable(lambda: nodes.Loader(IN_THREADS[name](nodes, nodes.SamplerWrapper(SequentialSampler(range(9))))))
+    iterator = iter(made)
+    next(iterator)
+    with pytest.warns(EngineWarning, match="draws random numbers in threads"):
+        made.state_dict()
+    made.load_state_dict({"epoch": 0, "index": 0})
+
+
+def test_a_stream_that_draws_in_threads_is_warned_of_when_its_state_is_taken(datasets):
+    def make():
+        return datasets.interleave_datasets([stream_of(datasets).map(noisy) for _ in range(2)])
+
+    for each in (make(), DataLoader(make(), 2)):
+        made = resumable(lambda each=each: each)
+        iterator = iter(made)
+        next(iterator)
+        with pytest.warns(EngineWarning, match="draws random numbers in threads"):
+            made.state_dict()
+        made.load_state_dict({"epoch": 0, "index": 0})
+
+
+# ---------------------------------------------------------------------- what is checked behind an earlier state
+
+
+def items(nodes, secret):
+    """Return items that depend on something that no seed decides."""
+    return nodes.Loader(nodes.Mapper(nodes.SamplerWrapper(SequentialSampler(range(9))), lambda index: (index, secret)))
+
+
+def test_another_function_is_told_by_the_batch_behind_an_earlier_state(nodes):
+    made, other = resumable(lambda: items(nodes, 1)), resumable(lambda: items(nodes, 2))
+    iterator = iter(made)
+    next(iterator)
+    made.state_dict()
+    next(iterator)
+    other.load_state_dict(loaded(dumped(made.state_dict())))
+    with pytest.raises(ResumeMismatch, match="batch 1, drawn again"):
+        next(iter(other))
+
+
+def test_saving_draws_nothing_from_the_generators_of_the_process_that_a_run_over_a_pipeline_uses(nodes):
+    def run(saves):
+        seen = []
+        engine = DeterministicEngine(lambda engine, batch: seen.append((batch, torch.rand(()))))
+        if saves:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: engine.state_dict())
+        order = nodes.SamplerWrapper(RandomSampler(range(9)))
+        engine.run(nodes.Loader(nodes.Mapper(order, noisy_item)), max_epochs=2, epoch_length=6, seed=3)
+        return seen
+
+    assert repr(run(saves=False)) == repr(run(saves=True))
+
+
+def test_epochs_of_a_pipeline_differ(nodes):
+    made = resumable(lambda: nodes.Loader(nodes.Prefetcher(nodes.SamplerWrapper(RandomSampler(range(9))), 2)))
+    first, second = epochs_of(made, 2)
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(9))
