@@ -68,7 +68,7 @@ def seeding_steps(make):
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_of_hugging_face_resumes_from_everywhere(name, datasets):
-    assert resume_everywhere(seeding_steps(lambda: STREAMS[name](stream_of(datasets))), every=5) > 2
+    assert resume_everywhere(seeding_steps(lambda: STREAMS[name](stream_of(datasets))), every=5) > 1
     assert check_data(lambda: STREAMS[name](stream_of(datasets)), epoch_length=4, max_epochs=2, every=9) > 3
 
 
