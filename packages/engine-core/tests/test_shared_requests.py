@@ -195,6 +195,16 @@ def test_what_says_better_why_a_run_has_failed_is_raised_in_all_its_places():
     assert ["gone: division by zero"] == seen
 
 
+def test_no_handler_turns_an_exception_into_an_end_of_one_process_alone():
+    engine = Engine(lambda engine, batch: 1 / 0)
+    engine.share_requests(Other())
+    engine.add_event_handler(Events.EXCEPTION_RAISED, engine.terminate)
+    with pytest.raises(ZeroDivisionError) as raised:
+        engine.run([1])
+
+    assert "the others would wait" in raised.value.__notes__[0]
+
+
 def test_a_copy_shares_nothing_and_knows_the_names():
     other = Other()
     engine = shared(other)

@@ -87,7 +87,10 @@ def failing(process):
         "raise before a sum": lambda: 1 / 0,
         "kill before a sum": lambda: os.kill(os.getpid(), 9),
         "hang of one alone": lambda: os.kill(os.getpid(), 9),
+        "swallow": lambda: 1 / 0,
     }
+    if SCENARIO == "swallow":
+        engine.add_event_handler(Events.EXCEPTION_RAISED, engine.terminate)
     do = what.get(SCENARIO, lambda: None)
     if SCENARIO.endswith("sum"):  # as the backward pass of a model has it: the others wait in an operation of torch
         only_on(process, 0, engine, FIFTH, lambda: torch.distributed.send(torch.ones(1), 1))

@@ -63,6 +63,7 @@ class Watch:
         self._end = threading.Event()
         self._beats = 0
         self._neighbour: tuple[str | None, float] = (None, time.monotonic())  # its last sign, and when it came
+        self._known: str | None = None  # which process has failed first
         self._life: list[str] | None = None  # of the next process
         self._thread = threading.Thread(target=self._watch, name="camshaft-watch", daemon=True)
 
@@ -106,9 +107,15 @@ class Watch:
     def failure(self, wait_s: float = 0.0) -> str | None:
         """Return which other process has failed or was lost first, and why; None if none is known to have.
 
+        Once known it stays so: the process that keeps the store may go because of it.
+
         Args:
             wait_s: how long to wait for one to say so.
         """
+        self._known = self._known or self._find_failure(wait_s)
+        return self._known
+
+    def _find_failure(self, wait_s: float) -> str | None:
         deadline = time.monotonic() + wait_s
         while (text := self._board.read("failed")) is None and not self._board.is_lost and time.monotonic() < deadline:
             self._look_at_next()
@@ -152,9 +159,8 @@ class Watch:
         if self._life is None:
             self._life = json.loads(self._board.read(f"life/{rank}") or "null")
         if is_over(self._life):
-            self._report(
-                rank, f"rank {rank} was killed, or has ended without a word (it had come to {self._sign(rank).place})"
-            )
+            place = self._sign(rank).place
+            self._report(rank, f"rank {rank} was killed, or has ended without a word (last heard of at {place})")
 
     def _silence(self) -> str | None:
         """Return that the next process has given no sign of life for too long, None if it has."""

@@ -112,6 +112,12 @@ def _interrupt(run: GoingRun) -> None:
     run.suspended = Suspended(run.fetcher, batch, run.epoch_watch, run.run_watch)
 
 
+_NOT_ENDED = (
+    "a handler of EXCEPTION_RAISED has called terminate(): several processes run together, so the exception is raised "
+    "all the same; the others would wait for this one"
+)
+
+
 def fail(run: GoingRun, error: BaseException) -> bool:
     """Fire EXCEPTION_RAISED; return whether one of its handlers asked for a clean end instead."""
     requests = run.requests
@@ -124,6 +130,9 @@ def fail(run: GoingRun, error: BaseException) -> bool:
     else:  # the other processes do not come to a safe point here
         run.emitter.fire(Events.EXCEPTION_RAISED, error)
         requests.callbacks.clear()
+        if requests.terminate is not None:
+            requests.terminate = None
+            error.add_note(_NOT_ENDED)
     _move(run)
     if requests.terminate is not None:
         terminate(run)
