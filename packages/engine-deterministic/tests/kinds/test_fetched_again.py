@@ -107,7 +107,10 @@ FAULTS = {
 
 
 def loader(dataset, workers=0, **options):
-    return DataLoader(dataset, batch_size=2, shuffle=True, num_workers=workers, **options)
+    context = "fork" if workers else None  # what is tried here cannot be sent to a process: Python 3.14 would have to
+    return DataLoader(
+        dataset, batch_size=2, shuffle=True, num_workers=workers, multiprocessing_context=context, **options
+    )
 
 
 def state_behind(made, batches):

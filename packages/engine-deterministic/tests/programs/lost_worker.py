@@ -54,9 +54,11 @@ def kill_beside_the_fetch(stalls):
 
 def run(workers, where):
     seen, stalls = [], multiprocessing.Event()
+    context = "fork" if workers else None  # only the parent of a worker gets a signal when it dies
     loader = DataLoader(
-        Stalling(stalls), batch_size=2, shuffle=True, num_workers=workers, persistent_workers=workers > 0
-    )
+        Stalling(stalls), batch_size=2, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
+        multiprocessing_context=context,
+    )  # fmt: skip
 
     def step(engine, batch):
         if where == "step" and engine.state.iteration == 9 and not engine.state.resumed:
