@@ -284,6 +284,7 @@ def test_a_step_that_waits_for_the_gpu_is_an_error_and_the_gpu_can_be_used_after
         trainer.run(batches)
 
     assert trainer.state.iteration >= 4
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert other.train(batches) == plain.train(batches)  # its graph, and the random numbers in it, still work
 
 

@@ -84,7 +84,8 @@ class CudaRecorder:
         self.is_recording = True
         forget_workspaces()
         try:
-            with torch.cuda.device(self._device), record, waiting_refused():
+            # The stream on the outside, too: where a recording breaks off, torch does not put the current one back.
+            with torch.cuda.device(self._device), torch.cuda.stream(self._stream), record, waiting_refused():
                 try:
                     result.append(function())
                 except Exception as error:
