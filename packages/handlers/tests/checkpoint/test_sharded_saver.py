@@ -8,6 +8,7 @@ import pytest
 
 from camshaft.engine import ArgumentError, Engine, Events
 from camshaft.handlers import Checkpoint, CheckpointWriteError, ShardedSaver, list_checkpoints, restore_latest
+from camshaft.handlers.checkpoint._sharded_saver import _alone
 from camshaft.handlers.testing import check_store
 
 torch = pytest.importorskip("torch")
@@ -98,3 +99,10 @@ def test_a_single_object_may_be_called_otherwise_when_it_is_loaded(mesh: Any, tm
     Checkpoint.load_objects({"other": other}, str(latest.last_checkpoint))
 
     assert other.value.full_tensor().tolist() == [3.0] * 4
+
+
+def test_a_part_that_is_a_view_of_a_larger_tensor_is_copied_alone() -> None:
+    whole = torch.ones(100)
+
+    assert _alone(whole) is whole
+    assert _alone(whole[:4]).untyped_storage().nbytes() == 16

@@ -88,7 +88,7 @@ class ShardedSaver(DiskSaver):
         self._timeout_s = timeout_s
         self._parts: dict[str, Part] = {}  # by the name of the file that is to be written
         self._copies = Snapshots({})
-        self._group: Any = None  # of all processes, for what they exchange in the background
+        self._in_background: RanksOfGroup | None = None
 
     # ------------------------------------------------------------------ saving
 
@@ -128,9 +128,8 @@ class ShardedSaver(DiskSaver):
     def _copy(self, shards: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._background is not None:
             self._background.wait_for_memory()
-        copies: Mapping[str, Any] = self._copies.take(
-            {name: each.to_local() for name, each in shards.items()}
-        ).payload()
+        mine = {name: _alone(each.to_local()) for name, each in shards.items()}
+        copies: Mapping[str, Any] = self._copies.take(mine).payload()
         return copies
 
     def _ranks_in_background(self) -> Ranks:
@@ -140,13 +139,13 @@ class ShardedSaver(DiskSaver):
         """
         if ranks().size == 1:
             return ranks()
-        from torch import distributed
+        here = self._in_background
+        if here is None or here.group is None:
+            from torch import distributed
 
-        world = distributed.group.WORLD
-        if self._group is None or self._group[0] is not world:
             made = distributed.new_group(backend="gloo", timeout=timedelta(seconds=self._timeout_s))
-            self._group = world, RanksOfGroup(made)
-        return self._group[1]  # type: ignore[no-any-return]  # what was made above
+            here = self._in_background = RanksOfGroup(made)
+        return here
 
     def follow(self, filename: str) -> Saving | None:
         """Return what goes on in the background; in a process that does not write the file, begin with its part."""

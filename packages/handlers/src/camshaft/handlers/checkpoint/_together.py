@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -113,13 +114,20 @@ def as_write_error_of_rank(filename: str) -> Iterator[None]:
 class RanksOfGroup:
     """The processes of a group of torch, which no run uses: for what is exchanged in the background.
 
+    It does not keep the group, which ends with all others, its threads too.
+
     Args:
         group: The group.
     """
 
     def __init__(self, group: Any) -> None:
-        self.group = group
+        self._group = weakref.ref(group)
         self.rank, self.size = int(group.rank()), int(group.size())
+
+    @property
+    def group(self) -> Any:
+        """The group, None if it has ended."""
+        return self._group()
 
     def exchange(self, what: str, value: Any) -> list[Any]:
         """Give a value to all processes, and return theirs by rank."""
