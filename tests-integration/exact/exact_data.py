@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from exact_pipelines import PIPELINES
 from exact_samples import BATCH_SIZE, SIZE, Kind, Noisy, loader, mix, noise, one_row
 from exact_unusual import UNUSUAL
 from torch import Tensor
@@ -262,5 +263,6 @@ KINDS: dict[str, Kind] = {
     "iterable": Kind(lambda workers: Again(), workers="none"),
     "its own iterator": Kind(lambda workers: Itself(), workers="none"),
     "generator": Kind(lambda workers: generate(), workers="none", has_end=False),
+    **PIPELINES,
     **UNUSUAL,
 }

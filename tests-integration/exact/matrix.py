@@ -29,6 +29,7 @@ from exact_cases import Case, Outcome, play
 from exact_data import KINDS
 from exact_job import EVERYWHERE, Setting
 from exact_kill import kill_and_resume
+from exact_pipelines import MISSING
 from exact_samples import Workers
 from exact_unusual import UNUSUAL
 
@@ -198,6 +199,7 @@ def report(outcomes: list[Outcome]) -> str:
     for axis, value_of in AXES.items():
         counts = Counter(value_of(each) for each in outcomes)
         lines.append(f"{axis}: " + ", ".join(f"{value or '-'} {count}" for value, count in sorted(counts.items())))
+    lines += [f"not installed, so its kinds of data are missing: {name}" for name in MISSING]
     wrong = [each for each in outcomes if each.difference is not None]
     lines += [
         f"\n{each.whole}\nresumed as {each.resumed}\nfrom {each.event}, {each.place}: {each.difference}"

@@ -151,6 +151,24 @@ def test_a_stream_that_draws_in_threads_is_warned_of_when_its_state_is_taken(dat
         made.load_state_dict({"epoch": 0, "index": 0})
 
 
+def test_numbers_that_are_drawn_behind_a_stage_with_threads_are_no_alarm(datasets):
+    def make():
+        return datasets.interleave_datasets([stream_of(datasets) for _ in range(2)]).map(noisy)
+
+    assert resume_everywhere(seeding_steps(make), epochs=1, every=5) > 2
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
+def test_a_stateful_loader_whose_workers_hold_samples_back_draws_them_again(datasets):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def make(name):
+        return stateful.StatefulDataLoader(STREAMS[name](stream_of(datasets)), 3, num_workers=1)
+
+    for name in ("shuffled", "mapped in blocks"):
+        assert resume_everywhere(seeding_steps(lambda name=name: make(name)), epochs=1, every=3) > 1
+
+
 # ---------------------------------------------------------------------- what is checked behind an earlier state
 
 

@@ -26,7 +26,7 @@ from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
 from camshaft.deterministic._kinds._kind import Kind, Setting
 from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
-from camshaft.deterministic._kinds._pipeline import is_pipeline, loses_samples
+from camshaft.deterministic._kinds._pipeline import holds_back, is_pipeline, loses_samples
 from camshaft.deterministic._kinds._ranked import RankedSource
 from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itself
 from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
@@ -44,11 +44,17 @@ def _is_loader(data: Any) -> bool:
     return isinstance(data, DataLoader)
 
 
+def _saves_in_workers(data: Any) -> bool:
+    if not is_iterable_style(data) or data.num_workers == 0:
+        return False
+    return not holds_back(data.dataset) and has_state(data)
+
+
 # The first that fits is the kind.
 KINDS: tuple[tuple[Callable[[Any], bool], type[Kind]], ...] = (
     (declares_source, DeclaredData),
     (lambda data: _is_loader(data) and not (iterates_as_torch(data) and is_copyable(data)), LoaderSubclass),
-    (lambda data: is_iterable_style(data) and data.num_workers > 0 and has_state(data), StatefulLoader),
+    (_saves_in_workers, StatefulLoader),
     (is_iterable_style, IterableStyleLoader),
     (_is_loader, MapStyleLoader),
     (lambda data: has_state(data) and not loses_samples(data), StatefulData),

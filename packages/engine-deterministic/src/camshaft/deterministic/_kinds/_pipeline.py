@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from types import BuiltinFunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -68,11 +69,17 @@ def pipeline_of(data: Any) -> Pipeline | None:
     threads = tuple(dict.fromkeys(type(part).__name__ for part in stages if _works_in_threads(part)))
     samplers = [stage.sampler for stage in stages if type(stage).__name__ == "SamplerWrapper"]
     return Pipeline(
-        holds_back=bool(threads) or any(map(_holds_back, stages)),
+        holds_back=any(map(_holds_back, stages)),
         threads=threads,
         orders=sum(type(sampler) is RandomSampler for sampler in samplers),
         has_own_order=any(type(sampler) not in (RandomSampler, SequentialSampler) for sampler in samplers),
     )
+
+
+def holds_back(dataset: Any) -> bool:
+    """Return whether the state of a dataset may lack what it has drawn already: samples, or random numbers."""
+    pipeline = pipeline_of(dataset)
+    return pipeline is not None and pipeline.holds_back
 
 
 def loses_samples(dataset: Any) -> bool:
@@ -85,14 +92,25 @@ def loses_samples(dataset: Any) -> bool:
 
 
 def _works_in_threads(stage: Any) -> bool:
+    """Return whether a stage runs code of the user's in threads: that may draw."""
     name = type(stage).__name__
-    return name in _IN_THREADS or (name == "ParallelMapper" and stage.num_workers > 0)
+    if name not in _IN_THREADS and not (name == "ParallelMapper" and stage.num_workers > 0):
+        return False
+    return any(_calls_user(each.value) for each in search(("", stage)))
+
+
+def _calls_user(part: Any) -> bool:
+    """Return whether a part of a stage calls a function of the user's."""
+    if type(part).__module__.startswith(_HUGGING_FACE):
+        return hasattr(part, "function") or "generator" in getattr(part, "kwargs", {})
+    called = getattr(part, "map_fn", None) if type(part).__module__.startswith(_NODES) else None
+    return called is not None and not isinstance(called, type | BuiltinFunctionType)
 
 
 def _holds_back(stage: Any) -> bool:
     name = type(stage).__name__
     if type(stage).__module__.startswith(_NODES):
-        return name == "Unbatcher"
+        return name in ("Prefetcher", "Unbatcher") or (name == "ParallelMapper" and stage.num_workers > 0)
     if not name.endswith(("Iterable", "IterableColumn")):
         return False
     is_async = inspect.iscoroutinefunction(getattr(stage, "function", None))
