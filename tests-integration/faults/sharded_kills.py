@@ -78,6 +78,20 @@ def lost_in_background(python: WarmPython, folder: Path, case: Case, expected: A
     return not is_right
 
 
+def lost_on_full_disk(python: WarmPython, folder: Path, rank: int, way: list[str], expected: Any) -> bool:
+    """Leave no room on the disk of one process; return whether a complete checkpoint was lost, or nobody is told."""
+    launcher = Launcher(python, 2, PROGRAM)
+    ended = launcher.run(folder, *way, "--stage", "full", "--rank", rank, "--at", 8)
+    found = finished(launcher.run(folder, *way))[0]
+    told = [each.returncode == 1 and "CheckpointWriteError" in each.stderr for each in ended]
+    is_named = f"rank {rank}: [Errno 28]" in ended[1 - rank].stderr
+    # The save at 6 was given up too if it was still being written at iteration 8.
+    is_right = all(told) and is_named and found["resumed"] in (4, 6) and found["end"] == expected["end"]
+    if not is_right:
+        print(f"no room for rank {rank}, {way}: {[each.stderr[-500:] for each in ended]}, {found}")
+    return not is_right
+
+
 def cases_in_background() -> list[Case]:
     """Return everything that happens during saves in the background."""
     found = itertools.product(STAGES_IN_BACKGROUND, (0, 1), (4, 12))
@@ -108,7 +122,10 @@ def run(*, full: bool) -> Outcome:
         later = cases_in_background() if full else cases_in_background()[:1]
         for number, case in enumerate(later):
             losses += lost_in_background(python, Path(folder, f"in background {number}"), case, expected)
+        full_disks = list(itertools.product((0, 1), ([], ["--asynchronous"]))) if full else []
+        for number, (rank, way) in enumerate(full_disks):
+            losses += lost_on_full_disk(python, Path(folder, f"full {number}"), rank, way, expected)
         losses += sum(restored_otherwise(python, Path(folder), layout) for layout in LAYOUTS)
     python.close()
-    count = len(cases) + len(later) + len(OTHER_SIZES) * len(LAYOUTS)
+    count = len(cases) + len(later) + len(full_disks) + len(OTHER_SIZES) * len(LAYOUTS)
     return Outcome("G19: killed sharded saves", count, losses, "each was resumed from a complete checkpoint")

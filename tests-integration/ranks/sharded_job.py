@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import itertools
 import json
@@ -29,6 +30,7 @@ from camshaft.supervised import attach_mean_loss, create_supervised_trainer
 BATCHES, SIZE, SAVE_EVERY = 8, 8, 2
 LAYOUTS = ("fsdp", "tp", "fsdp and tp")
 STAGES = ("begin", "begun", "copied", "written", "hashed", "listed", "named", "committed", "told", "removing")
+FULL = "full"  # a stage at which the disk of this process has no room from then on
 
 
 class Fault:
@@ -84,7 +86,14 @@ class Fault:
             replace(*args, **options)
             self.reach("named")
 
-        shutil.rmtree, os.replace = watched_removal, watched_replace  # type: ignore[assignment]
+        sync = os.fsync
+
+        def full(descriptor: Any) -> None:
+            if self.stage == FULL and self.trainer.state.iteration >= self.at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            sync(descriptor)
+
+        shutil.rmtree, os.replace, os.fsync = watched_removal, watched_replace, full  # type: ignore[assignment]
 
 
 def make_batches(rank: int, size: int) -> list[Any]:
