@@ -97,3 +97,36 @@ def test_a_batch_that_cannot_be_read_has_no_hash():
             raise OSError("the file is away")
 
     assert text_of([Failing(x=1)]) is None
+
+
+class Sample:
+    """Holds a tensor."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+HOLDING = {
+    "coo": torch.Tensor.to_sparse,
+    "csr": torch.Tensor.to_sparse_csr,
+    "csc": torch.Tensor.to_sparse_csc,
+    "bsr": lambda x: x.to_sparse_bsr((1, 2)),
+    "object": Sample,
+    "object with slots": Slotted,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS:UserWarning")
+@pytest.mark.parametrize("name", HOLDING)
+def test_small_differences_in_sparse_tensors_and_in_objects_that_hold_tensors_are_told(name):
+    first, second = (torch.full((40, 40), 1.0) for _ in range(2))
+    second[20] += 1e-5
+    texts = [Fingerprint(HOLDING[name](x)).text() for x in (first, first.clone(), second)]
+    assert texts[0] == texts[1] != texts[2]

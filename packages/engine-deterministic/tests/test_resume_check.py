@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from every_kind import DATA, loader
 from torch.utils.data import DataLoader, Dataset
 
+from camshaft.deterministic import check_purity
 from camshaft.deterministic.testing import check_resume
 
 
@@ -137,3 +139,36 @@ def test_a_single_stop_comes_before_the_last_batch():
     assert report.checked == 1
     assert not report.is_exact
     assert str(check_resume(lambda: [1, 2, 3], stops=1)).startswith("exact: resumed once, ")
+
+
+class Slotted:
+    __slots__ = ("lock", "x")
+
+    def __init__(self, x):
+        self.x, self.lock = x, threading.Lock()
+
+
+UNUSUAL = {
+    "csr": lambda samples: torch.stack(samples).to_sparse_csr(),
+    "slots": lambda samples: Slotted(torch.stack(samples)),
+    "function": lambda samples: {"x": torch.stack(samples), "f": lambda: 1},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS:UserWarning")
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_batches_that_cannot_be_pickled_or_copied_are_compared_by_their_tensors(name):
+    class Worse(Made):
+        count = 0
+
+        def __getitem__(self, index):
+            self.count += 1
+            return super().__getitem__(index) + self.count / 1000
+
+    def make(kind):
+        return DataLoader(kind(lambda index: torch.rand(3) + index), 2, collate_fn=UNUSUAL[name])
+
+    assert check_resume(lambda: make(Made), max_epochs=1, stops=3).is_exact
+    assert check_purity(make(Made)).is_pure
+    assert not check_resume(lambda: make(Worse), max_epochs=1, stops=3).is_exact
+    assert not check_purity(make(Worse)).is_pure

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from camshaft.deterministic._inside import attributes_of, is_of_user
+
 # Of a long tensor or array, about so many elements are read, spread evenly; of a long list, so many items.
 _READ_ELEMENTS = 512
 _READ_ITEMS = 16
@@ -27,7 +29,8 @@ class Fingerprint:
     Tensors on the CPU, arrays and plain values are read at once, so that it does not matter who changes them
     afterwards, or how. Long ones are read in part, which takes some microseconds; so are long lists. Tensors on an
     accelerator are read when the text is asked for, if somebody still has them: torch notes every change in place of
-    those. Of other objects, only the type counts. Of a batch that cannot be read, the text is None.
+    those. Of objects of the user's classes, the type counts, and the tensors and arrays in their attributes; of other
+    objects, only the type. Of a batch that cannot be read, the text is None.
 
     Args:
         batch: any nested value.
@@ -90,8 +93,21 @@ def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
             yield from _leaves(item)
     else:
         yield type(value).__qualname__.encode()
-        for field in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
+        yield from _leaves_of_object(value)
+
+
+def _leaves_of_object(value: Any) -> Iterator[bytes | torch.Tensor]:
+    """Yield what is in the fields of a dataclass, and the tensors and arrays in attributes of the user's objects."""
+    if isinstance(value, type):
+        return
+    if is_dataclass(value):
+        for field in fields(value):
             yield from _leaves(getattr(value, field.name))
+    elif is_of_user(value):
+        for name, part in sorted(attributes_of(value).items()):
+            if isinstance(part, torch.Tensor | np.ndarray):
+                yield name.encode()
+                yield from _leaves(part)
 
 
 def _leaves_of_array(array: np.ndarray[Any, Any]) -> Iterator[bytes | torch.Tensor]:
@@ -111,7 +127,9 @@ def _bytes_of_array(array: np.ndarray[Any, Any]) -> bytes:
 
 def _bytes_of(tensor: torch.Tensor) -> bytes:
     """Return the numbers of a tensor on the CPU, of a long one in part."""
-    if tensor.layout != torch.strided or tensor.is_quantized:
+    if tensor.layout != torch.strided:
+        return b";".join(map(_bytes_of, sparse_parts(tensor)))
+    if tensor.is_quantized:
         return repr(tensor).encode()
     if type(tensor) is torch.Tensor and tensor.dtype in _AS_NUMPY and not (tensor.requires_grad or tensor.is_neg()):
         return _bytes_of_array(tensor.numpy())
@@ -119,6 +137,19 @@ def _bytes_of(tensor: torch.Tensor) -> bytes:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     return _bytes_of_array(tensor.resolve_neg().view(_WHOLE_OF_SIZE[tensor.element_size()]).numpy())
+
+
+def sparse_parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the tensors that a sparse one is made of."""
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        return [tensor.indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+    return [tensor.to_dense()]
 
 
 def _sampled(tensor: torch.Tensor) -> torch.Tensor:

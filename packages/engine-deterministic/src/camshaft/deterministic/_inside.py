@@ -153,6 +153,11 @@ def label_of(value: Any) -> str | None:
     return type(value).__qualname__.replace("<locals>.", "") if is_of_user(value) else None
 
 
+def attributes_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, those in slots included."""
+    return {name[1:]: part for name, part in _attributes(value)}
+
+
 def _inside(owners: tuple[object, ...]) -> list[Any]:
     """Return `owners` and what they refer to, each object once, the nearest first."""
     return [each.value for each in search(*(("", owner) for owner in owners))]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._difference import copy_of, find_difference
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset
 from camshaft.deterministic._order import draw_order
 from camshaft.deterministic._samplers import Samplers
@@ -161,7 +160,7 @@ class _Frozen:
         self.collate_fn = collate_fn
 
     def __call__(self, samples: Any) -> Any:
-        return pickle.loads(pickle.dumps(self.collate_fn(samples)))  # noqa: S301  # written in the same line
+        return copy_of(self.collate_fn(samples))
 
 
 def _take_first(samples: list[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import random
 import warnings
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from camshaft.deterministic._difference import copy_of
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._mismatch import OnMismatch
 from camshaft.engine import EngineWarning, Events
@@ -93,7 +93,7 @@ class Trial:
 
     def _step(self, engine: Any, batch: Any) -> None:
         drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
-        self.log.append(Entry("batch", engine.state.iteration, copy.deepcopy(batch), drawn))
+        self.log.append(Entry("batch", engine.state.iteration, copy_of(batch), drawn))
 
     def _note(self, name: str) -> None:
         self.log.append(Entry(name, self.engine.state.iteration, self.engine.state.epoch))
