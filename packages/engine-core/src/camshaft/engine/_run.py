@@ -75,10 +75,9 @@ class Run:
         self.run_watch = Stopwatch() if self._continues is None else self._continues.run_watch
         self._found_length = last.found_length
         self._new_data_at: tuple[int, int] | None = None  # iterations done, and the second pass over new data
-        self._was_terminated = False
         self.fetcher = Fetcher(None, make_source(None))  # until the run has begun
         self._batch: Any = END  # fetched by an interrupted run that this one continues
-        self._has_begun = self.has_failed = False
+        self._has_begun = self._was_terminated = self.has_failed = False
         self.suspended: Suspended | None = None
         self._left_at: Position | None = None
         self._is_closed = False
