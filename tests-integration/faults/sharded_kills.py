@@ -14,7 +14,7 @@ from ranks_started import Launcher, finished
 from warm_python import WarmPython
 
 PROGRAM = Path(__file__).parents[1] / "ranks" / "sharded_job.py"
-STAGES = ("begin", "begun", "written", "hashed", "committed", "removing")
+STAGES = ("begin", "begun", "written", "hashed", "listed", "committed", "removing")
 OTHER_SIZES = (1, 2, 4)
 LAYOUTS = {"fsdp": 2, "tp": 2, "fsdp and tp": 4}  # of models, and how many processes train them
 SAVES = (2, 4, 8, 12)  # the iterations of the saves that are killed
@@ -23,8 +23,8 @@ ONLY_OF_WRITER = ("named", "removing")
 
 
 def is_committed(stage: str, rank: int) -> bool:
-    """Return whether the save counts: whether rank 0, which commits, comes to it when all have written."""
-    return stage in ("committed", "removing") or (stage == "hashed" and rank == 1)
+    """Return whether the save counts: whether rank 0, which commits, comes to it when all files are listed."""
+    return stage in ("committed", "removing") or (stage == "listed" and rank == 1)
 
 
 def restored_otherwise(python: WarmPython, folder: Path, layout: str) -> int:
