@@ -227,8 +227,10 @@ class Trial:
         command: list[str | Path] = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(command, cwd=ROOT, env=clean, text=True, capture_output=True, check=False)
-        last = (done.stdout.strip().splitlines() or [done.stderr])[-1]
-        return re.sub(r" in [\d.]+s.*", "", last) if done.returncode == 0 else f"FAILED: {last}"
+        lines = done.stdout.strip().splitlines() or [done.stderr]
+        failed = [line.split()[1].rpartition("::")[2] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        last = re.sub(r" in [\d.]+s.*", "", lines[-1])
+        return last if done.returncode == 0 else f"FAILED: {last}: {', '.join(failed)}"
 
 
 def compare(wrote: str, found: str) -> str:
