@@ -158,9 +158,16 @@ def make_pool(jobs: int, device: str) -> ProcessPoolExecutor:
     """Return processes that work side by side: forked ones, but for a GPU, which a forked process cannot always use."""
     if device == "cpu":
         return ProcessPoolExecutor(jobs)
-    # Their loaders start workers as usual: a process that was spawned would spawn its own.
-    usual = (get_start_method(), True)
-    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=set_start_method, initargs=usual)
+    usual = (get_start_method(),)
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=start_workers_as, initargs=usual)
+
+
+def start_workers_as(start_method: str) -> None:
+    """Let loaders start their workers in this way: a process that was spawned would spawn its own, in seconds each.
+
+    A function of this module: `set_start_method` itself is a method of an object, of which the process gets a copy.
+    """
+    set_start_method(start_method, force=True)
 
 
 def outcome_of(each: Outcome) -> str:
