@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,6 +29,8 @@ from camshaft.deterministic._unsaved import Thing, list_not_restored, list_unsav
 from camshaft.engine import ArgumentError, as_integer
 
 _MOST_PRINTED = 4_000
+# What torch imports by itself at the first step of an optimizer.
+_SLOW_TO_IMPORT = ("torch._dynamo",)
 
 
 class Progress(NamedTuple):
@@ -203,7 +207,8 @@ def _play_in_process(
 ) -> Record:
     """Play a section in another process, which is killed in it or comes to its end."""
     file.unlink(missing_ok=True)
-    process = multiprocessing.get_context("spawn").Process(target=play_to_file, args=(make_run, folder, section, file))
+    arguments = make_run, folder, section, file, dict(os.environ)
+    process = _process_context().Process(target=play_to_file, args=arguments)
     process.start()
     process.join()
     if not file.exists():
@@ -215,6 +220,16 @@ def _play_in_process(
     record: Record = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process above
     tell(len(record.steps))
     return record
+
+
+def _process_context() -> Any:
+    """Return how processes are started: as new ones that have imported torch already, where that is possible."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    used = [name for name in _SLOW_TO_IMPORT if name in sys.modules]  # by the training, when it was played here
+    context.set_forkserver_preload([play_to_file.__module__, *used])
+    return context
 
 
 def _require_importable(make_run: object) -> None:

@@ -327,13 +327,16 @@ class _Watcher:
 _left_behind: Path | None = None
 
 
-def play_to_file(make_run: MakeRun, folder: Path, section: Section, file: Path) -> None:
+def play_to_file(make_run: MakeRun, folder: Path, section: Section, file: Path, environment: Mapping[str, str]) -> None:
     """Play a section in this process, which may be killed in it; what has happened is in a file then.
 
-    What the training prints, and an error of it, are in another file.
+    What the training prints, and an error of it, are in another file. The environment is that of the process which asks
+    for it: the one that this process was forked from may be older.
     """
     global _left_behind  # noqa: PLW0603  # where this process leaves its record, for the moment of the kill
     _left_behind = file
+    os.environ.clear()
+    os.environ.update(environment)
     with output_of(file).open("w") as printed, redirect_stdout(printed), redirect_stderr(printed):
         try:
             _write(play(make_run, folder, section))
