@@ -83,6 +83,13 @@ def test_no_thread_of_the_group_is_left_after_the_end_and_an_engine_runs_no_more
         assert text.startswith("the processes have parted: the vote after STARTED")
 
 
+def test_a_process_of_multiprocessing_waits_at_its_end_for_one_that_is_still_at_work(warm_python, tmp_path):
+    ended = warm_python.run(PROGRAM, "children", tmp_path)
+
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert [True, [0, 0]] == json.loads(ended.stdout), ended.stderr[-2000:]  # longer than the control timeout
+
+
 def test_an_exception_on_one_rank_ends_the_other_with_its_reason(fail):
     other, failed = fail("raise")
 
@@ -148,6 +155,13 @@ def test_a_process_in_an_operation_of_torch_ends_with_the_reason_too(fail, scena
     assert other.stdout == "RankLostError"
 
 
+def test_a_process_that_is_killed_while_all_start_ends_the_others(fail):
+    other, killed = fail("kill at the start")
+
+    assert (-signal.SIGKILL, 1) == (killed.returncode, other.returncode)
+    assert "rank 0 ends, at the start: rank 1 was killed" in last_line(other)
+
+
 def test_a_process_that_does_not_come_is_named_with_its_last_sign_of_life(fail):
     other, _ = fail("slow")
 
@@ -164,6 +178,14 @@ def test_processes_at_different_places_all_raise_and_say_where_each_is(fail, sce
         assert each.returncode == 1
         assert "RanksApartError: the processes must reach every save, vote and exchange" in last_line(each)
         assert "rank 0 is at the vote after ITERATION_COMPLETED" in last_line(each)
+
+
+def test_requests_that_one_process_alone_has_are_named(fail):
+    for each in fail("request of one"):
+        assert each.returncode == 1
+        assert "rank 1 is at the vote after STARTED at epoch 0, iteration 0, with the requests 'save'" in last_line(
+            each
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -89,6 +90,8 @@ def failing(process):
         "hang of one alone": lambda: os.kill(os.getpid(), 9),
         "swallow": lambda: 1 / 0,
     }
+    if SCENARIO == "request of one" and process.rank:
+        engine.add_request("save", lambda: None)
     if SCENARIO == "swallow":
         engine.add_event_handler(Events.EXCEPTION_RAISED, engine.terminate)
     do = what.get(SCENARIO, lambda: None)
@@ -140,6 +143,35 @@ def parted():
     return found
 
 
+def child(rank, port, folder):
+    """Train as one of two processes, of which rank 0 still works when rank 1 has done."""
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    process = start(timeout_s=60, control_timeout_s=1, device="cpu")  # and nothing says where it ends
+    make_engine(process).run(range(3))
+    if rank == 0:
+        time.sleep(3)
+        Path(folder, "worked").touch()
+
+
+def children(folder):
+    """Start two processes by multiprocessing; return how they end, and whether one has waited for the other."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=child, args=(rank, store.port, folder)) for rank in range(2)]
+    for each in both:
+        each.start()
+    both[1].join()
+    has_worked = Path(folder, "worked").exists()
+    both[0].join()
+    return [has_worked, [each.exitcode for each in both]]
+
+
+if SCENARIO == "kill at the start" and os.environ["RANK"] == "1":
+    torch.distributed.init_process_group = lambda *args, **options: os.kill(os.getpid(), 9)
+if SCENARIO == "children":
+    json.dump(children(sys.argv[2]), sys.stdout)
+    sys.exit()
 if SCENARIO == "parted":
     json.dump(parted(), sys.stdout)
     sys.exit()

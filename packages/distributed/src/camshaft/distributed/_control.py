@@ -23,6 +23,7 @@ from camshaft.engine import ArgumentError, Events, Position, RanksError, Running
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
+OWN_WISHES = 5  # that every engine has; after them come those that were added by name
 HEAR_S = 3.0  # how long to wait for what is known of a process that does not answer
 LENGTH, FIRST_WISH = 4, 5  # where in a roll call; before them are number and place, each with its negative
 
@@ -148,7 +149,8 @@ class Control:
             self._tell_places(called)
 
     def _tell_places(self, called: _RollCall) -> NoReturn:
-        places = self._watch.tell_places(called.what)
+        added = ", ".join(map(repr, called.names[OWN_WISHES:]))
+        places = self._watch.tell_places(f"{called.what}, with the requests {added}" if added else called.what)
         told = "; ".join(f"rank {rank} is at {place}" for rank, place in enumerate(places))
         raise RanksApartError(
             f"the processes must reach every save, vote and exchange in the same order, and are apart: {told}. Attach "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import Any, Self, TypeGuard
 
@@ -128,21 +130,26 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        is_done = isinstance(error, SystemExit) and not error.code and error is not self._left_by
-        if error is None or is_done:
+        if self._is_done(error):
             self.end()
-        else:
+        elif error is not None:
             lost = self._lost(error)
             self.fail(lost or error)
             if lost is not None:
                 raise lost from error
 
+    def _is_done(self, error: BaseException | None) -> bool:
+        """Return whether the program ends well, by its end or by an exit that is not in the middle of a run."""
+        is_exit = isinstance(error, SystemExit) and not error.code and error is not self._left_by
+        return error is None or is_exit
+
     def _end_with_program(self) -> None:
         """Part from the others, or tell them that the program ends in the middle of a run."""
-        if self._left_by is None:
+        error = self._left_by or sys.exception()  # which is there where a process of multiprocessing ends
+        if self._is_done(error):
             self.end()
-        else:
-            self.fail(self._left_by)
+        elif error is not None:
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         """Tell the others that this process ends, and why. What leaves the block, or the program, does this by itself.
@@ -192,9 +199,12 @@ class Links:
 
         sys.excepthook = tell
         atexit.register(end)
+        if multiprocessing.parent_process() is not None:  # such a process leaves without the above
+            Finalize(None, end, exitpriority=0)
 
     def part(self) -> None:
-        """Come to the end together with the others."""
+        """Come to the end together with the others, however long they are still at work."""
+        self._watch.wait_for_others()
         self.control.exchange("the end", None)
         self._watch.stop()
         self.control.exchange("the end, with nobody watching", None)  # now the store may go

@@ -116,12 +116,20 @@ def start(*, timeout_s: float = 600.0, control_timeout_s: float | None = None, d
     if size == 1:
         return Process(rank, size, local_rank, own_device, None)
     if is_made or place is None:
-        store: Any = PrefixStore("camshaft", distributed.distributed_c10d._get_default_store())  # noqa: SLF001 - there is no public way to it
+        store: Any = distributed.distributed_c10d._get_default_store()  # noqa: SLF001 - there is no public way to it
     else:
-        store = _join(place, own_device, timeout_s)
-    group = distributed.new_group(backend="gloo", timeout=timedelta(seconds=control_s))
-    watch = Watch(Board(store.clone()), rank, size, control_s)
-    watch.begin()
+        store = _meet(place, timeout_s)
+    own_store: Any = PrefixStore("camshaft", store)
+    watch = Watch(Board(own_store.clone()), rank, size, control_s)
+    watch.begin()  # a process that is killed from now on is noticed, also where torch would wait for it for ever
+    try:
+        if place is not None and not is_made:
+            _make_group(place, store, own_device, timeout_s)
+        group = distributed.new_group(backend="gloo", timeout=timedelta(seconds=control_s))
+    except BaseException as error:
+        watch.report_failure(f"{type(error).__name__}: {error}")
+        watch.stop()
+        raise
     keeps_store = rank == 0 and not (place is not None and place.has_store)
     links = Links(Control(group, watch, control_s), watch, keeps_store=keeps_store, owns_group=not is_made)
     return Process(rank, size, local_rank, own_device, links)
@@ -141,15 +149,18 @@ def _use_device(name: str | None, local_rank: int) -> torch.device:
     return torch.device(device.type, index)
 
 
-def _join(place: Place, device: torch.device, timeout_s: float) -> Any:
-    """Join the process group of this attempt; return a store for it alone."""
+def _meet(place: Place, timeout_s: float) -> Any:
+    """Return a store for this attempt alone, once all processes have come."""
     timeout = timedelta(seconds=timeout_s)
     is_keeper = place.rank == 0 and not place.has_store
     shared = TCPStore(place.host, place.port, None, is_keeper, timeout, wait_for_workers=False, multi_tenant=True)
     attempt = join_attempt(PrefixStore("camshaft", shared), place.rank, place.size, timeout_s)
-    store = PrefixStore(f"camshaft/{attempt}", shared)
-    backend = "gloo"
+    return PrefixStore(f"camshaft/{attempt}", shared)
+
+
+def _make_group(place: Place, store: Any, device: torch.device, timeout_s: float) -> None:
+    """Make the process group of this attempt."""
+    backend, timeout = "gloo", timedelta(seconds=timeout_s)
     if device.type != "cpu":
         backend = f"cpu:gloo,{device.type}:{distributed.get_default_backend_for_device(device)}"
     distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=timeout)
-    return PrefixStore("camshaft", store)

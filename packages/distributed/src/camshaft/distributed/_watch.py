@@ -93,6 +93,14 @@ class Watch:
         """Wait until all others know of the failure: for a process that keeps the store, which ends with it."""
         self._board.has([f"heard/{rank}" for rank in range(self._size)], wait_s)
 
+    def wait_for_others(self) -> None:
+        """Wait until all have come to the end; no longer if one has failed, or waits for this one elsewhere."""
+        self._board.write(f"end/{self._rank}", "")
+        ends = [f"end/{rank}" for rank in range(self._size)]
+        while not (self._board.has(ends, BEAT_S) or self._board.is_lost or self.failure()):
+            if any(self._sign(rank).messages > self.messages for rank in range(self._size)):
+                return
+
     def tell_places(self, what: str) -> list[str]:
         """Return where every process is, each in its own words; all of them have to call this.
 
