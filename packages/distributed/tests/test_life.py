@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from camshaft.distributed._life import is_over, own_life
+from camshaft.distributed._life import can_be_asked_about, is_over, own_life
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
 
 
 def test_this_process_is_there():
+    assert can_be_asked_about(own_life())
     assert not is_over(own_life())
 
 
@@ -39,3 +40,4 @@ def test_another_process_of_the_same_number_is_not_taken_for_it():
 @pytest.mark.parametrize("life", [None, ["another machine", "1", "2"]])
 def test_of_another_machine_nothing_is_known(life):
     assert not is_over(life)
+    assert not can_be_asked_about(life)

@@ -32,9 +32,16 @@ def is_over(life: list[str] | None) -> bool:
         >>> is_over(own_life())
         False
     """
-    if life is None or life[0] != _place():
-        return False
-    return _begun(int(life[1])) != life[2]
+    return life is not None and can_be_asked_about(life) and _begun(int(life[1])) != life[2]
+
+
+def can_be_asked_about(life: list[str] | None) -> bool:
+    """Return whether the system of this machine knows whether a process is there.
+
+    Args:
+        life: what it has said of itself.
+    """
+    return life is not None and life[0] == _place()
 
 
 def _place() -> str | None:

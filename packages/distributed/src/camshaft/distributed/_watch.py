@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple, NoReturn
 
 from camshaft.distributed._board import Board
-from camshaft.distributed._life import is_over, own_life
+from camshaft.distributed._life import can_be_asked_about, is_over, own_life
 
 PAUSE_S = 0.05  # between two looks for what is waited for
 BEAT_S = 1.0  # from one sign of life to the next
@@ -171,7 +171,9 @@ class Watch:
             self._report(rank, f"rank {rank} was killed, or has ended without a word (last heard of at {place})")
 
     def _silence(self) -> str | None:
-        """Return that the next process has given no sign of life for too long, None if it has."""
+        """Return that the next process has given no sign of life for too long, None if it has, or is there."""
+        if can_be_asked_about(self._life):  # it may hold Python's lock for long
+            return None
         rank = (self._rank + 1) % self._size
         text = self._board.read(f"beat/{rank}")
         if text != self._neighbour[0]:
