@@ -206,3 +206,22 @@ def test_epochs_of_a_pipeline_differ(nodes):
     first, second = epochs_of(made, 2)
     assert first != second
     assert sorted(first) == sorted(second) == list(range(9))
+
+
+def weighted(nodes, **options):
+    """Return a loader whose order follows from a number of the epoch that its nodes count by themselves."""
+    sources = {"a": nodes.IterableWrapper(range(6)), "b": nodes.IterableWrapper(range(10, 20))}
+    mixed = nodes.MultiNodeWeightedSampler(sources, {"a": 1.0, "b": 2.0}, stop_criteria="ALL_DATASETS_EXHAUSTED")
+    return nodes.Loader(nodes.Batcher(mixed, 4), **options)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_pipeline_that_counts_its_epochs_goes_on_between_two_of_them(restarts, nodes):
+    def make():
+        return weighted(nodes, restart_on_stop_iteration=restarts)
+
+    first, second, _ = epochs_of(resumable(make), 3)
+    assert first != second
+    assert resume_everywhere(seeding_steps(make), epochs=3) > 9
+    assert resume_everywhere(seeding_steps(make), epochs=3, most=2) > 6
+    assert check_data(make, max_epochs=3, every=7) > 3

@@ -40,8 +40,8 @@ def begin_pass(owner: Any, place: Mapping[str, Any], start: Callable[[], Iterato
     if place["state"] is None:
         return start()
     if _is_torchdata(owner):  # begins anew but for the first iteration after loading, and may draw its order in each
-        with isolated(0):
-            resume_pass(owner, place["state"], lambda: iter(owner))
+        with isolated(0):  # its nodes count a pass only when it was asked for a batch, at its end at the latest
+            next(resume_pass(owner, place["state"], lambda: iter(owner)), None)
         return start()
     owner.load_state_dict(deepcopy(place["state"]))
     if place["left"] == ENDED:
