@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, Position
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning, Events, Position
 from camshaft.engine._data import as_own_iterator, make_source, pass_length, require_data
 
 INSIDE = Position(epoch=1, epoch_iteration=2, iteration=2, batch=2, pass_open=True, stage="GET_BATCH_STARTED")
@@ -175,3 +175,33 @@ def test_a_pass_over_an_iterator_never_ends_and_other_passes_are_as_long_as_can_
     assert pass_length(iter("abc"), 2) is None
     assert pass_length("abc", 2) == 3
     assert pass_length(Plain(), 2) == 2
+
+
+class BeginsAnew:
+    """Data that is its own iterator, and gives batches again by itself after its end."""
+
+    def __init__(self) -> None:
+        self.next_one = 0
+        self.begun = 0
+
+    def __iter__(self):
+        self.begun += 1
+        return self
+
+    def __next__(self):
+        self.next_one += 1
+        if self.next_one > 3:
+            self.next_one = 0
+            raise StopIteration
+        return self.next_one
+
+
+def test_a_pass_is_over_at_its_end_also_if_the_data_would_begin_anew_by_itself():
+    data, events = BeginsAnew(), []
+    engine = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.DATALOADER_STOP_ITERATION, lambda: events.append(engine.state.iteration))
+    engine.run(data, max_epochs=3)
+
+    assert data.begun == 3
+    assert events == [3, 6]
+    assert engine.state.iteration == 9

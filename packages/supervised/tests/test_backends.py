@@ -327,3 +327,12 @@ def test_replicas_clip_the_mean_of_their_gradients(options, moved_by, make_packa
 
     assert weight.item() == pytest.approx(2 * moved_by)
     assert sys.modules["torch_xla"].calls == ["reduce_gradients", "sync"] * 2
+
+
+@pytest.mark.parametrize(
+    "device",
+    [name for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if not module.is_available()],
+)
+def test_a_device_that_torch_does_not_find_is_refused(device):
+    with pytest.raises(ArgumentError, match=f"`device` must be a device that torch finds here, got '{device}'"):
+        select_backend(device, None)

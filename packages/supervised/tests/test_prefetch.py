@@ -133,13 +133,13 @@ def test_another_device_is_refused(device):
 def test_a_gpu_that_is_not_there_is_refused_when_the_trainer_is_made():
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters())
-    with pytest.raises(ArgumentError, match=r"got device='cuda', but torch finds none; leave it out"):
+    with pytest.raises(ArgumentError, match="`device` must be a device that torch finds here, got 'cuda'"):
         create_supervised_trainer(model, optimizer, nn.functional.mse_loss, "cuda", prefetch=True)
 
 
 @pytest.mark.parametrize("prefetch", [1, "yes", None])
 def test_what_is_not_a_bool_is_refused(prefetch):
-    with pytest.raises(ArgumentTypeError, match="`prefetch` must be a bool"):
+    with pytest.raises(ArgumentTypeError, match="`prefetch` must be True or False"):
         make_prefetch(prefetch, "cuda")
 
 

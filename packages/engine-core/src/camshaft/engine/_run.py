@@ -316,6 +316,7 @@ class Run:
             self.engine.state.epoch_length = count
             if cursor.pass_start == cursor.epoch_start:
                 self._found_length = FoundLength(fetcher.data, count)
+            fetcher.iterator = iter(())  # it has ended, also if it would begin anew by itself
             cursor.stage = EPOCH_COMPLETED
         elif cursor.is_exhausted():
             position = cursor.snapshot(cursor.done)

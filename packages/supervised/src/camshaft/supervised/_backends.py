@@ -98,7 +98,8 @@ def select_backend(
         dtype: what autocast computes in; None for its default.
 
     Raises:
-        ArgumentError: the mode is unknown, or does not go with the device, the scaler or the dtype.
+        ArgumentError: the mode is unknown, or does not go with the device, the scaler or the dtype; or there is no
+            such device.
         BackendMissingError: the backend is not installed, or not in a usable form.
     """
     placed = as_device(device)
@@ -113,6 +114,8 @@ def select_backend(
         _require_scaler_fits(kind, amp_mode)
     if dtype is not None and amp_mode != "amp":
         raise ArgumentError(f"`amp_dtype` must be None unless amp_mode is 'amp', got {dtype} and amp_mode={amp_mode!r}")
+    if placed is not None and not _is_present(placed):
+        raise ArgumentError(f"`device` must be a device that torch finds here, got {device!r}; use 'cpu'")
     if amp_mode == "apex":
         require_apex()
         return "apex"
@@ -122,11 +125,32 @@ def select_backend(
     return "plain"
 
 
+def _is_present(device: torch.device) -> bool:
+    """Return whether there is such a device, as far as torch knows; others than these tell at their first use."""
+    modules = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    return device.type not in modules or bool(modules[device.type].is_available())
+
+
 def _require_scaler_fits(kind: str | None, amp_mode: str | None) -> None:
     if amp_mode != "amp":
         raise ArgumentError(f"`scaler` must be False unless amp_mode is 'amp', got amp_mode={amp_mode!r}")
     if kind == "xla":
         raise ArgumentError("`scaler` must be False on an XLA device, which autocasts to bfloat16")
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """Return the value of an argument that switches something on.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+
+    Raises:
+        ArgumentTypeError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"`{name}` must be True or False, got {value!r}")
+    return value
 
 
 def compute_device(device: Device, model: torch.nn.Module) -> torch.device:

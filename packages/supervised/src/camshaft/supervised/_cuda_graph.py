@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.engine import ArgumentError
 from camshaft.supervised._errors import GraphCaptureError
 from camshaft.supervised._precision import is_scaling
 
@@ -151,7 +151,7 @@ def require_graphable(
     Raises:
         ArgumentError: the text names the argument that does not go with `cuda_graph`.
     """
-    if device.type != "cuda" or not torch.cuda.is_available():
+    if device.type != "cuda":
         raise ArgumentError(
             f"`cuda_graph` must be False unless the step runs on a CUDA device, got '{device}'; leave it out"
         )
@@ -191,14 +191,3 @@ def _require_capturable(optimizer: torch.optim.Optimizer, is_scaled: bool) -> No
             )
     # It would warn that it can be captured and is not; the first iterations are not.
     vars(optimizer)["_warned_capturable_if_run_uncaptured"] = True
-
-
-def require_flag(cuda_graph: Any) -> bool:
-    """Return `cuda_graph`, which has to be a bool.
-
-    Raises:
-        ArgumentTypeError: it is something else.
-    """
-    if not isinstance(cuda_graph, bool):
-        raise ArgumentTypeError(f"`cuda_graph` must be True or False, got {cuda_graph!r}")
-    return cuda_graph

@@ -9,9 +9,16 @@ import torch
 from camshaft.engine import Engine
 from camshaft.supervised._accelerate import accelerate
 from camshaft.supervised._accumulation import GradientAccumulation, Step, make_accumulation
-from camshaft.supervised._backends import BackendName, compute_device, make_backend, select_backend, xla_sync
+from camshaft.supervised._backends import (
+    BackendName,
+    compute_device,
+    make_backend,
+    require_flag,
+    select_backend,
+    xla_sync,
+)
 from camshaft.supervised._batch import Device, prepare_batch
-from camshaft.supervised._cuda_graph import CudaRecorder, require_flag, require_graphable
+from camshaft.supervised._cuda_graph import CudaRecorder, require_graphable
 from camshaft.supervised._errors import BackendMissingError
 from camshaft.supervised._eval_step import EvalMode, make_evaluation_step, prediction_and_target
 from camshaft.supervised._forward import Compile, call_model, identity, make_predict, make_split
@@ -127,13 +134,13 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         optimizer, device, gradient_accumulation_steps = accelerated[:3]
     backend_name = select_backend(device, amp_mode, scaler, amp_dtype)
     prefetcher = make_prefetch(prefetch, device)
-    engine_class = _deterministic_engine() if deterministic else Engine
+    engine_class = _deterministic_engine() if require_flag("deterministic", deterministic) else Engine
     place = compute_device(device, model)
     grad_scaler = make_scaler(scaler, place) if accelerated is None else accelerated.scaler
     precision = select_precision(model, device, amp=amp_mode == "amp", dtype=amp_dtype, scaler=grad_scaler)
     backend = make_backend(backend_name, optimizer, grad_scaler) if accelerated is None else accelerated.backend
     graphing = None
-    if require_flag(cuda_graph):
+    if require_flag("cuda_graph", cuda_graph):
         place = require_graphable(model, optimizer, place, backend_name, grad_scaler, compile)
         graphing = Graphing(CudaRecorder(place), LearningRates(optimizer, place), place, grad_scaler)
         backend = with_tensor_rates(backend, graphing.rates, graphing.recorder)

@@ -8,11 +8,8 @@ from copy import deepcopy
 from functools import cache
 from typing import Any, Protocol
 
-import torch
-
 from camshaft.engine import (
     ArgumentError,
-    ArgumentTypeError,
     DataSource,
     Engine,
     Events,
@@ -22,7 +19,7 @@ from camshaft.engine import (
     length_of,
 )
 from camshaft.supervised._accumulation import AnyEngine, Step
-from camshaft.supervised._backends import as_device
+from camshaft.supervised._backends import as_device, require_flag
 from camshaft.supervised._batch import Device
 from camshaft.supervised._device_copy import DeviceCopier
 
@@ -49,19 +46,13 @@ def make_prefetch(prefetch: bool, device: Device) -> Prefetch | None:
 
     Raises:
         ArgumentTypeError: `prefetch` is not a bool.
-        ArgumentError: the device is not a CUDA device that can be used here.
+        ArgumentError: the device is not a CUDA device.
     """
-    if not isinstance(prefetch, bool):
-        raise ArgumentTypeError(f"`prefetch` must be a bool, got {prefetch!r}")
-    if not prefetch:
+    if not require_flag("prefetch", prefetch):
         return None
     placed = as_device(device)
     if placed is None or placed.type != "cuda":
         raise ArgumentError(f"`prefetch` needs a CUDA device, got device={device!r}; leave it out")
-    if not torch.cuda.is_available():
-        raise ArgumentError(
-            f"`prefetch` needs a CUDA device, got device={device!r}, but torch finds none; leave it out"
-        )
     return Prefetch(DeviceCopier(placed))
 
 
