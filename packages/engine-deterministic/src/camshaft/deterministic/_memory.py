@@ -91,6 +91,29 @@ class ObjectMemory:
         self._look()
         return self._written(self._seen)
 
+    def learned(self) -> Remembered | None:
+        """Return what is remembered otherwise than at the start of the pass; None where that is nothing."""
+        self._look()
+        other: list[dict[str, list[Kept]]] = [
+            {name: _boxed(now, name) for name in before if _has_changed(start.get(name), now.get(name))}
+            for before, start, now in zip(self._before, self._at_start, self._seen, strict=True)
+        ]
+        return {str(number): each for number, each in enumerate(other) if each} or None
+
+    def restore_learned(self, saved: Mapping[str, Mapping[str, Sequence[Kept]]] | None) -> None:
+        """Set what `learned` returned, but for what drawing has changed by now: the samplers change that themselves."""
+        if saved is None:
+            return
+        self._look()
+        for number, owner in enumerate(self._owners):
+            start, now = self._at_start[number], self._seen[number]
+            variables = variables_of(owner, self._closed)
+            for name, boxed in saved.get(str(number), {}).items():
+                if not _has_changed(start.get(name), now.get(name)):
+                    self._before[number].setdefault(name, _boxed(start, name))
+                    _set(variable_named(owner, name, variables), boxed)
+        self._seen = self._read()
+
     @property
     def counter(self) -> ObjectMemory:
         """What takes back what an early fetch has counted: this object itself."""

@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._fetch import nested_datasets
+from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._memory import ObjectMemory, Remembered, remembers_by_itself
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import has_state
@@ -79,6 +80,30 @@ class Samplers:
                 self._saving[depth].load_state_dict(deepcopy(state))
         self._memory.restore(saved["counts"])
         self._told.restore(saved.get("told"))
+
+    def learned(self) -> dict[str, Any] | None:
+        """Return what is remembered otherwise than at the start of the pass; None where that is nothing."""
+        states, counts = self._changed_states(), self._memory.learned()
+        return {"states": states, "counts": counts} if states or counts else None
+
+    def restore_learned(self, saved: Mapping[str, Any] | None) -> None:
+        """Put back what `learned` returned, once the pass is drawn again up to where it was saved.
+
+        That is what the training has changed. What drawing has changed by now, the samplers change themselves.
+        """
+        if saved is None:
+            return
+        drawn = self._changed_states()
+        for depth, state in saved["states"].items():
+            if depth in self._saving and depth not in drawn:
+                self._saving[depth].load_state_dict(deepcopy(state))
+        self._memory.restore_learned(saved["counts"])
+
+    def _changed_states(self) -> dict[str, Any]:
+        start = {depth: Fingerprint(state).text() for depth, state in self._at_start.items()}
+        return {
+            depth: state for depth, state in self._states().items() if Fingerprint(state).text() != start.get(depth)
+        }
 
     @property
     def counter(self) -> ObjectMemory:

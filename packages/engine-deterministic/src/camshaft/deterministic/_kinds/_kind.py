@@ -14,7 +14,7 @@ from camshaft.engine import EngineWarning, Position
 
 # In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
 # user's objects remember; and what is known of the pass that was left last.
-LAST, ORDER, MEMORY, ENDED = "last", "order", "memory", "ended"
+LAST, ORDER, MEMORY, LEARNED, ENDED = "last", "order", "memory", "learned", "ended"
 
 
 class Setting(NamedTuple):

@@ -15,6 +15,7 @@ from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, 
 from camshaft.deterministic._kinds._kind import (
     ENDED,
     LAST,
+    LEARNED,
     MEMORY,
     ORDER,
     Setting,
@@ -75,6 +76,8 @@ class MapStyleLoader:
         last = saved.get(LAST) if position.pass_open and position.batch else None
         again = 0 if last is None else 1 + max(1, self._loader.num_workers)
         wanted = self._wanted(self._order, position, saved, again)
+        if position.pass_open:
+            self._samplers.restore_learned(saved.get(LEARNED))
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
         self._opened = Pass(
@@ -112,6 +115,7 @@ class MapStyleLoader:
         grown = self._size if self._size != length_of(self._loader.dataset) else None
         return without_empty(
             memory=self._samplers.at_start(),
+            learned=self._samplers.learned(),
             order=self._order.drawn_hash(position.batch),
             size=grown,
             length=None if grown is None else self._order.length,
@@ -158,8 +162,10 @@ class MapStyleLoader:
                 setting.report({"dataset_length of the pass": (saved["size"], present)})
             return None
         require_place(first, order.length, setting)
-        batches = order.batches(first - min(1, again))
-        before = list(islice(batches, min(1, again))) * again
+        # What the training has changed is put back next: all that comes before has to be drawn by then.
+        behind = int(bool(first and (again or LEARNED in saved)))
+        batches = order.batches(first - behind)
+        before = list(islice(batches, behind)) * again
         if first and (order.length is None or first >= order.length):
             head = list(islice(batches, 1))  # the end of a pass is known without starting workers
             self._compare_order(order, first, saved)
