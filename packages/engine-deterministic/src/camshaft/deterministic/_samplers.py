@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._fetch import nested_datasets
-from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._kept_value import token_of
 from camshaft.deterministic._memory import ObjectMemory, Remembered, remembers_by_itself
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import has_state
@@ -100,10 +100,8 @@ class Samplers:
         self._memory.restore_learned(saved["counts"])
 
     def _changed_states(self) -> dict[str, Any]:
-        start = {depth: Fingerprint(state).text() for depth, state in self._at_start.items()}
-        return {
-            depth: state for depth, state in self._states().items() if Fingerprint(state).text() != start.get(depth)
-        }
+        start = {depth: token_of(state) for depth, state in self._at_start.items()}
+        return {depth: state for depth, state in self._states().items() if token_of(state) != start.get(depth)}
 
     @property
     def counter(self) -> ObjectMemory:
