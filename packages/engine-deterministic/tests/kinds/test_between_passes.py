@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from every_kind import CountingEpochs, Noisy
-from looping import dumped, epochs_of, loaded, resumable, resume_everywhere
+from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, seeding_steps
 from torch.utils.data import DataLoader, IterableDataset
 
 from camshaft.deterministic import DeterministicEngine, ResumableLoader, ResumeMismatch
@@ -352,3 +352,46 @@ def test_a_batch_that_is_asked_for_alone_changes_nothing_in_a_dataset_that_shuff
     epochs_of(made, 1)
     made.batch_at(0, 1)
     assert find_difference(epochs_of(undisturbed, 3)[1:], epochs_of(made, 2), "") is None
+
+
+class GrowsWithItsEpoch(Noisy):
+    """A dataset whose length is a function of the epoch that it is told."""
+
+    def __init__(self):
+        self.size = 4
+
+    def set_epoch(self, epoch):
+        self.size = 4 + 2 * epoch
+
+    def __len__(self):
+        return self.size
+
+
+class ShrinksWhenTold(GrowsWithItsEpoch):
+    def set_epoch(self, epoch):
+        self.size = 13 - 2 * epoch
+
+
+@pytest.mark.parametrize("dataset", [GrowsWithItsEpoch, ShrinksWhenTold])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_dataset_whose_length_follows_from_its_epoch_is_no_alarm(dataset, workers):
+    def make():
+        return DataLoader(dataset(), 2, shuffle=True, num_workers=workers)
+
+    assert resume_everywhere(seeding_steps(make), epochs=3, every=3 if workers else 1) > 2
+    assert check_data(make, max_epochs=3, epoch_length=4, every=29 if workers else 5) > 1
+
+
+@pytest.mark.parametrize("done", [1, 5])
+def test_a_dataset_that_is_told_its_epoch_and_has_another_length_is_refused(done):
+    class Longer(GrowsWithItsEpoch):
+        def __len__(self):
+            return self.size + 1
+
+    stopped = resumable(lambda: DataLoader(GrowsWithItsEpoch(), 2))
+    epochs_of(stopped, done)
+    data = Longer()
+    other = resumable(lambda: DataLoader(data, 2))
+    with pytest.raises(ResumeMismatch, match="dataset_length"):
+        other.load_state_dict(stopped.state_dict())
+    assert data.size == 4

@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar, get_args
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kernels import deterministic_kernels
-from camshaft.deterministic._kinds import describe, draws_from_process, make_source, require_known
-from camshaft.deterministic._mismatch import OnMismatch, compare_runs, report
+from camshaft.deterministic._kinds import describe, draws_from_process, find_differences, make_source, require_known
+from camshaft.deterministic._mismatch import OnMismatch, report
 from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._rng import check_seed, draw_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
@@ -248,7 +248,8 @@ class DeterministicEngine(Engine[Batch, Output]):
         """Return what stands against continuing; other data in the same process is a wish, not a mistake."""
         differing: dict[str, tuple[Any, Any]] = {}
         if self._is_loaded and self._loaded_description:
-            differing = compare_runs(self._loaded_description, describe(plan.data, self._seeding))
+            describe_now = partial(describe, plan.data, self._seeding)
+            differing = find_differences(self._loaded_description, plan.data, describe_now, plan.position)
         if self.state.seed is not None and plan.seed != self.state.seed:
             differing["seed"] = (self.state.seed, plan.seed)
         return differing

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, get_args
 
 from camshaft.deterministic._copy import is_iterable_style
 from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._kinds import describe, make_source, require_known, require_single_batches
+from camshaft.deterministic._kinds import describe, find_differences, make_source, require_known, require_single_batches
 from camshaft.deterministic._kinds._ranked import RankedSource
 from camshaft.deterministic._loader_state import LoaderState, read_state, write_state
-from camshaft.deterministic._mismatch import OnMismatch, compare_runs, report
+from camshaft.deterministic._mismatch import OnMismatch, report
 from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._reader import Iteration, MakeSource, Reader
 from camshaft.deterministic._rng import check_seed, draw_seed
@@ -239,7 +239,9 @@ class ResumableLoader:
                 loader is unchanged.
         """
         state = read_state(deepcopy(state_dict))
-        differing = compare_runs(state.description, self._describe()) if state.description else {}
+        differing = {}
+        if state.description:
+            differing = find_differences(state.description, self.loader, self._describe, state.position)
         if self._given_seed is not None and state.seed not in (None, self._given_seed):
             differing["seed"] = state.seed, self._given_seed
         report(differing, self._on_mismatch)

@@ -32,10 +32,13 @@ from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itsel
 from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
 from camshaft.deterministic._kinds._stateful import StatefulData
 from camshaft.deterministic._kinds._stateful_loader import StatefulLoader
+from camshaft.deterministic._mismatch import compare_runs
+from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._ranks import Ranks, ranks_of
+from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
-from camshaft.engine import ArgumentError, has_state
+from camshaft.engine import ArgumentError, Position, has_state
 
 VERSION = 2
 
@@ -110,6 +113,30 @@ def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
     return {**entries, **kind.describe(data, seeding), "environment": describe_environment()}
 
 
+def find_differences(
+    saved: Mapping[str, Any], data: Any, describe_now: Callable[[], Mapping[str, Any]], position: Position
+) -> dict[str, tuple[Any, Any]]:
+    """Return what stands against going on over `data` with a saved run, by name: (saved, present).
+
+    The length of a dataset may follow from the epoch that it is told. Then it counts as it was when that run was saved:
+    as in the pass at `position`, or in the one before where that was not opened yet.
+
+    Args:
+        saved: what `describe` returned for the saved run.
+        data: the user's data; what the comparison tells it is taken back.
+        describe_now: describes it as it is.
+        position: where the run goes on.
+    """
+    differing = compare_runs(saved, describe_now())
+    if "dataset_length" not in differing or not isinstance(data, DataLoader):
+        return differing
+    for data_pass in {position.data_pass, position.data_pass if position.pass_open else position.data_pass - 1} - {-1}:
+        with Samplers(data).asking():
+            tell_pass(data, data_pass)
+            differing = min(differing, compare_runs(saved, describe_now()), key=len)
+    return differing
+
+
 def make_source(
     data: Any,
     seed: int,
@@ -171,6 +198,7 @@ __all__ = [
     "Ranks",
     "describe",
     "draws_from_process",
+    "find_differences",
     "kind_of",
     "make_source",
     "require_known",

@@ -71,8 +71,8 @@ class MapStyleLoader:
         saved = entries_of(position.data_state)
         if position.pass_open:
             self._samplers.restore(saved.get(MEMORY))
+        self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
         self._size = saved.get("size", length_of(self._loader.dataset))
-        self._order = self._draw(position.data_pass)
         last = saved.get(LAST) if position.pass_open and position.batch else None
         again = 0 if last is None else 1 + max(1, self._loader.num_workers)
         wanted = self._wanted(self._order, position, saved, again)
