@@ -320,3 +320,70 @@ def test_the_generators_of_the_process_are_left_alone_by_the_comparison():
     next(iter(resumed(state, loader(Noisy()))))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[2])
+
+
+def ended(made, epochs=1):
+    """Return what a loader has saved after its loops, as a file has it."""
+    for _ in range(epochs):
+        for _batch in made:
+            pass
+    file = io.BytesIO()
+    torch.save(made.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize(("workers", "epochs"), [(0, 1), (0, 3), (1, 1)])
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_a_batch_depends_on_beside_its_seeds_is_refused_between_two_epochs(name, workers, epochs):
+    state = ended(ResumableLoader(FAULTS[name](workers), seed=3), epochs)
+    made = resumed(state, FAULTS[name](workers))
+    with pytest.raises(ResumeMismatch, match=rf"batch 5 of epoch {epochs - 1}, fetched again.*set_sample_seed"):
+        next(iter(made))
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_dataset_and_another_collate_fn_are_refused_between_two_epochs(other):
+    state = ended(ResumableLoader(loader(Noisy()), seed=3))
+    with pytest.raises(ResumeMismatch, match="batch 5 of epoch 0, fetched again"):
+        next(iter(resumed(state, OTHERS[other]())))
+
+
+class Fetching(Noisy):
+    def __init__(self):
+        self.fetched = [0]
+
+    def __getitem__(self, index):
+        self.fetched[0] += 1
+        return noise(index)
+
+
+def test_one_batch_is_fetched_again_between_two_epochs():
+    state, data = ended(ResumableLoader(loader(Fetching()), seed=3)), Fetching()
+    next(iter(resumed(state, loader(data))))
+    assert data.fetched == [1 + 2]  # the last batch of the epoch has one sample, the next has two
+
+
+class Sized(Noisy):
+    scale = 1.0
+
+    def __getitem__(self, index):
+        return self.scale * noise(index)
+
+
+def grown(made, data, epochs):
+    """Go through the epochs, each with pictures of another size."""
+    seen = []
+    for epoch in range(made.epoch, epochs):
+        data.scale = 1.0 + epoch
+        seen.append([batch.tolist() for batch in made])
+    return seen
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_what_the_program_sets_in_the_dataset_for_an_epoch_raises_no_alarm(done):
+    first, second, third = Sized(), Sized(), Sized()
+    whole = grown(ResumableLoader(loader(first), seed=3), first, 3)
+    stopped = ResumableLoader(loader(second), seed=3)
+    grown(stopped, second, done)
+    assert grown(resumed(ended(stopped, 0), loader(third)), third, 3) == whole[done:]

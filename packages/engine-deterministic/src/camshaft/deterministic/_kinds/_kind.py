@@ -13,8 +13,9 @@ from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 
 # In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
-# user's objects remember; and what is known of the pass that was left last.
-LAST, ORDER, MEMORY, LEARNED, ENDED = "last", "order", "memory", "learned", "ended"
+# user's objects remember, and have learned; what is known of the pass that was left last, and of the last batch of one
+# that has ended.
+LAST, ORDER, MEMORY, LEARNED, ENDED, ENDED_BATCH = "last", "order", "memory", "learned", "ended", "ended_batch"
 
 
 class Setting(NamedTuple):

@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
+from camshaft.deterministic._kinds._ended_batch import PassEnd
 from camshaft.deterministic._kinds._kind import (
     ENDED,
+    ENDED_BATCH,
     LAST,
     LEARNED,
     MEMORY,
@@ -54,6 +56,7 @@ class MapStyleLoader:
         self._loader = data
         self._setting = setting
         self._samplers = Samplers(data)
+        self._end = PassEnd(data, setting)
         self._fetcher: SeededLoader | None = None
         self._single: SingleBatches | None = None
         self._data_pass: int | None = None  # the pass that was opened last
@@ -69,6 +72,7 @@ class MapStyleLoader:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`; the generators of the process are left as they are."""
         saved = entries_of(position.data_state)
+        self._end.begin()
         if position.pass_open:
             self._samplers.restore(saved.get(MEMORY))
         self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
@@ -78,6 +82,10 @@ class MapStyleLoader:
         wanted = self._wanted(self._order, position, saved, again)
         if position.pass_open:
             self._samplers.restore_learned(saved.get(LEARNED))
+        is_next = not position.pass_open and self._opened is None
+        ended = self._end.to_compare(saved.get(ENDED_BATCH)) if is_next else None
+        if wanted is not None:
+            wanted = self._end.follow(wanted if ended is None else chain([ended.request(self._setting)], wanted))
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
         self._opened = Pass(
@@ -90,6 +98,8 @@ class MapStyleLoader:
         )
         if wanted is not None and last is not None:
             compare_repeated(self._opened, again, last, self._setting.report)
+        elif ended is not None:
+            ended.compare(self._opened, self._setting.report)
         return self._opened
 
     def recall(self, state: Any) -> None:
@@ -111,7 +121,11 @@ class MapStyleLoader:
         if self._opened is None or self._order is None or self._data_pass is None:
             return without_empty(memory=self._samplers.now())
         if not position.pass_open:
-            return without_empty(memory=self._samplers.now(), ended=self._ended(self._opened, self._order))
+            return without_empty(
+                memory=self._samplers.now(),
+                ended=self._ended(self._opened, self._order),
+                ended_batch=self._end.saved(self._opened, self._opened.last()),
+            )
         grown = self._size if self._size != length_of(self._loader.dataset) else None
         return without_empty(
             memory=self._samplers.at_start(),

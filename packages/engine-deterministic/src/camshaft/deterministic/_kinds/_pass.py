@@ -92,11 +92,11 @@ class Pass(Peekable):
 
     def __next__(self) -> Any:
         self.has_drawn = True
-        self._last = None  # the last batch is let go of before the next one is drawn
+        last, self._last = self._last, None  # a failed fetch has none
         try:
             batch = next(self._batches)
         except StopIteration:
-            self.has_ended = True
+            self.has_ended, self._last = True, last
             raise
         except Exception as error:
             self._explain(error, self._place())
@@ -140,10 +140,13 @@ class Pass(Peekable):
             self._early.put_back(batches.kept)
             self._batches = iter(())
 
-    def repeat_last(self) -> bool:
+    def repeat_last(self, name: str | None = None) -> bool:
         """Fetch the batch before the place where the pass was opened, which `batches` begin with, for `last`.
 
         It is not given out and does not count.
+
+        Args:
+            name: what it is called in errors, if it is not of this pass.
 
         Returns:
             Whether there is such a batch.
@@ -153,7 +156,7 @@ class Pass(Peekable):
         except StopIteration:
             return False
         except Exception as error:
-            self._explain(error, f"batch {self.given - 1} of pass {self._data_pass}, to compare it")
+            self._explain(error, f"{name or f'batch {self.given - 1} of pass {self._data_pass}'}, to compare it")
             raise
         return True
 

@@ -9,6 +9,7 @@ from typing import Any
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import (
     ENDED,
+    ENDED_BATCH,
     LAST,
     MEMORY,
     ORDER,
@@ -28,6 +29,8 @@ from camshaft.engine import Peekable, Position
 # Marks a state that was saved by one of several ranks: which one, of how many.
 _RANK, _WORLD, _DATA = "rank", "world_size", "data"
 _END: Any = object()
+# What was seen by the rank that has saved it.
+_OWN = (LAST, ENDED, ENDED_BATCH, ORDER)
 
 
 class RankedSource:
@@ -214,7 +217,7 @@ def _without_last(state: Any) -> dict[str, Any] | None:
 
     That is the last batch, and what an unknown sampler has drawn.
     """
-    return {name: entry for name, entry in entries_of(state).items() if name not in (LAST, ENDED, ORDER)} or None
+    return {name: entry for name, entry in entries_of(state).items() if name not in _OWN} or None
 
 
 def _first(position: Position) -> int:
