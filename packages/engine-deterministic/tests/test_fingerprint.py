@@ -51,6 +51,30 @@ def test_batches_are_told_apart_by_their_contents(name):
     assert text_of(one) != text_of(other)
 
 
+def test_bytes_between_the_fields_of_records_make_no_difference():
+    kind = np.dtype([("a", "i1"), ("b", [("c", "i1"), ("d", "f8", (2,))])], align=True)
+    texts = set()
+    for filled in (0, 255):
+        batch = np.full(3 * kind.itemsize, filled, dtype=np.uint8).view(kind)
+        batch["a"], batch["b"]["c"], batch["b"]["d"] = 1, 2, 3
+        texts.add(text_of(batch))
+    assert len(texts) == 1
+    batch["b"]["d"][2, 1] = 4
+    assert text_of(batch) not in texts
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 2 has them")
+def test_texts_of_any_length_are_read_without_a_word(capfd):
+    texts = {text_of(np.array(["a" * 50 + end, "bb"], dtype=np.dtypes.StringDType())) for end in "xy"}
+    assert len(texts) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tensor_without_numbers_has_a_shape():
+    assert text_of(torch.zeros(2, device="meta")) == text_of(torch.ones(2, device="meta")) is not None
+    assert text_of(torch.zeros(2, device="meta")) != text_of(torch.zeros(3, device="meta"))
+
+
 @pytest.mark.parametrize(
     "batch", [np.random.rand(64, 3, 8).transpose(2, 0, 1), torch.rand(64, 3, 8).permute(2, 0, 1)], ids=type
 )

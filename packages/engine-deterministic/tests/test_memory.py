@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 from every_kind import DATA
 
@@ -97,3 +99,21 @@ def test_another_type_is_a_change_and_other_objects_are_left_alone():
     owner.epoch, owner.iterator, owner.objects = False, iter([]), [object()]
     assert {"0": {"epoch": [False]}} == counts.now()
     assert ObjectMemory([7, (1, 2)]).now() is None
+
+
+def test_an_object_that_leads_back_to_itself_is_read_once():
+    owner, part = Counter(), Counter()
+    owner.part, part.parts, part.whole = part, [owner], owner
+    counts = ObjectMemory([owner])
+    owner.epoch = part.epoch = 2
+    assert {"0": {"epoch": [2], "part.epoch": [2]}} == counts.now()
+
+
+def test_globals_of_another_package_are_left_to_it():
+    module = types.ModuleType("a_package_of_somebody")
+    exec("N = 0\ndef init():\n    global N\n    N += 1\ndef read():\n    init()", vars(module))  # noqa: S102
+    owner = Counter()
+    owner.read = module.read
+    counts = ObjectMemory([owner])
+    owner.read()
+    assert counts.now() == {}

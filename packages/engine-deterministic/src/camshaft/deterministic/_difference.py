@@ -54,6 +54,8 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     """Return the parts of a container by how they are reached, None for a value without parts."""
     if isinstance(value, Mapping):
         return {f"[{key!r}]": part for key, part in value.items()}
+    if isinstance(value, np.ndarray | np.void) and value.dtype.names is not None:
+        return {f"[{name!r}]": value[name] for name in value.dtype.names}  # not the bytes between the fields
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         return parts_of(value.tolist())
     if isinstance(value, list | tuple):

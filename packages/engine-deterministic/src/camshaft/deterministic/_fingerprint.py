@@ -78,6 +78,8 @@ def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
         yield from _leaves(list(value.unbind()))
     elif isinstance(value, torch.Tensor):
         yield b"%a%a" % (value.dtype, value.shape)
+        if value.is_meta:  # it has no numbers
+            return
         yield _bytes_of(value) if value.device.type == "cpu" or value.layout != torch.strided else value
     elif isinstance(value, _PLAIN):
         yield repr(value).encode()
@@ -112,8 +114,11 @@ def _leaves_of_object(value: Any) -> Iterator[bytes | torch.Tensor]:
 
 def _leaves_of_array(array: np.ndarray[Any, Any]) -> Iterator[bytes | torch.Tensor]:
     yield f"{array.dtype}{array.shape}".encode()
-    if array.dtype.hasobject:
-        yield from _leaves(array.flat[:: _step(array.size)].tolist())
+    if array.dtype.names is not None:  # by their fields: bytes between these are whatever was in memory
+        for name in array.dtype.names:
+            yield from _leaves_of_array(array[name])
+    elif array.dtype.hasobject:
+        yield from _leaves(array.reshape(-1)[:: _step(array.size)].tolist())
     else:
         yield _bytes_of_array(array)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from camshaft.deterministic._kept_value import PLAIN, Kept, NotKept, give_back, is_keepable, keep, put_into, token_of
-from camshaft.deterministic._variable import Variable, variable_named, variables_of
+from camshaft.deterministic._kept_array import PLAIN, NotKept
+from camshaft.deterministic._kept_value import Kept, has_value, keep, renewed, token_of
+from camshaft.deterministic._variable import Variable, holders_of, variable_named, variables_of
+from camshaft.engine import EngineWarning
 
 _OTHER = object()  # stands for values that cannot be kept
 _ABSENT = object()
@@ -48,8 +52,8 @@ class ObjectMemory:
     An object that counts its own epochs, or shuffles the same list further in each, goes on with that in a resumed run
     only if somebody saves it. What never changes is configuration, and is left alone. What has changed once is saved
     from then on, and put back. That a variable changes is remembered as long as its object lives, so that a state saved
-    before takes it back as well. Values of other types than numbers, texts, and collections, arrays and tensors of
-    them are left alone.
+    before takes it back as well. Where a value cannot be kept that has changed, writing warns, once. Values of which
+    nobody can tell whether they change, such as iterators, are left alone.
 
     Args:
         owners: the objects; so are the objects of the user's own classes that they have inside.
@@ -61,7 +65,7 @@ class ObjectMemory:
         self._owners = [owner for owner in owners if hasattr(owner, "__dict__") or hasattr(type(owner), "__slots__")]
         self._closed = closed
         self._is_watching = is_watching
-        self._before = [_before_changes(owner) for owner in self._owners]
+        self._histories = [_history_of(owner) for owner in self._owners]
         self._seen: list[dict[str, _Value]] = [{} for _ in self._owners]
         self._seen = self._at_start = self._read()
 
@@ -94,9 +98,10 @@ class ObjectMemory:
     def learned(self) -> Remembered | None:
         """Return what is remembered otherwise than at the start of the pass; None where that is nothing."""
         self._look()
+        befores = [history.before for history in self._histories]
         other: list[dict[str, list[Kept]]] = [
             {name: _boxed(now, name) for name in before if _has_changed(start.get(name), now.get(name))}
-            for before, start, now in zip(self._before, self._at_start, self._seen, strict=True)
+            for before, start, now in zip(befores, self._at_start, self._seen, strict=True)
         ]
         return {str(number): each for number, each in enumerate(other) if each} or None
 
@@ -107,11 +112,11 @@ class ObjectMemory:
         self._look()
         for number, owner in enumerate(self._owners):
             start, now = self._at_start[number], self._seen[number]
-            variables = variables_of(owner, self._closed)
+            holders = holders_of(owner, self._closed)
             for name, boxed in saved.get(str(number), {}).items():
                 if not _has_changed(start.get(name), now.get(name)):
-                    self._before[number].setdefault(name, _boxed(start, name))
-                    _set(variable_named(owner, name, variables), boxed)
+                    self._histories[number].before.setdefault(name, _boxed(start, name))
+                    self._put(owner, name, holders, boxed)
         self._seen = self._read()
 
     @property
@@ -153,37 +158,52 @@ class ObjectMemory:
         if saved is None:
             return
         self._look()
-        for number, (owner, before) in enumerate(zip(self._owners, self._before, strict=True)):
-            variables = variables_of(owner, self._closed)
-            values = saved.get(str(number), {})
+        for number, (owner, history) in enumerate(zip(self._owners, self._histories, strict=True)):
+            before, values = history.before, saved.get(str(number), {})
             for name in values.keys() - before.keys():
                 before[name] = _boxed(self._seen[number], name)
+            holders = holders_of(owner, self._closed)
             for name, boxed in before.items():
-                _set(variable_named(owner, name, variables), values.get(name, boxed))
+                self._put(owner, name, holders, values.get(name, boxed))
         self._seen = self._at_start = self._read()
+
+    def _put(self, owner: Any, name: str, holders: dict[str, Any], boxed: Sequence[Kept]) -> None:
+        if not _set(variable_named(name, holders), boxed):
+            _warn(
+                f"`{name}` of {type(owner)} is not there, or of another type, so its saved value is lost. If "
+                "batches depend on it, make it in `__init__`, or give the class state_dict and load_state_dict"
+            )
 
     def _read(self) -> list[dict[str, _Value]]:
         return [
-            {name: _value_of(each, seen.get(name)) for name, each in variables_of(owner, self._closed).items()}
-            for owner, seen in zip(self._owners, self._seen, strict=True)
+            {name: _value_of(each, seen.get(name)) for name, each in variables.items()}
+            for seen, variables in zip(self._seen, map(self._variables_of, self._owners), strict=True)
         ]
+
+    def _variables_of(self, owner: Any) -> dict[str, Variable]:
+        return variables_of(holders_of(owner, self._closed))
 
     def _look(self) -> None:
         """Note what has changed since the last look, and what it was before."""
         seen, self._seen = self._seen, self._read()
         if not self._is_watching:
             return
-        for before, then, now in zip(self._before, seen, self._seen, strict=True):
+        for history, then, now in zip(self._histories, seen, self._seen, strict=True):
             for name in then.keys() | now.keys():
-                if _has_changed(then.get(name), now.get(name)):
-                    before.setdefault(name, _boxed(then, name))
+                history.note(name, then.get(name), now.get(name))
 
     def _written(self, values: Sequence[Mapping[str, _Value]]) -> Remembered | None:
         if not self._owners:
             return None
+        for owner, history, each in zip(self._owners, self._histories, values, strict=True):
+            for name in history.lacking(each):
+                _warn(
+                    f"`{name}` of {type(owner)} changes while data is drawn, and cannot be saved: a resumed run begins "
+                    "with what it is at first. If batches depend on it, give the class state_dict and load_state_dict"
+                )
         kept = [
-            {name: _boxed(each, name) for name in before if name not in each or each[name].kept is not _OTHER}
-            for before, each in zip(self._before, values, strict=True)
+            {name: _boxed(each, name) for name in history.before if name not in each or each[name].kept is not _OTHER}
+            for history, each in zip(self._histories, values, strict=True)
         ]
         return {str(number): each for number, each in enumerate(kept) if each}
 
@@ -200,7 +220,7 @@ def _value_of(variable: Variable, seen: _Value | None) -> _Value:
     value = variable.read()
     if type(value) in PLAIN:
         return _Value((type(value), value), value)
-    if not is_keepable(value):
+    if not has_value(value):
         return _Value(_OTHER, _OTHER)
     token = token_of(value)
     if seen is not None and seen.token == token:
@@ -222,38 +242,82 @@ def _boxed(values: Mapping[str, _Value], name: str) -> list[Kept]:
     return [values[name].kept] if name in values and values[name].kept is not _OTHER else []
 
 
-def _set(variable: Variable | None, boxed: Sequence[Kept]) -> None:
-    """Give a variable the value that was kept; in place where that is possible, as others may refer to it."""
+def _set(variable: Variable | None, boxed: Sequence[Kept]) -> bool:
+    """Give a variable the value that was kept, if that can be done; in place where others may refer to it."""
     if variable is None:
-        return
+        return not boxed
     if not boxed:
         variable.remove()
-        return
+        return True
     try:
         present = variable.read()
-    except AttributeError:
+    except (AttributeError, LookupError):
         present = None
-    if not put_into(present, boxed[0]):
-        variable.write(give_back(boxed[0]))
+    try:
+        new = renewed(present, boxed[0])
+    except NotKept:
+        return False
+    if new is not present:
+        variable.write(new)
+    return True
 
 
-# Of each object that was looked at, by its id: a reference that removes the entry, and the values before the changes.
-_known: dict[int, tuple[weakref.ref[Any], dict[str, list[Any]]]] = {}
+def _warn(text: str) -> None:
+    warnings.warn(text, EngineWarning, stacklevel=4)
 
 
-def _before_changes(owner: Any) -> dict[str, list[Any]]:
-    """Return what is known of an object in this process: the variables that change, with their values before."""
+@dataclass
+class _History:
+    """What is known of an object in this process.
+
+    Attributes:
+        before: the variables that change, with their values before the first change.
+        not_kept: those that have changed and cannot be kept, as they were before.
+        told: the names of those that were told.
+    """
+
+    before: dict[str, list[Any]] = field(default_factory=dict)
+    not_kept: dict[str, _Value | None] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+    def note(self, name: str, then: _Value | None, now: _Value | None) -> None:
+        """Note what a variable was and is; None: it was not or is not there."""
+        tokens = [None if value is None else value.token for value in (then, now)]
+        if tokens[0] == tokens[1] or _OTHER in tokens:
+            return
+        if not _has_changed(then, now):
+            self.not_kept.setdefault(name, then)
+        else:
+            self.before.setdefault(name, [] if then is None else [then.kept])
+
+    def lacking(self, values: Mapping[str, _Value]) -> list[str]:
+        """Return what has changed and is not in these values, each name once."""
+        found = [
+            name
+            for name, before in self.not_kept.items()
+            if name in values and values[name].kept is _OTHER and name not in self.told
+            if before is None or values[name].token != before.token
+        ]
+        self.told.update(found)
+        return found
+
+
+# Of each object that was looked at, by its id: a reference that removes the entry, and what is known of it.
+_known: dict[int, tuple[weakref.ref[Any], _History]] = {}
+
+
+def _history_of(owner: Any) -> _History:
     known = _known.get(id(owner))
     if known is not None and known[0]() is owner:
         return known[1]
     number = id(owner)
-    before: dict[str, list[Any]] = {}
+    history = _History()
     try:
         reference = weakref.ref(owner, lambda gone: _forget(number, gone))
     except TypeError:  # a class that allows no references: known to this run only
-        return before
-    _known[number] = reference, before
-    return before
+        return history
+    _known[number] = reference, history
+    return history
 
 
 def _forget(number: int, reference: weakref.ref[Any]) -> None:

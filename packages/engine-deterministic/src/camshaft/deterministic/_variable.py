@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dis
-from collections import deque
+from array import array
+from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from functools import lru_cache
 from types import CodeType, FunctionType, MemberDescriptorType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -17,9 +19,16 @@ from camshaft.deterministic._inside import GENERATORS, is_of_user
 from camshaft.engine import Engine, has_state
 
 _MOST_HOLDERS = 100
-_CHANGED_IN_PLACE = (list, dict, set, deque, np.ndarray, torch.Tensor)
+# Objects of the user's in a collection that is longer are data.
+_MOST_PARTS = 16
+_MOST_STEPS = 2  # from a method to a global that a function changes which it calls
+_COLLECTIONS = (list, dict, set, deque)
+_CHANGED_IN_PLACE = (*_COLLECTIONS, bytearray, array, np.ndarray, torch.Tensor)
+_TRANSPARENT = (FunctionType, SimpleNamespace, UserDict, UserList)
+_FURTHER = ">"  # in the names of what only functions lead to
+ITSELF = "itself"  # the name of what an object has in it that is a collection
 # What saves itself, is saved by others, or is seeded.
-_CLOSED = (*GENERATORS, DataLoader, Engine, torch.nn.Module, type)
+_CLOSED = (*GENERATORS, DataLoader, Engine, torch.nn.Module, type, Enum)
 
 
 class Variable(NamedTuple):
@@ -37,8 +46,9 @@ class Variable(NamedTuple):
         """Return its value."""
         holder, name = self
         if isinstance(holder, FunctionType):
-            cell = _cells(holder).get(name)
-            return holder.__globals__[name] if cell is None else cell.cell_contents
+            return _read_of_function(holder, name)
+        if name == ITSELF:
+            return holder
         own = getattr(holder, "__dict__", {})
         return own[name] if name in own else getattr(holder, name)
 
@@ -46,11 +56,9 @@ class Variable(NamedTuple):
         """Set it, as a plain assignment does; a class has no say in it."""
         holder, name = self
         if isinstance(holder, FunctionType):
-            cell = _cells(holder).get(name)
-            if cell is None:
-                holder.__globals__[name] = value
-            else:
-                cell.cell_contents = value
+            _write_of_function(holder, name, value)
+        elif name == ITSELF:
+            return  # it was changed in place
         elif isinstance(holder, type):
             setattr(holder, name, value)
         elif (slot := _slots(holder).get(name)) is not None:
@@ -59,90 +67,151 @@ class Variable(NamedTuple):
             vars(holder)[name] = value
 
     def remove(self) -> None:
-        """Let it be gone, if it is one of an object."""
-        if not isinstance(self.holder, FunctionType | type):
+        """Let it be gone, if it is one of an object, of a class or of a function."""
+        if isinstance(self.holder, type):
+            if self.name in vars(self.holder):
+                delattr(self.holder, self.name)
+        else:
             getattr(self.holder, "__dict__", {}).pop(self.name, None)
 
 
-def variables_of(owner: Any, closed: Sequence[Any] = ()) -> dict[str, Variable]:
-    """Return the variables of an object and of what it has inside, by the names that lead to them.
+def holders_of(owner: Any, closed: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return what has the variables of an object: itself and what it has inside, by the names that lead there.
 
-    That is: attributes, also those of its class; what its methods have in closures, and the globals that they change;
-    and the same of the functions and the objects of the user's own classes among them.
+    That is: its class; its methods, and the functions and classes of the same module that they name, up to two steps
+    away, if it is of the object's own package; and the same of the functions and the objects of the user's own classes
+    in attributes and closures.
 
     Args:
         owner: the object.
         closed: objects that are not looked into.
     """
-    found: dict[str, Variable] = {}
-    seen = {id(owner), *map(id, closed)}
-    waiting = deque([("", owner)])
-    while waiting and len(seen) < _MOST_HOLDERS + len(closed):
-        prefix, holder = waiting.popleft()
-        for name in _names(holder):
-            variable = Variable(holder, name)
-            found.setdefault(prefix + name, variable)
-            value = variable.read()
-            if _has_variables(value) and id(value) not in seen:
-                seen.add(id(value))
-                waiting.append((f"{prefix}{name}.", value))
-        for name, part in _definitions(holder):
-            if id(part) not in seen:
-                seen.add(id(part))
-                waiting.append((f"{prefix}{name}.", part))
+    found: dict[str, Any] = {}
+    seen = {*map(id, closed)}
+    waiting = deque([("", owner, 0)])
+    while waiting and len(found) < _MOST_HOLDERS:
+        prefix, holder, steps = waiting.popleft()
+        if id(holder) in seen and prefix:
+            continue
+        seen.add(id(holder))
+        found[prefix] = holder
+        waiting.extend((f"{prefix}{name}.", part, steps) for name, part in (*_definitions(holder), *_parts(holder)))
+        is_at_home = _package_of(holder) == _package_of(type(owner))  # globals of libraries are their own affair
+        if isinstance(holder, FunctionType) and steps < _MOST_STEPS and is_at_home:
+            waiting.extend((f"{prefix}{name}.", part, steps + 1) for name, part in _neighbours(holder))
     return found
 
 
-def variable_named(owner: Any, name: str, variables: dict[str, Variable]) -> Variable | None:
-    """Return a variable of `variables_of(owner)`, also one that is not there yet; None where its holder is not."""
-    if name in variables:
-        return variables[name]
-    prefix, _, last = name.rpartition(".")
-    if not prefix:
-        return Variable(owner, last) if hasattr(owner, "__dict__") or last in _slots(owner) else None
-    holder = variables[prefix].read() if prefix in variables else None
-    return Variable(holder, last) if hasattr(holder, "__dict__") and not isinstance(holder, FunctionType) else None
+def variables_of(holders: dict[str, Any]) -> dict[str, Variable]:
+    """Return the variables of `holders_of` an object, by the names that lead to them.
+
+    That is: attributes, what functions have in closures, and the globals that they change.
+    """
+    found: dict[str, Variable] = {}
+    for prefix, holder in holders.items():
+        for name in _names(holder, is_near=_FURTHER not in prefix):
+            if name != ITSELF or prefix[:-1] not in found:
+                found[prefix + name] = Variable(holder, name)
+    return found
+
+
+def variable_named(name: str, holders: dict[str, Any]) -> Variable | None:
+    """Return a variable, also one that is not there yet; None where what has it is not."""
+    before, dot, last = name.rpartition(".")
+    holder = holders.get(before + dot)
+    can_have = hasattr(holder, "__dict__") or last in _slots(holder) or last == ITSELF
+    return Variable(holder, last) if before + dot in holders and can_have else None
 
 
 def _has_variables(value: Any) -> bool:
-    if isinstance(value, FunctionType | SimpleNamespace):
+    if isinstance(value, _TRANSPARENT):
         return True
     if isinstance(value, _CLOSED) or not is_of_user(value) or has_state(value):
         return False
     return hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
 
 
-def _names(holder: Any) -> Iterator[str]:
+def _names(holder: Any, *, is_near: bool = True) -> Iterator[str]:
+    """Yield the names of an object's variables; of functions further away, only such globals as they assign."""
     if isinstance(holder, FunctionType):
         yield from _cells(holder)
-        yield from (name for name in _global_names(holder.__code__) if _is_own_global(holder, name))
+        yield from vars(holder)
+        yield from (str(number) for number, _ in enumerate(holder.__defaults__ or ()))
+        yield from (name for name in _global_names(holder.__code__) if _is_own_global(holder, name, is_near=is_near))
     elif isinstance(holder, type):
         values = vars(holder).items()
         yield from (name for name, value in values if not name.startswith("__") and not callable(value))
     else:
+        if isinstance(holder, _COLLECTIONS):
+            yield ITSELF
         yield from getattr(holder, "__dict__", ())
         yield from (name for name in _slots(holder) if hasattr(holder, name))
+
+
+def _parts(holder: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the objects with variables that are the values of variables, or in a short collection that is one."""
+    for name in _names(holder):
+        value = Variable(holder, name).read()
+        if name != ITSELF and _has_variables(value):
+            yield name, value
+        yield from (
+            (f"{name}[{key!r}]", part)
+            for key, part in _few_items(value)
+            if _has_variables(part) and type(key) in (int, str)
+        )
+
+
+def _few_items(value: Any) -> list[tuple[Any, Any]]:
+    """Return what a short list, tuple or dict has; methods of a subclass are not asked."""
+    base: Any = next((each for each in (list, tuple, dict) if isinstance(value, each)), None)
+    if base is None or base.__len__(value) > _MOST_PARTS:
+        return []
+    return [*(dict.items(value) if base is dict else enumerate(base.__iter__(value)))]
+
+
+def _neighbours(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the functions and classes of the same module that a function names."""
+    for name in _global_names(function.__code__):
+        value = function.__globals__.get(name)
+        is_function = isinstance(value, FunctionType) and value.__globals__ is function.__globals__
+        is_class = isinstance(value, type) and value.__module__ == function.__module__ and not issubclass(value, Enum)
+        if is_function or is_class:
+            yield _FURTHER + name, value
 
 
 def _definitions(holder: Any) -> Iterator[tuple[str, Any]]:
     """Yield the classes of an object of the user's, and the methods of a class."""
     if isinstance(holder, type):
-        yield from ((f"{name}()", part) for name, part in vars(holder).items() if isinstance(part, FunctionType))
+        for name, part in vars(holder).items():
+            yield from ((f"{name}()", function) for function in _functions(part))
     elif not isinstance(holder, FunctionType) and is_of_user(holder):
         kinds = [kind for kind in type(holder).__mro__ if _is_class_of_user(kind)]
         yield from ((kind.__name__, kind) for kind in kinds)
+
+
+def _functions(part: Any) -> list[FunctionType]:
+    """Return the functions behind something that a class defines."""
+    if isinstance(part, property):
+        functions = [part.fget, part.fset]
+    else:
+        functions = [part.__func__ if isinstance(part, classmethod | staticmethod) else part]
+    return [each for each in functions if isinstance(each, FunctionType)]
+
+
+def _package_of(definition: Any) -> str:
+    return str(getattr(definition, "__module__", "")).partition(".")[0]
 
 
 def _is_class_of_user(kind: type) -> bool:
     return kind.__module__.split(".")[0] not in ("builtins", "abc", "typing", "collections", "torch", "camshaft")
 
 
-def _is_own_global(function: FunctionType, name: str) -> bool:
-    """Return whether a global is one that the function changes: it assigns it, or changes it in place."""
+def _is_own_global(function: FunctionType, name: str, *, is_near: bool) -> bool:
+    """Return whether a global is one that the function changes: it assigns it, or may change it in place."""
     if name not in function.__globals__:
         return False
     is_assigned = _global_names(function.__code__)[name]
-    return is_assigned or isinstance(function.__globals__[name], _CHANGED_IN_PLACE)
+    return is_assigned or (is_near and isinstance(function.__globals__[name], _CHANGED_IN_PLACE))
 
 
 @lru_cache(maxsize=1024)
@@ -157,6 +226,29 @@ def _global_names(code: CodeType) -> dict[str, bool]:
             for name, is_assigned in _global_names(part).items():
                 names[name] = names.get(name, False) or is_assigned
     return names
+
+
+def _read_of_function(function: FunctionType, name: str) -> Any:
+    cell = _cells(function).get(name)
+    if cell is not None:
+        return cell.cell_contents
+    if name.isdecimal():
+        return (function.__defaults__ or ())[int(name)]
+    return vars(function)[name] if name in vars(function) else function.__globals__[name]
+
+
+def _write_of_function(function: FunctionType, name: str, value: Any) -> None:
+    cell = _cells(function).get(name)
+    if cell is not None:
+        cell.cell_contents = value
+    elif name.isdecimal():
+        defaults = [*(function.__defaults__ or ())]
+        defaults[int(name)] = value
+        function.__defaults__ = tuple(defaults)
+    elif name in _global_names(function.__code__) and name not in vars(function):
+        function.__globals__[name] = value
+    else:
+        vars(function)[name] = value
 
 
 def _cells(function: FunctionType) -> dict[str, Any]:
