@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from itertools import count
+from itertools import count, cycle
 
 import numpy as np
 import pytest
@@ -127,7 +127,7 @@ class Reversing(Sampler):
     """Gives its indices in an order that depends on what it has given before."""
 
     def __init__(self, counts):
-        self.orders = [range(5)]
+        self.orders = cycle([range(5), range(4, -1, -1)])
         self.epoch = 0
         self.counts = counts
 
@@ -135,8 +135,7 @@ class Reversing(Sampler):
         self.epoch += 1
         if self.counts:
             return iter(random.Random(self.epoch).sample(range(5), 5))
-        self.orders.append(list(self.orders[-1])[::-1])
-        return iter(self.orders[-1])
+        return iter(next(self.orders))
 
 
 PURE_LOADERS = {

@@ -24,7 +24,7 @@ def read_whole(value: Any) -> tuple[Any, ...] | None:
 
     Of the weights of samples a few change at a time.
     """
-    if isinstance(value, torch.Tensor) and value.numel() <= MOST and _is_plain(value):
+    if isinstance(value, torch.Tensor) and _is_plain(value) and value.numel() <= MOST:
         numbers = value.detach().as_subclass(torch.Tensor).reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
         return value.dtype, value.shape, blake2b(numbers, digest_size=16).digest()
     if isinstance(value, np.ndarray) and value.size <= MOST and value.dtype.kind in "biufmM":

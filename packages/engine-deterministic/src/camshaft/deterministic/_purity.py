@@ -25,7 +25,7 @@ _REMEDIES = {
         "a memory across batches, or a generator that cannot be found? Let collate_fn draw from the generators of the "
         "process"
     ),
-    ORDER: "what the sampler remembers must be in its state_dict(), or be plain numbers that it counts",
+    ORDER: "what the sampler remembers must be in its state_dict(), or numbers, texts and collections of these",
 }
 
 
