@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._fetch import BatchRequest, nested_datasets
-from camshaft.deterministic._kept_value import PLAIN
+from camshaft.deterministic._kept_array import PLAIN
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._order import Batch
-from camshaft.deterministic._variable import variables_of
+from camshaft.deterministic._variable import holders_of, variables_of
 from camshaft.engine import length_of
 
 
@@ -103,7 +103,8 @@ class PassEnd:
     def _look(self) -> list[dict[str, Any]]:
         """Return the values of the variables of the data, and of those that are no plain values, which they are."""
         return [
-            {name: _token(variable.read()) for name, variable in variables_of(owner).items()} for owner in self._owners
+            {name: _token(variable.read()) for name, variable in variables_of(holders_of(owner)).items()}
+            for owner in self._owners
         ]
 
 
