@@ -395,3 +395,73 @@ def test_a_dataset_that_is_told_its_epoch_and_has_another_length_is_refused(done
     with pytest.raises(ResumeMismatch, match="dataset_length"):
         other.load_state_dict(stopped.state_dict())
     assert data.size == 4
+
+
+class Paired:
+    """Two loaders, of which the second goes on over the epochs."""
+
+    def __init__(self):
+        self.first = DataLoader(range(6), 2)
+        self.second = DataLoader(range(10, 21), 2, shuffle=True)
+        self.rest = iter(self.second)
+
+    def __iter__(self):
+        for batch in self.first:
+            yield batch, self.more()
+
+    def more(self):
+        try:
+            return next(self.rest)
+        except StopIteration:
+            self.rest = iter(self.second)
+            return next(self.rest)
+
+
+class PairedLater(Paired):
+    def __init__(self):
+        super().__init__()
+        self.rest = iter(())
+
+
+class Renewing(Paired):
+    """The same, from the start in each epoch."""
+
+    def __iter__(self):
+        self.rest = iter(self.second)
+        return super().__iter__()
+
+
+class ByItself:
+    """An object that is its own iterator, as many prefetchers are."""
+
+    def __init__(self):
+        self.loader = DataLoader(range(6), 2, shuffle=True)
+
+    def __iter__(self):
+        self.batches = iter(self.loader)
+        return self
+
+    def __next__(self):
+        return next(self.batches)
+
+
+@pytest.mark.parametrize("data", [Paired, PairedLater])
+def test_an_iterator_that_goes_on_over_the_epochs_is_refused_behind_the_first_one(data):
+    stopped, resumed = resumable(data), resumable(data)
+    epochs_of(stopped, 1)
+    resumed.load_state_dict(loaded(dumped(stopped.state_dict())))
+    with pytest.raises(ResumeMismatch, match="iterator `rest`, kept over passes"):
+        epochs_of(resumed, 1)
+    states = []
+    first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
+    first.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: states.append(first.state_dict()))
+    first.run(data(), max_epochs=2)
+    second.load_state_dict(states[0])
+    with pytest.raises(ResumeMismatch):
+        second.run(data(), max_epochs=2)
+
+
+@pytest.mark.parametrize("data", [Renewing, ByItself])
+def test_an_iterator_that_is_made_anew_in_each_epoch_is_no_alarm(data):
+    assert resume_everywhere(seeding_steps(data), epochs=3) > 2
+    assert resume_everywhere(seeding_steps(data), epochs=3, most=2) > 2

@@ -371,6 +371,16 @@ class Sized(Noisy):
         return self.scale * noise(index)
 
 
+class SizedInPlace(Noisy):
+    def __init__(self):
+        self.scales = [1.0]
+
+    scale = property(lambda self: self.scales[0], lambda self, scale: self.scales.__setitem__(0, scale))
+
+    def __getitem__(self, index):
+        return self.scales[0] * noise(index)
+
+
 def grown(made, data, epochs):
     """Go through the epochs, each with pictures of another size."""
     seen = []
@@ -381,8 +391,9 @@ def grown(made, data, epochs):
 
 
 @pytest.mark.parametrize("done", [1, 2])
-def test_what_the_program_sets_in_the_dataset_for_an_epoch_raises_no_alarm(done):
-    first, second, third = Sized(), Sized(), Sized()
+@pytest.mark.parametrize("dataset", [Sized, SizedInPlace])
+def test_what_the_program_sets_in_the_dataset_for_an_epoch_raises_no_alarm(dataset, done):
+    first, second, third = dataset(), dataset(), dataset()
     whole = grown(ResumableLoader(loader(first), seed=3), first, 3)
     stopped = ResumableLoader(loader(second), seed=3)
     grown(stopped, second, done)

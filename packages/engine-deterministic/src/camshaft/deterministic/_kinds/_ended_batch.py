@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._fetch import BatchRequest, nested_datasets
+from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._kept_array import PLAIN
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._pass import Pass
@@ -15,6 +20,8 @@ from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._order import Batch
 from camshaft.deterministic._variable import holders_of, variables_of
 from camshaft.engine import length_of
+
+_READ_ITEMS = 64
 
 
 class EndedBatch(NamedTuple):
@@ -101,12 +108,21 @@ class PassEnd:
         return ended if ended is not None and ended.size == length_of(self._loader.dataset) else None
 
     def _look(self) -> list[dict[str, Any]]:
-        """Return the values of the variables of the data, and of those that are no plain values, which they are."""
+        """Return what the variables of the data hold: values, and which objects."""
         return [
             {name: _token(variable.read()) for name, variable in variables_of(holders_of(owner)).items()}
             for owner in self._owners
         ]
 
 
-def _token(value: Any) -> tuple[type, Any]:
-    return type(value), value if type(value) in PLAIN else id(value)
+def _token(value: Any) -> Any:
+    """Return what changes with a value; of long ones a few parts are read."""
+    if type(value) in PLAIN:
+        return type(value), value
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return type(value), Fingerprint(value).text()
+    if isinstance(value, list | tuple | deque | dict):
+        items = value.values() if isinstance(value, dict) else value
+        chosen = islice(items, None, None, max(1, len(value) // _READ_ITEMS))
+        return type(value), len(value), [each if type(each) in PLAIN else id(each) for each in chosen]
+    return type(value), id(value)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from camshaft.deterministic._describe import describe_inside
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
+from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
@@ -48,6 +49,8 @@ class ReplayedData:
         self._is_iterator = hasattr(type(data), "__next__")
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._memory = ObjectMemory([] if self._is_iterator else [data])
+        self._iterators = KeptIterators([] if self._is_iterator else [data], setting.report)
+        self._left: list[str] | None = None  # the iterators that the data had as the pass began
         self._threads = ThreadWatch(data)
         self._opened: ReplayedPass | None = None
         self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
@@ -63,6 +66,11 @@ class ReplayedData:
         saved = entries_of(position.data_state)
         if position.pass_open:
             self.recall(saved)
+        if self._opened is not None:
+            self._left = self._left if position.pass_open else self._iterators.names()
+        else:
+            self._left = saved.get("iterators")
+            self._iterators.lose(self._left)
         stands_there = self._is_iterator and self._opened is not None  # in this process
         if not position.pass_open:
             self._opened = self._begin_next(position, saved)
@@ -88,7 +96,8 @@ class ReplayedData:
         if self._opened is None and position.data_state is not None:
             return position.data_state
         if self._opened is None or not position.pass_open:
-            return without_empty(passes=self._left_unfinished() or None, memory=self._memory.now())
+            left = None if self._opened is None else self._iterators.names()
+            return without_empty(passes=self._left_unfinished() or None, memory=self._memory.now(), iterators=left)
         self._threads.warn()
         held = position.holds_batch
         return without_empty(
@@ -96,6 +105,7 @@ class ReplayedData:
             has_ended=self._opened.has_ended,
             last=None if held else self._opened.last(),
             memory=self._memory.now() if self._opened.has_ended else self._memory.at_start(),
+            iterators=self._iterators.names() if self._opened.has_ended else self._left,
         )
 
     def close(self) -> None:

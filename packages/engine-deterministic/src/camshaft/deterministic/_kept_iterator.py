@@ -1,0 +1,73 @@
+"""Iterators that users' objects keep from one pass to the next: where they stand cannot be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from camshaft.deterministic._kept_value import has_value
+from camshaft.deterministic._variable import holders_of, variables_of
+
+
+class KeptIterators:
+    """The iterators in the variables of some objects.
+
+    An iterator that a pass has left may be made anew as the next pass begins, or asked for more. Nobody knows before it
+    happens. So in a new process something else takes its place, which reports it when it is asked.
+
+    Args:
+        owners: the objects.
+        report: called with what differs from the saved run.
+    """
+
+    def __init__(self, owners: Sequence[Any], report: Callable[..., None]) -> None:
+        self._owners = owners
+        self._report = report
+
+    def names(self) -> list[str] | None:
+        """Return in which variables there are iterators now, None for nowhere."""
+        found = [
+            name
+            for owner in self._owners
+            for name, variable in variables_of(holders_of(owner)).items()
+            if is_plain_iterator(variable.read())
+        ]
+        return found or None
+
+    def lose(self, names: Sequence[str] | None) -> None:
+        """Put something else in the place of those that a saved run had between two passes."""
+        for owner in self._owners if names else ():
+            for name, variable in variables_of(holders_of(owner)).items():
+                if name in (names or ()) and not callable(value := variable.read()):
+                    variable.write(LostIterator(name, value, self._report))
+
+
+class LostIterator(Iterator[Any]):
+    """Stands for an iterator whose place was not saved.
+
+    Args:
+        name: the variable that had it.
+        present: what a new process has there; if it may go on all the same, that is iterated over.
+        report: called when it is asked.
+    """
+
+    def __init__(self, name: str, present: Any, report: Callable[..., None]) -> None:
+        self._name = name
+        self._batches: Iterator[Any] = present if is_plain_iterator(present) else iter(())
+        self._report: Callable[..., None] | None = report
+
+    def __next__(self) -> Any:
+        if self._report is not None:
+            self._report({f"place of the iterator `{self._name}`, kept over passes": ("left in the middle", "unknown")})
+            self._report = None
+        return next(self._batches)
+
+
+def is_plain_iterator(value: Any) -> bool:
+    """Return whether something is an iterator of Python's, or torch's over a loader, that cannot be saved."""
+    if isinstance(value, _BaseDataLoaderIter):
+        return True
+    is_of_python = type(value).__module__ in ("builtins", "itertools")
+    return is_of_python and hasattr(type(value), "__next__") and not has_value(value)
