@@ -445,12 +445,24 @@ class ByItself:
         return next(self.batches)
 
 
-@pytest.mark.parametrize("data", [Paired, PairedLater])
+class Stream(IterableDataset):
+    def __init__(self, data):
+        self.data = data()
+
+    def __iter__(self):
+        return iter(self.data)
+
+
+def streamed(data, workers=0):
+    return lambda: DataLoader(Stream(data), 2, num_workers=workers)
+
+
+@pytest.mark.parametrize("data", [Paired, PairedLater, streamed(Paired)], ids=range(3))
 def test_an_iterator_that_goes_on_over_the_epochs_is_refused_behind_the_first_one(data):
     stopped, resumed = resumable(data), resumable(data)
     epochs_of(stopped, 1)
     resumed.load_state_dict(loaded(dumped(stopped.state_dict())))
-    with pytest.raises(ResumeMismatch, match="iterator `rest`, kept over passes"):
+    with pytest.raises(ResumeMismatch, match=r"iterator `(data\.)?rest`, kept over passes"):
         epochs_of(resumed, 1)
     states = []
     first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
@@ -461,7 +473,32 @@ def test_an_iterator_that_goes_on_over_the_epochs_is_refused_behind_the_first_on
         second.run(data(), max_epochs=2)
 
 
-@pytest.mark.parametrize("data", [Renewing, ByItself])
-def test_an_iterator_that_is_made_anew_in_each_epoch_is_no_alarm(data):
-    assert resume_everywhere(seeding_steps(data), epochs=3) > 2
-    assert resume_everywhere(seeding_steps(data), epochs=3, most=2) > 2
+ANEW = {
+    "renewing": Renewing,
+    "by itself": ByItself,
+    "renewing stream": streamed(Renewing),
+    "stream by itself": streamed(ByItself),
+    "in a worker": streamed(PairedLater, 1),
+}
+
+
+@pytest.mark.parametrize("name", ANEW)
+def test_an_iterator_that_is_made_anew_in_each_epoch_is_no_alarm(name):
+    assert resume_everywhere(seeding_steps(ANEW[name]), epochs=3) > 2
+    assert resume_everywhere(seeding_steps(ANEW[name]), epochs=3, most=2) > 2
+
+
+def of_a_generator():
+    yield from range(6)
+
+
+ONCE = {
+    "generator": of_a_generator,
+    "part of a cycle": lambda: itertools.islice(itertools.cycle([1, 2, 3]), 20),
+    "zip": lambda: zip(range(6), DataLoader(range(6)), strict=True),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_an_iterator_that_has_ended_has_no_more_batches_in_a_new_process_either(name):
+    assert resume_everywhere(seeding_steps(ONCE[name]), epochs=3) > 6

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from camshaft.deterministic._kept_value import has_value
 from camshaft.deterministic._variable import holders_of, variables_of
+
+# In the states of several kinds: in which variables there were some.
+ITERATORS = "iterators"
 
 
 class KeptIterators:
@@ -17,12 +20,16 @@ class KeptIterators:
     An iterator that a pass has left may be made anew as the next pass begins, or asked for more. Nobody knows before it
     happens. So in a new process something else takes its place, which reports it when it is asked.
 
+    Attributes:
+        at_start: in which variables there were some as the pass began, None for nowhere.
+
     Args:
         owners: the objects.
         report: called with what differs from the saved run.
     """
 
     def __init__(self, owners: Sequence[Any], report: Callable[..., None]) -> None:
+        self.at_start: list[str] | None = None
         self._owners = owners
         self._report = report
 
@@ -36,11 +43,24 @@ class KeptIterators:
         ]
         return found or None
 
-    def lose(self, names: Sequence[str] | None) -> None:
-        """Put something else in the place of those that a saved run had between two passes."""
+    def begin(self, saved: Mapping[str, Any], *, is_new: bool, goes_on: bool) -> None:
+        """Note which there are as a pass is opened; in a new process, let something stand for those of the saved run.
+
+        Args:
+            saved: the state with which the pass is opened.
+            is_new: whether no pass was opened before.
+            goes_on: whether it is opened inside.
+        """
+        if is_new:
+            self.at_start = saved.get(ITERATORS)
+            self._lose(self.at_start or ())
+        elif not goes_on:
+            self.at_start = self.names()
+
+    def _lose(self, names: Sequence[str]) -> None:
         for owner in self._owners if names else ():
             for name, variable in variables_of(holders_of(owner)).items():
-                if name in (names or ()) and not callable(value := variable.read()):
+                if name in names and not callable(value := variable.read()):
                     variable.write(LostIterator(name, value, self._report))
 
 

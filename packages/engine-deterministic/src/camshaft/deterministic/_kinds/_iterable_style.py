@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
@@ -44,8 +45,13 @@ class IterableStyleLoader:
         else:
             memory = ObjectMemory([data.dataset])
             threads = ThreadWatch(data.dataset)
+            own = [] if data.num_workers else [data.dataset]  # that of a worker begins each pass as it was made
             self._passes = RedrawnPasses(
-                lambda data_pass: _start(data, setting.seed, data_pass, watch=threads.begin()), memory, setting, threads
+                lambda data_pass: _start(data, setting.seed, data_pass, watch=threads.begin()),
+                memory,
+                setting,
+                threads,
+                KeptIterators(own, setting.report),
             )
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Counter, Pass, counting
 from camshaft.deterministic._kinds._pipeline import ThreadWatch
@@ -54,6 +55,7 @@ class RedrawnPasses:
         memory: what the data remembers from one pass to the next.
         setting: what the passes depend on.
         threads: notices random numbers that are drawn in threads.
+        iterators: those that the data keeps in this process.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class RedrawnPasses:
         memory: Memory,
         setting: Setting,
         threads: ThreadWatch | None = None,
+        iterators: KeptIterators | None = None,
     ) -> None:
+        self._iterators = KeptIterators([], setting.report) if iterators is None else iterators
         self._threads = threads
         self._start = start
         self._memory = memory
@@ -78,6 +82,7 @@ class RedrawnPasses:
         saved = entries_of(position.data_state)
         if position.pass_open:
             self.recall(saved)
+        self._iterators.begin(saved, is_new=self._opened is None, goes_on=position.pass_open)
         self._memory.begin_pass()
         if position.pass_open and saved.get("has_ended"):
             self._opened = Pass(iter(()), position, has_ended=True)
@@ -100,12 +105,14 @@ class RedrawnPasses:
         if opened is None and position.data_state is not None:
             return position.data_state
         if opened is None or not position.pass_open:
-            return without_empty(memory=self._memory.now())
+            left = None if opened is None else self._iterators.names()
+            return without_empty(memory=self._memory.now(), iterators=left)
         if self._threads is not None:
             self._threads.warn()
         last = None if position.holds_batch else opened.last()
         memory = self._memory.now() if opened.has_ended else self._memory.at_start()
-        return without_empty(memory=memory, has_ended=opened.has_ended, last=last)
+        left = self._iterators.names() if opened.has_ended else self._iterators.at_start
+        return without_empty(memory=memory, has_ended=opened.has_ended, last=last, iterators=left)
 
     def close(self) -> None:
         """End the pass, and its workers."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from camshaft.deterministic._describe import describe_inside
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
-from camshaft.deterministic._kept_iterator import KeptIterators
+from camshaft.deterministic._kept_iterator import KeptIterators, is_plain_iterator
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
@@ -47,10 +47,12 @@ class ReplayedData:
         self._data = data
         self._setting = setting
         self._is_iterator = hasattr(type(data), "__next__")
+        # An iterator that has ended has no more batches, also where a new process has another one.
+        self._may_be_spent = setting.isolates and is_plain_iterator(data)
+        self._is_spent = False
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._memory = ObjectMemory([] if self._is_iterator else [data])
         self._iterators = KeptIterators([] if self._is_iterator else [data], setting.report)
-        self._left: list[str] | None = None  # the iterators that the data had as the pass began
         self._threads = ThreadWatch(data)
         self._opened: ReplayedPass | None = None
         self._unfinished: list[dict[str, Any]] = []  # passes over an iterator that were left before its end
@@ -66,11 +68,10 @@ class ReplayedData:
         saved = entries_of(position.data_state)
         if position.pass_open:
             self.recall(saved)
-        if self._opened is not None:
-            self._left = self._left if position.pass_open else self._iterators.names()
-        else:
-            self._left = saved.get("iterators")
-            self._iterators.lose(self._left)
+        if self._opened is None:
+            has_ended = saved.get("has_ended") if position.pass_open else saved.get("is_spent")
+            self._is_spent = self._may_be_spent and bool(has_ended)
+        self._iterators.begin(saved, is_new=self._opened is None, goes_on=position.pass_open)
         stands_there = self._is_iterator and self._opened is not None  # in this process
         if not position.pass_open:
             self._opened = self._begin_next(position, saved)
@@ -97,7 +98,12 @@ class ReplayedData:
             return position.data_state
         if self._opened is None or not position.pass_open:
             left = None if self._opened is None else self._iterators.names()
-            return without_empty(passes=self._left_unfinished() or None, memory=self._memory.now(), iterators=left)
+            return without_empty(
+                passes=self._left_unfinished() or None,
+                memory=self._memory.now(),
+                iterators=left,
+                is_spent=self._is_at_its_end(),
+            )
         self._threads.warn()
         held = position.holds_batch
         return without_empty(
@@ -105,7 +111,7 @@ class ReplayedData:
             has_ended=self._opened.has_ended,
             last=None if held else self._opened.last(),
             memory=self._memory.now() if self._opened.has_ended else self._memory.at_start(),
-            iterators=self._iterators.names() if self._opened.has_ended else self._left,
+            iterators=self._iterators.names() if self._opened.has_ended else self._iterators.at_start,
         )
 
     def close(self) -> None:
@@ -121,7 +127,10 @@ class ReplayedData:
             earlier = self._draw_again(position, saved["passes"]).passes()
             self._seed(position.data_pass)
         self._memory.begin_pass()
-        return self._open(self._data, position._replace(batch=0), earlier)
+        return self._open(() if self._is_spent else self._data, position._replace(batch=0), earlier)
+
+    def _is_at_its_end(self) -> bool:
+        return self._is_spent or (self._may_be_spent and self._opened is not None and self._opened.has_ended)
 
     def _left_unfinished(self) -> list[dict[str, Any]]:
         opened = self._opened
