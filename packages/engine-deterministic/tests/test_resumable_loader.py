@@ -277,3 +277,26 @@ def test_threads_with_a_loader_each_do_not_disturb_each_other(name):
     for thread in threads:
         thread.join()
     assert seen == [expected] * 30
+
+
+def test_an_iteration_that_ends_in_a_thread_for_which_the_data_waits_stops_nothing():
+    other = ResumableLoader(loader(Noisy()), seed=3)
+    held = [iter(other)]
+    next(held[0])
+    place = other.state_dict()
+
+    asked, done = threading.Event(), threading.Event()
+
+    def let_go():
+        asked.wait()
+        held.clear()
+        done.set()
+
+    class Waits(Noisy):
+        def __getitem__(self, index):
+            asked.set()
+            return done.wait(timeout=60)
+
+    threading.Thread(target=let_go, daemon=True).start()
+    assert torch.cat(list(ResumableLoader(loader(Waits(), collate_fn=torch.tensor), seed=3))).all()
+    assert texts([other.state_dict()]) == texts([place])

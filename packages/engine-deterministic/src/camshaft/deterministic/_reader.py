@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from weakref import finalize
 
 from camshaft.deterministic._kinds import RankedSource
+from camshaft.deterministic._rng import unless_another_thread_isolates
 from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.engine import EngineWarning, Events, Peekable, Position
 
@@ -172,9 +173,15 @@ class Reader:
         return batches
 
     def _drop(self, turn: int) -> None:
-        """Follow the end of an iteration that nobody refers to any more."""
+        """Follow the end of an iteration that nobody refers to any more.
+
+        Python may call this anywhere: in a thread of some data, say, for which the thread that is isolating waits. Then
+        it is left to the next call, which finds the place as it is.
+        """
         if turn == self._turn:
-            self._leave(closes=not self._keeps_workers)
+            with unless_another_thread_isolates() as is_free:
+                if is_free:
+                    self._leave(closes=not self._keeps_workers)
 
     def _leave(self, *, closes: bool) -> None:
         """Let go of the open pass; the place in it stays, with what the data saves there."""

@@ -94,6 +94,18 @@ def only_thread() -> AbstractContextManager[Any]:
 
 
 @contextmanager
+def unless_another_thread_isolates() -> Iterator[bool]:
+    """Give whether no other thread is isolating; if so, none does in this block. It waits for nobody."""
+    lock = _locks[0]
+    is_free = lock.acquire(blocking=False)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            lock.release()
+
+
+@contextmanager
 def isolated(seed: int, private: Sequence[Any] = ()) -> Iterator[Callable[[int], None]]:
     """Run a block on streams of its own: seeded before it, put back after it.
 
