@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -277,3 +278,19 @@ def test_what_cannot_be_called_is_of_the_wrong_kind_and_breaks_a_rule(builtin: t
         engine.add_event_handler(Events.STARTED, 3)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(builtin, match="`event_filter` must be callable"):
         Events.ITERATION_STARTED(event_filter=3)  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_signature_that_python_could_not_read_beside_another_thread_is_read_again(monkeypatch) -> None:
+    read, errors = inspect.signature, [SystemError("recursion depth mismatch"), SystemError("recursion depth mismatch")]
+
+    def signature(function: Callable[..., Any]) -> inspect.Signature:
+        if errors:
+            raise errors.pop()
+        return read(function)
+
+    monkeypatch.setattr(inspect, "signature", signature)
+    got: list[int] = []
+    fire(got.append, 3)
+
+    assert got == [3]
+    assert not errors

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 Call = Callable[..., Any]
 
 
-def signature_of(function: Call) -> Signature | None:
+def signature_of(function: Call, tries: int = 100) -> Signature | None:
     """Return the signature of `function`, None for builtins that have none.
 
     Args:
         function: any callable.
+        tries: how often to try. Python reads a builtin's signature from a text, and some of its releases raise
+            `SystemError` where two threads do that at the same time.
     """
     # Imported here: inspect takes longer to load than all of this package.
     import inspect
@@ -26,6 +28,10 @@ def signature_of(function: Call) -> Signature | None:
         return inspect.signature(function)
     except (ValueError, TypeError):
         return None
+    except SystemError:
+        if tries <= 1:
+            raise
+    return signature_of(function, tries - 1)
 
 
 def accepts(function: Call, *args: object, **kwargs: object) -> bool:
