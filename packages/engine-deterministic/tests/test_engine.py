@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from camshaft.deterministic import DeterministicEngine, KeyedSampler, ResumeMismatch, keep_random_state, manual_seed
-from camshaft.engine import Engine, EngineWarning, Events, StateDictError
+from camshaft.engine import ArgumentError, Engine, EngineWarning, Events, StateDictError
 
 
 def shuffled(size=40, batch_size=4, **options):
@@ -738,3 +738,17 @@ def test_an_unreferenced_engine_is_freed_at_once():
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_what_to_do_about_a_mismatch_may_be_set_later_and_is_checked():
+    saved = DeterministicEngine(lambda engine, batch: None)
+    saved.add_event_handler(Events.ITERATION_COMPLETED(once=2), saved.terminate)
+    saved.run(DataLoader(range(12), batch_size=2), seed=1)
+    engine = DeterministicEngine(lambda engine, batch: None)
+    engine.load_state_dict(saved.state_dict())
+    engine.on_mismatch = "warn"
+
+    with pytest.raises(ArgumentError, match="`on_mismatch` must be one of"):
+        engine.on_mismatch = "never"
+    with pytest.warns(EngineWarning, match="batch_size"):
+        engine.run(DataLoader(range(12), batch_size=3))

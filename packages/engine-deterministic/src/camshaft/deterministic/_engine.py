@@ -77,11 +77,9 @@ class DeterministicEngine(Engine[Batch, Output]):
         seeding: Seeding | None = None,
     ) -> None:
         super().__init__(process_function)
-        if on_mismatch not in get_args(OnMismatch):
-            raise ArgumentError(f"`on_mismatch` must be one of {get_args(OnMismatch)}, got {on_mismatch!r}")
         if seeding is not None and seeding not in get_args(Seeding):
             raise ArgumentError(f"`seeding` must be None or one of {get_args(Seeding)}, got {seeding!r}")
-        self._on_mismatch: OnMismatch = on_mismatch
+        self.on_mismatch = on_mismatch
         self._seeding: Seeding | None = seeding
         self._source: DataSource | None = None  # of the data in use, or last used
         self._source_data: Any = None
@@ -90,6 +88,21 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._loaded_description: dict[str, Any] = {}  # until the next run: what the loaded one depends on
         self._is_loaded = False
         self._has_begun = False
+
+    @property
+    def on_mismatch(self) -> OnMismatch:
+        """What to do when a saved run is resumed with something else; it may be changed before a run.
+
+        Raises:
+            ArgumentError: it is none of "error", "warn" and "ignore".
+        """
+        return self._on_mismatch
+
+    @on_mismatch.setter
+    def on_mismatch(self, value: OnMismatch) -> None:
+        if value not in get_args(OnMismatch):
+            raise ArgumentError(f"`on_mismatch` must be one of {get_args(OnMismatch)}, got {value!r}")
+        self._on_mismatch = value
 
     def run(
         self,

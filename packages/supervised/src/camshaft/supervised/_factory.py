@@ -95,9 +95,9 @@ def create_supervised_trainer(  # noqa: PLR0913, PLR0917  # the contract's argum
         compile: run the model through `torch.compile`: True, or a mapping of options for it. `model` itself does not
             change, so its `state_dict` loads with and without compiling.
         cuda_graph: launch the forward pass, the backward pass and the optimizer step all at once, as a CUDA graph. It
-            is captured once for each shape of batch. Needs a CUDA device, an optimizer that is `capturable` or
-            `fused`, and a model and a loss function that decide nothing in Python. `y_pred` then comes to
-            `output_transform` without an autograd graph.
+            is captured once for each shape of batch. Needs a CUDA device, an optimizer made with `capturable=True`
+            (`SGD`: `fused=True`), and a model and a loss function that decide nothing in Python. `y_pred` then comes
+            to `output_transform` without an autograd graph.
         prefetch: fetch each batch and copy it to the device while the step before still runs there. Needs a CUDA
             device. `prepare_batch` then gets batches whose tensors are on the device already.
         accelerator: trains through an `accelerate.Accelerator`, which has prepared the model and the optimizer. It
