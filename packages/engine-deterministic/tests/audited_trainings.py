@@ -43,10 +43,10 @@ class Turn:
 
 
 class Remembering(Sampler):
-    """Gives the indices in the other direction each time; what it remembers is in an object in a list."""
+    """Gives the indices in the other direction each time; what it remembers is in the first of many objects."""
 
     def __init__(self):
-        self.turns = [Turn()]
+        self.turns = [Turn() for _ in range(100)]
 
     def __iter__(self):
         self.turns[0].step *= -1

@@ -750,5 +750,6 @@ def test_what_to_do_about_a_mismatch_may_be_set_later_and_is_checked():
 
     with pytest.raises(ArgumentError, match="`on_mismatch` must be one of"):
         engine.on_mismatch = "never"
-    with pytest.warns(EngineWarning, match="batch_size"):
+    with pytest.warns(EngineWarning) as told:
         engine.run(DataLoader(range(12), batch_size=3))
+    assert "batch_size was 2 and is 3" in str(told[0].message)
