@@ -81,6 +81,20 @@ def test_a_loader_of_a_stream_of_hugging_face_resumes_from_everywhere(name, data
     assert check_data(make, epoch_length=3, max_epochs=2, every=9) > 2
 
 
+def shuffled_samples():
+    """Yield samples in an order of its own, with noise."""
+    for index in random.sample(range(8), 8):
+        yield {"a": index + random.random()}
+
+
+def test_a_stream_made_of_a_generator_that_draws_resumes_from_everywhere(datasets):
+    def make():
+        return datasets.IterableDataset.from_generator(shuffled_samples)
+
+    assert resume_everywhere(seeding_steps(make), every=3) > 1
+    assert resume_everywhere(seeding_steps(lambda: DataLoader(make(), 2))) > 1
+
+
 def test_a_stream_whose_blocks_draw_no_numbers_is_not_drawn_again(datasets):
     done = []
 

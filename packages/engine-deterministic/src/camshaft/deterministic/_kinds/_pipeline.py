@@ -16,8 +16,9 @@ from camshaft.engine import EngineWarning
 
 _HUGGING_FACE, _NODES = "datasets.iterable_dataset", "torchdata.nodes"
 # Stages of Hugging Face's that take an example when they give one. They hold nothing back, so their state is all.
+# "ExamplesIterable", the user's own generator, is none of them: it is run again up to the place of a state.
 _ONE_BY_ONE = {
-    "ArrowExamplesIterable", "ExamplesIterable", "FilteredExamplesIterable", "FormattedExamplesIterable",
+    "ArrowExamplesIterable", "FilteredExamplesIterable", "FormattedExamplesIterable",
     "HorizontallyConcatenatedMultiSourcesExamplesIterable", "MappedExamplesIterable", "RepeatExamplesIterable",
     "SelectColumnsIterable", "SkipExamplesIterable", "StepExamplesIterable", "TakeExamplesIterable",
     "VerticallyConcatenatedMultiSourcesExamplesIterable",
