@@ -181,9 +181,7 @@ class Run:
             self.epoch_watch.resume()
             self.run_watch.resume()
         if fetcher.iterator is None and cursor.pass_open:
-            fetcher = self._take_data()
-            fetcher.open(cursor.snapshot(cursor.done))
-            self.cursor = cursor = cursor.in_open_pass()
+            cursor, fetcher = self._open_pass(), self.fetcher
         self.engine.resumed(cursor.snapshot(cursor.done))
         if cursor.stage not in (ITERATION_STARTED, ITERATION_COMPLETED):
             return
@@ -302,7 +300,7 @@ class Run:
         return self.fetcher
 
     def _open_pass(self) -> Cursor:
-        """Start a pass over the data that is in the state now."""
+        """Open the data that is in the state now, where the cursor stands."""
         self._take_data().open(self.cursor.snapshot(self.cursor.done))
         self.cursor = self.cursor.in_open_pass()
         return self.cursor

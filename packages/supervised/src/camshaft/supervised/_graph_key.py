@@ -14,6 +14,7 @@ import torch
 
 from camshaft.engine import ArgumentError
 from camshaft.supervised._hook import has_gradient_hooks, has_hooks, has_pre_step_hooks
+from camshaft.supervised._optimizer_step import parameters_of
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -133,8 +134,7 @@ def describe_gradients(optimizer: torch.optim.Optimizer) -> Hashable:
     Args:
         optimizer: has the parameters.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return tuple([_place(parameter.grad) for parameter in parameters])
+    return tuple([_place(parameter.grad) for parameter in parameters_of(optimizer)])
 
 
 def _place(value: object) -> object:

@@ -20,6 +20,7 @@ from camshaft.supervised._graph_key import (
     describe_scaler,
 )
 from camshaft.supervised._hook import call_post_step_hooks, without_post_step_hooks
+from camshaft.supervised._optimizer_step import parameters_of
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -179,8 +180,7 @@ class GraphedUpdate:
         x, y = map_tensors(own, (x, y))
         with without_post_step_hooks(self._optimizer):
             replay, (y_pred, loss) = self._recorder.record(lambda: self._compute(x, y, micro_batch))
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        gradients = [(parameter, parameter.grad) for parameter in parameters]
+        gradients = [(parameter, parameter.grad) for parameter in parameters_of(self._optimizer)]
         y_pred, loss = self._outputs(torch.Tensor.detach, y_pred, loss)
         return Graph(replay, inputs, y_pred, loss, gradients)
 

@@ -73,7 +73,16 @@ class OptimizerStep:
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """Yield the parameters that the optimizer updates."""
-        return (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        return parameters_of(self.optimizer)
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    """Yield the parameters that an optimizer updates.
+
+    Args:
+        optimizer: any.
+    """
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 def clip_norm(parameters: Iterable[torch.Tensor], limit: float) -> None:
