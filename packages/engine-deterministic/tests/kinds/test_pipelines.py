@@ -142,9 +142,8 @@ IN_THREADS = {
 }
 
 
-@pytest.mark.parametrize("name", IN_THREADS)
-def test_a_pipeline_that_draws_in_threads_is_warned_of_when_its_state_is_taken(name, nodes):
-    made = resumable(lambda: nodes.Loader(IN_THREADS[name](nodes, nodes.SamplerWrapper(SequentialSampler(range(9))))))
+def assert_warns_of_threads(data):
+    made = resumable(lambda: data)
     iterator = iter(made)
     next(iterator)
     with pytest.warns(EngineWarning, match="draws random numbers in threads"):
@@ -152,17 +151,17 @@ def test_a_pipeline_that_draws_in_threads_is_warned_of_when_its_state_is_taken(n
     made.load_state_dict({"epoch": 0, "index": 0})
 
 
+@pytest.mark.parametrize("name", IN_THREADS)
+def test_a_pipeline_that_draws_in_threads_is_warned_of_when_its_state_is_taken(name, nodes):
+    assert_warns_of_threads(nodes.Loader(IN_THREADS[name](nodes, nodes.SamplerWrapper(SequentialSampler(range(9))))))
+
+
 def test_a_stream_that_draws_in_threads_is_warned_of_when_its_state_is_taken(datasets):
     def make():
         return datasets.interleave_datasets([stream_of(datasets).map(noisy) for _ in range(2)])
 
     for each in (make(), DataLoader(make(), 2)):
-        made = resumable(lambda each=each: each)
-        iterator = iter(made)
-        next(iterator)
-        with pytest.warns(EngineWarning, match="draws random numbers in threads"):
-            made.state_dict()
-        made.load_state_dict({"epoch": 0, "index": 0})
+        assert_warns_of_threads(each)
 
 
 def test_numbers_that_are_drawn_behind_a_stage_with_threads_are_no_alarm(datasets):

@@ -7,7 +7,7 @@ import pytest
 from camshaft.handlers import DiskSaver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -59,3 +59,14 @@ def same() -> Callable[[Any, Any], bool]:
         return bool(one == two)
 
     return is_same
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[Any]:
+    """The only device of a group of one process."""
+    import torch.distributed
+
+    rendezvous = tmp_path / "rendezvous"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=0, world_size=1)
+    yield torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,6 @@ torch = pytest.importorskip("torch")
 tensor = pytest.importorskip("torch.distributed.tensor")
 if not torch.distributed.is_available():
     pytest.skip("this torch cannot work with several processes", allow_module_level=True)
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Any]:
-    """The only device of a group of one process."""
-    rendezvous = tmp_path / "rendezvous"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=0, world_size=1)
-    yield torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
-    torch.distributed.destroy_process_group()
 
 
 class Weight:
