@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -258,3 +260,20 @@ def forgets_to_return(folder):
 def fails(folder):
     print("printed on the way")  # noqa: T201  # as trainings do
     raise OSError("the data is not there")
+
+
+def exits_at_once(folder):
+    raise SystemExit(0)
+
+
+def exits_at_the_end(folder):
+    run = exact(folder)
+    return AuditedRun(run.engine, lambda: (run.start(), sys.exit(0)), run.to_save)
+
+
+def ends_its_process(folder):
+    os._exit(0)
+
+
+def interrupts_itself(folder):
+    raise KeyboardInterrupt

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+import torch
 from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
 from torch.optim.swa_utils import AveragedModel
 
@@ -283,10 +284,44 @@ def test_a_training_that_leaves_the_process_or_refuses_its_folder_cannot_be_audi
         (folder / "began").mkdir()
         return exact(folder)
 
-    with pytest.raises(AuditError, match="left the process with SystemExit"):
+    with pytest.raises(AuditError, match="`start` must return, it has left the process with SystemExit"):
         audit_resume(leaves, kills=0)
     with pytest.raises(AuditError, match="folder of a run that was stopped, got FileExistsError"):
         audit_resume(refuses, stops=1, kills=0)
+
+
+def test_what_a_training_does_when_it_is_stopped_does_not_matter():
+    def make_run(folder):
+        run = exact(folder)
+
+        def start():
+            try:
+                run.start()
+            except BaseException:  # noqa: BLE001  # as trainings do that clean up
+                sys.exit(1)
+
+        return AuditedRun(run.engine, start, run.to_save)
+
+    report = audit_resume(make_run, stops=1, kills=0)
+    assert report.is_exact, str(report)
+
+
+def test_the_report_counts_the_stops_that_were_made():
+    def make_run(folder):
+        run = exact(folder)
+        return AuditedRun(run.engine, lambda: run.engine.run([torch.ones(2, 3)], max_epochs=2), run.to_save)
+
+    assert audit_resume(make_run, stops=3, kills=0).stops == 1
+
+
+def test_a_training_that_can_nowhere_be_saved_is_told_instead_of_passing():
+    def make_run(folder):
+        run = exact(folder)
+        run.engine.hold_safe_points(lambda: run.engine.state.iteration < 12)
+        return run
+
+    with pytest.raises(AuditError, match="could not be stopped"):
+        audit_resume(make_run, stops=2, kills=0)
 
 
 def test_a_training_that_tries_again_after_errors_is_stopped_all_the_same():
@@ -320,3 +355,5 @@ def test_what_cannot_be_audited_is_refused_by_name():
         audit_resume(lambda folder: AuditedRun(engine, lambda: engine.run([1]), {"engine": engine}), kills=0)
     with pytest.raises(ValueError, match="`stops`"):
         audit_resume(exact, stops=-1)
+    with pytest.raises(ValueError, match="must not both be 0"):
+        audit_resume(exact, stops=0, kills=0)

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from camshaft.deterministic.__main__ import load, main
+from camshaft.deterministic.__main__ import audit, load, main, read_options
 
 TRAININGS = Path(__file__).parent / "audited_trainings.py"
 
 
+def status_of(*arguments):
+    return audit(read_options(["audit", *arguments]))
+
+
 def test_the_exit_status_tells_an_exact_training_from_an_inexact_one(capsys):
-    assert main(["audit", "audited_trainings:exact", "--stops", "1", "--kills", "0"]) == 0
+    assert status_of("audited_trainings:exact", "--stops", "1", "--kills", "0") == 0
     assert capsys.readouterr().out.startswith("exact: 12 iterations")
-    assert main(["audit", f"{TRAININGS}:handler_with_a_count", "--stops", "1", "--kills", "0"]) == 1
+    assert status_of(f"{TRAININGS}:handler_with_a_count", "--stops", "1", "--kills", "0") == 1
     assert "Every.calls" in capsys.readouterr().out
 
 
@@ -23,17 +27,34 @@ def test_the_exit_status_tells_an_exact_training_from_an_inexact_one(capsys):
         (["no_such_module:make_run"], "no_such_module"),
         (["audited_trainings:no_such_function"], "no_such_function"),
         (["audited_trainings:SIZE"], "must be a function"),
+        (["script_that_exits:make_run"], "left the process with SystemExit(0) when it was imported"),
+        (["script_that_fails:make_run"], "ZeroDivisionError"),
         (["audited_trainings:fails", "--kills", "0"], "fails without being stopped"),
         (["audited_trainings:fails", "--kills", "0"], "printed on the way"),
         (["audited_trainings:forgets_to_return", "--kills", "0"], "cannot be audited"),
+        (["audited_trainings:exits_at_once", "--kills", "0"], "`make_run` must return, it has left the process with"),
+        (["audited_trainings:exits_at_the_end", "--kills", "0"], "`start` must return, it has left the process with"),
+        (["audited_trainings:interrupts_itself", "--kills", "0"], "KeyboardInterrupt"),
         (["audited_trainings:exact", "--stops", "-1"], "`stops`"),
+        (["audited_trainings:exact", "--stops", "0", "--kills", "0"], "`stops` and `kills` must not both be 0"),
     ],
 )
-def test_what_cannot_be_audited_is_told_with_a_status_of_its_own(arguments, text, capsys):
-    assert main(["audit", *arguments]) == 2
+def test_what_cannot_be_audited_is_told_with_a_status_of_its_own(arguments, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "script_that_exits.py").write_text("raise SystemExit(0)")
+    (tmp_path / "script_that_fails.py").write_text("1 / 0")
+    assert status_of(*arguments) == 2
     told = capsys.readouterr()
     assert not told.out
     assert text in told.err
+
+
+def test_a_training_that_ends_its_process_does_not_pass_for_an_exact_one(warm_python):
+    code = "import sys; from camshaft.deterministic.__main__ import main; sys.exit(main())"
+    ended = warm_python.run("-c", code, "audit", f"{TRAININGS}:ends_its_process", "--kills", "0")
+    assert ended.returncode == 2
+    assert not ended.stdout
+    assert "it has ended its process with status 0 before the audit was over" in ended.stderr
 
 
 def test_the_command_explains_itself(capsys):

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
-from camshaft.deterministic._audited_run import (
-    AuditError,
-    HowToStop,
-    MakeRun,
-    Record,
-    Section,
-    output_of,
-    play,
-    play_to_file,
-)
+from camshaft.deterministic._audited_run import AuditError, MakeRun
+from camshaft.deterministic._audited_section import Record, Section
+from camshaft.deterministic._killed_process import play_apart, require_importable
+from camshaft.deterministic._play import play
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._unsaved import Thing, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
-
-_MOST_PRINTED = 4_000
-# What torch imports by itself at the first step of an optimizer.
-_SLOW_TO_IMPORT = ("torch._dynamo",)
 
 
 class Progress(NamedTuple):
@@ -76,7 +62,7 @@ def audit_resume(
         iterations: how many to look at; a longer training is ended there by `terminate()`. None: to its end.
         stops: how many times it is stopped by an exception, in this process.
         kills: how many times it is killed, each time in a process of its own. These are spawned, so `make_run` has to
-            be a function that a module defines. 0 for other functions.
+            be a function that a module defines. 0 for other functions; not both may be 0.
         seed: seeds the generators before `make_run` is called.
         tell: called with a `Progress` after each iteration in this process, and after each process.
 
@@ -84,9 +70,11 @@ def audit_resume(
         The report; `str()` of it is readable.
 
     Raises:
-        ArgumentError: a number is out of range, or `make_run` cannot be sent to another process.
+        ArgumentError: a number is out of range, there is to be no stop at all, or `make_run` cannot be sent to another
+            process.
         ArgumentTypeError: `make_run` does not return an `AuditedRun`.
-        AuditError: the training is over after less than two iterations, or fails in a process of its own.
+        AuditError: the training has less than two iterations, can nowhere be stopped, calls `sys.exit`, or fails in a
+            process of its own.
 
     Examples:
         >>> from camshaft.deterministic import DeterministicEngine
@@ -104,10 +92,26 @@ def audit_resume(
     """
     limit = None if iterations is None else as_integer("iterations", iterations, least=2)
     stops, kills = as_integer("stops", stops, least=0), as_integer("kills", kills, least=0)
+    if not stops and not kills:
+        raise ArgumentError("`stops` and `kills` must not both be 0, got 0 and 0; nothing would be tried")
     if kills:
-        _require_importable(make_run)
+        require_importable(make_run)
     with tempfile.TemporaryDirectory(prefix="audit-", ignore_cleanup_errors=True) as name:
         return _Audit(make_run, Path(name), seed, limit, tell).carry_out(stops, kills)
+
+
+class _Way(NamedTuple):
+    """A way to play a training, and to stop it.
+
+    Attributes:
+        name: what is said of it.
+        folder: name of the folder that the training gets.
+        play: plays a section.
+    """
+
+    name: str
+    folder: str
+    play: Callable[..., Record] = play
 
 
 class _Audit:
@@ -119,54 +123,58 @@ class _Audit:
         self._make_run, self._folder, self._seed, self._limit = make_run, folder, seed, limit
         self._report = tell
         self._done, self._total = 0, None if limit is None else 0
+        self._length = 0
         self._noise: frozenset[str] = frozenset()
         # Of each resume: what is not saved when the checkpoint was taken, and now; and what is saved.
         self._resumed: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
         self._loaded: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
 
     def carry_out(self, stops: int, kills: int) -> AuditReport:
-        whole = self._play("undisturbed", "whole", self._beginning())
+        whole = self._play(_Way("undisturbed", "whole"), self._beginning())
         length = max(whole.steps, default=0)
         if length < 2:
             raise AuditError(f"the training must have at least 2 iterations to be stopped in, got {length}")
-        self._total = length * (2 + bool(stops) + bool(kills))
-        again = self._play("undisturbed, again", "again", self._beginning())
+        self._length, self._total = length, length * (2 + bool(stops) + bool(kills))
+        again = self._play(_Way("undisturbed, again", "again"), self._beginning())
         found = compare_section("run again, without a stop", whole, again)
         if found is not None:
-            return AuditReport(length, stops, kills, (found,), is_repeatable=False)
+            return AuditReport(length, 0, 0, (found,), is_repeatable=False)
         self._noise = list_noise(whole, again)
-        findings: list[Finding] = []
-        for how, count in (("exception", stops), ("kill", kills)):
-            chosen = _spread(length, whole.epoch_length, count)
-            findings += self._stop_and_resume(whole, how, chosen)  # type: ignore[arg-type]  # literals
+        killed = _Way("killed", "kill", partial(play_apart, self._folder / "kill.record"))
+        stopped, of_stops = self._stop_and_resume(whole, _Way("stopped by an exception", "exception"), stops)
+        died, of_kills = self._stop_and_resume(whole, killed, kills)
+        if not stopped and not died:
+            raise AuditError("the training could not be stopped: there is no safe point after which it goes on")
         return AuditReport(
-            length, stops, kills, tuple(findings), is_repeatable=True,
+            length, stopped, died, (*of_stops, *of_kills), is_repeatable=True,
             unsaved=tuple(list_unsaved(self._resumed, self._noise)),
             not_restored=tuple(list_not_restored(self._loaded, self._noise)),
         )  # fmt: skip
 
-    def _stop_and_resume(self, whole: Record, how: HowToStop, places: list[int]) -> Iterator[Finding]:
-        """Play the training with a stop behind each place; yield what is found."""
-        checkpoint: tuple[int, bytes] | None = None
+    def _stop_and_resume(self, whole: Record, way: _Way, count: int) -> tuple[int, list[Finding]]:
+        """Play the training with some stops in it; return how often it was resumed, and what was found."""
+        places = _spread(max(whole.steps), whole.epoch_length, count)
         before: Record | None = None
-        for number in range(len(places) + 1 if places else 0):
-            save_at = places[number] if number < len(places) else None
-            section = self._beginning()._replace(save_at=save_at, stop=how)
-            name = "stopped by an exception" if how == "exception" else "killed"
-            if checkpoint is not None:
-                seed = derive_seed(self._seed, "resumed", number) % 2**62
-                section = section._replace(seed=seed, checkpoint=checkpoint[1])
-                name = f"{name}, resumed after iteration {checkpoint[0]}"
-            record = self._play(name, how, section, is_killed=how == "kill")
-            if checkpoint is not None or number == 0:
-                self._note_resume(before, record)
-                found = compare_section(name, whole, record)
-                yield from [self._explained(found, record)] if found else compare_ends(name, whole, record, self._noise)
-                if found is not None:
-                    return
-            if save_at is not None and record.checkpoint is None:
-                return  # the training was over before
-            checkpoint, before = record.checkpoint, record
+        for number, save_at in enumerate([*places, None] if places else []):
+            record = self._go_on(way, number, save_at, before)
+            name = way.name if before is None else _resumed_name(way, before)
+            self._note_resume(before, record)
+            found = compare_section(name, whole, record)
+            if found is not None:
+                return number, [self._explained(found, record)]
+            if record.end is not None:
+                return number, compare_ends(name, whole, record, self._noise)
+            before = record
+        return 0, []
+
+    def _go_on(self, way: _Way, number: int, save_at: int | None, before: Record | None) -> Record:
+        """Play the training up to the next stop, from its beginning or from the checkpoint before."""
+        section = self._beginning()._replace(save_at=save_at, length=self._length)
+        if before is None or before.checkpoint is None:
+            return self._play(way, section)
+        seed = derive_seed(self._seed, "resumed", number) % 2**62
+        resumed = way._replace(name=_resumed_name(way, before))
+        return self._play(resumed, section._replace(seed=seed, checkpoint=before.checkpoint[1]))
 
     def _note_resume(self, before: Record | None, record: Record) -> None:
         """Keep what everything was like before a stop and after it."""
@@ -183,18 +191,16 @@ class _Audit:
             return finding
         watched: list[Any] = []
         section = self._beginning()._replace(iterations=1)
-        self._play("looking at the data", "data", section, keep_data=watched.append)
+        self._play(_Way("looking at the data", "data"), section, keep_data=watched.append)
         return finding._replace(reason="\n".join([*filter(None, [finding.reason]), *explain(watched[0])]))
 
     def _beginning(self) -> Section:
         return Section(self._seed, iterations=self._limit)
 
-    def _play(self, what: str, folder: str, section: Section, *, is_killed: bool = False, **options: Any) -> Record:
-        (self._folder / folder).mkdir(exist_ok=True)
-        play_it = partial(_play_in_process, self._folder / f"{folder}.record") if is_killed else play
-        tell = partial(self._tell, what)
-        record: Record = play_it(self._make_run, self._folder / folder, section, tell, **options)
-        return record
+    def _play(self, way: _Way, section: Section, **options: Any) -> Record:
+        folder = self._folder / way.folder
+        folder.mkdir(exist_ok=True)
+        return way.play(self._make_run, folder, section, partial(self._tell, way.name), **options)
 
     def _tell(self, what: str, iterations: int = 1) -> None:
         self._done += iterations
@@ -202,44 +208,8 @@ class _Audit:
             self._report(Progress(what, self._done, self._total or None))
 
 
-def _play_in_process(
-    file: Path, make_run: MakeRun, folder: Path, section: Section, tell: Callable[[int], object]
-) -> Record:
-    """Play a section in another process, which is killed in it or comes to its end."""
-    file.unlink(missing_ok=True)
-    arguments = make_run, folder, section, file, dict(os.environ)
-    process = _process_context().Process(target=play_to_file, args=arguments)
-    process.start()
-    process.join()
-    if not file.exists():
-        printed = output_of(file).read_text() if output_of(file).exists() else ""
-        raise AuditError(
-            f"the process that plays the training has ended with status {process.exitcode} before it was killed; it "
-            f"has printed:\n{printed[-_MOST_PRINTED:]}"
-        )
-    record: Record = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process above
-    tell(len(record.steps))
-    return record
-
-
-def _process_context() -> Any:
-    """Return how processes are started: as new ones that have imported torch already, where that is possible."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    used = [name for name in _SLOW_TO_IMPORT if name in sys.modules]  # by the training, when it was played here
-    context.set_forkserver_preload([play_to_file.__module__, *used])
-    return context
-
-
-def _require_importable(make_run: object) -> None:
-    try:
-        pickle.dumps(make_run)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ArgumentError(
-            f"`make_run` must be a function that a module defines, got {make_run!r}; other functions cannot be sent to "
-            "the processes that are killed: kills=0 leaves these out"
-        ) from error
+def _resumed_name(way: _Way, before: Record) -> str:
+    return way.name if before.checkpoint is None else f"{way.name}, resumed after iteration {before.checkpoint[0]}"
 
 
 def _spread(length: int, epoch_length: int | None, count: int) -> list[int]:

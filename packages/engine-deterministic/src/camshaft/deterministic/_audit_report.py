@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from camshaft.deterministic._audited_run import Record
+from camshaft.deterministic._audited_section import Record
 from camshaft.deterministic._snapshot import Leaf, Leaves
 from camshaft.deterministic._unsaved import Unsaved, lasting, merge
 

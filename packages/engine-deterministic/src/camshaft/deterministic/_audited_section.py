@@ -1,0 +1,77 @@
+"""A part of a training under audit, and what has happened in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from camshaft.deterministic._snapshot import Leaves
+from camshaft.deterministic._unsaved import Thing
+
+
+class Section(NamedTuple):
+    """A part of a training that goes on without a stop.
+
+    Attributes:
+        seed: where the generators of the process stand before it.
+        checkpoint: what it begins with, None for the beginning.
+        save_at: after which iteration a checkpoint is taken, None for none.
+        iterations: after how many it is ended; None for the end.
+        length: how many the whole training has, where that is known.
+    """
+
+    seed: int
+    checkpoint: bytes | None = None
+    save_at: int | None = None
+    iterations: int | None = None
+    length: int | None = None
+
+
+class Seen(NamedTuple):
+    """What everything was like at one moment.
+
+    Attributes:
+        saved: what is in `to_save`, the engine left out.
+        others: what the user's code has beside that.
+    """
+
+    saved: tuple[Thing, ...]
+    others: tuple[Thing, ...]
+
+
+@dataclass
+class Record:
+    """What has happened in a section.
+
+    Attributes:
+        steps: batch and output of each iteration, by its number.
+        seen: what everything was like right after resuming, and after the checkpoint was taken, before the next
+            iteration; by how many were done.
+        resumed_at: how many iterations were done when it began.
+        loaded: what is in `to_save`, right after it was loaded.
+        checkpoint: the checkpoint that was taken, and after which iteration.
+        saved: what is in `to_save`, as the checkpoint has it.
+        end: how everything was at the end; None for a section that was stopped.
+        metrics: those of the engine after each epoch, by its number.
+        engine_end: state of the engine at the end.
+        metrics_end: its metrics.
+        epoch_length: that of the engine at the end.
+        error: what a resumed run has raised; None for nothing.
+        is_deterministic: whether the engine is a `DeterministicEngine`.
+        warned: what the engine has warned of.
+    """
+
+    steps: dict[int, tuple[Leaves, Leaves]] = field(default_factory=dict)
+    seen: dict[int, Seen] = field(default_factory=dict)
+    resumed_at: int = 0
+    loaded: tuple[Thing, ...] = ()
+    checkpoint: tuple[int, bytes] | None = None
+    saved: tuple[Thing, ...] = ()
+    end: Seen | None = None
+    metrics: dict[int, Leaves] = field(default_factory=dict)
+    engine_end: Leaves = field(default_factory=dict)
+    metrics_end: Leaves = field(default_factory=dict)
+    epoch_length: int | None = None
+    error: str | None = None
+    is_deterministic: bool = True
+    warned: list[str] = field(default_factory=list)
