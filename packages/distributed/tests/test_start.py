@@ -48,7 +48,7 @@ def test_ending_twice_does_nothing():
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1.0, float("inf"), float("nan"), "10", True])
-@pytest.mark.parametrize("argument", ["timeout_s", "control_timeout_s"])
+@pytest.mark.parametrize("argument", ["timeout_s", "control_timeout_s", "grace_s"])
 def test_a_time_that_is_no_positive_number_is_refused(argument, timeout_s):
     with pytest.raises(ArgumentError, match=f"`{argument}` must be a positive number of seconds"):
         start(**{argument: timeout_s})

@@ -131,6 +131,32 @@ def test_the_others_are_told_of_an_error_whatever_its_text_is(fail, scenario, te
     assert f"RankLostError: rank 1 has failed: {text}" in last_line(other)
 
 
+@pytest.mark.parametrize(
+    ("scenario", "place", "reason"),
+    [
+        ("caught before a sum", "the vote after ITERATION_COMPLETED", "ZeroDivisionError: division by zero"),
+        ("caught before a vote", "the vote after ITERATION_COMPLETED", "SystemExit: "),
+        ("caught before the run", "the vote after STARTED", "ArgumentError: `data` must"),
+    ],
+)
+def test_an_exception_that_leaves_one_run_alone_ends_the_others_also_if_the_program_catches_it(
+    fail, scenario, place, reason
+):
+    other, alone = fail(scenario)
+
+    assert [1, 1] == [other.returncode, alone.returncode]
+    assert f"rank 0 ends, at {place}" in last_line(other)
+    assert f"rank 1 has failed: {reason}" in last_line(other)
+    assert f"RankLostError: rank 1 has failed: {reason}" in last_line(alone)
+
+
+def test_an_exception_that_leaves_the_run_in_all_processes_and_is_caught_ends_none(fail):
+    ended = fail("caught in all")
+
+    assert [0, 0] == [each.returncode for each in ended], [each.stderr[-2000:] for each in ended]
+    assert ["20", "20"] == [each.stdout for each in ended]
+
+
 def test_a_killed_process_ends_the_other_which_names_it(fail):
     other, killed = fail("kill")
 

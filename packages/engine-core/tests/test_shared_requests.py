@@ -195,6 +195,15 @@ def test_what_says_better_why_a_run_has_failed_is_raised_in_all_its_places():
     assert ["gone: division by zero"] == seen
 
 
+def test_a_run_that_is_refused_is_explained_too():
+    engine = Engine(lambda engine, batch: None)
+    engine.share_requests(Other(), explain=lambda error: OSError(f"gone: {error}"))
+    with pytest.raises(OSError, match="gone: `max_epochs` must") as raised:
+        engine.run([1], max_epochs=0)
+
+    assert isinstance(raised.value.__cause__, ArgumentError)
+
+
 def test_no_handler_turns_an_exception_into_an_end_of_one_process_alone():
     engine = Engine(lambda engine, batch: 1 / 0)
     engine.share_requests(Other())

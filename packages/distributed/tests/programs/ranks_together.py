@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from camshaft.distributed import start
-from camshaft.engine import Engine, EngineError, Events, ranks
+from camshaft.engine import ArgumentError, Engine, EngineError, Events, ranks
 
 SCENARIO = sys.argv[1]
 FIFTH = Events.ITERATION_STARTED(once=5)
 TIMEOUT_S = 2.0 if SCENARIO in ("slow", "uneven") else 60.0
+GRACE_S = 0.5 if SCENARIO.startswith(("hang", "caught")) else 5.0
 
 
 def make_engine(process, every=1):
@@ -109,6 +110,39 @@ def failing(process):
     engine.run(range(3 if SCENARIO == "uneven" and process.rank else 20), max_epochs=2)
 
 
+def left_alone(process):
+    """Catch what leaves the run of rank 1, and go elsewhere; rank 0 waits for it."""
+    engine = make_engine(process)
+    if SCENARIO == "caught before a sum":
+        only_on(process, 1, engine, FIFTH, lambda: 1 / 0)
+        engine.add_event_handler(Events.ITERATION_STARTED, lambda: torch.distributed.all_reduce(torch.ones(1)))
+    elif SCENARIO == "caught before a vote":
+        only_on(process, 1, engine, FIFTH, sys.exit)
+    is_refused = SCENARIO == "caught before the run" and process.rank
+    try:
+        engine.run([] if is_refused else range(20))
+    except (ZeroDivisionError, ArgumentError, SystemExit):
+        torch.distributed.recv(torch.ones(1), 0)  # as long as rank 0 is there
+
+
+def left_by_all(process):
+    """Let all processes catch what leaves their runs; return how far the next run comes."""
+    engine = make_engine(process)
+    if process.rank:
+        engine.add_event_handler(FIFTH, lambda: 1 / 0)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda: torch.distributed.send(torch.ones(1), 0))
+    else:
+        engine.add_event_handler(FIFTH, lambda: torch.distributed.recv(torch.ones(1), 1))
+        engine.add_event_handler(FIFTH, lambda: 1 / 0)
+    try:
+        engine.run(range(20))
+    except ZeroDivisionError:
+        time.sleep(0 if process.rank else 3)  # rank 1 waits at the start of the next run, longer than its grace
+    again = make_engine(process)
+    again.run(range(20))
+    return again.state.iteration
+
+
 def adopted():
     """Take a process group that is there, as Accelerate and Ray make one; a fork of this process changes nothing."""
     torch.distributed.init_process_group("gloo")
@@ -178,8 +212,13 @@ if SCENARIO == "parted":
 if SCENARIO == "adopted":
     json.dump(adopted(), sys.stdout)
     sys.exit()
-with start(timeout_s=TIMEOUT_S, device="cpu") as this:
+IS_LATE = SCENARIO == "caught in all" and os.environ["RANK"] == "0"  # it leaves its run when rank 1 has
+with start(timeout_s=TIMEOUT_S, device="cpu", grace_s=60 if IS_LATE else GRACE_S) as this:
     if SCENARIO == "facts":
         json.dump(facts(this), sys.stdout)
+    elif SCENARIO == "caught in all":
+        json.dump(left_by_all(this), sys.stdout)
+    elif SCENARIO.startswith("caught"):
+        left_alone(this)
     else:
         failing(this)

@@ -147,6 +147,7 @@ class Control:
         most, least, place, other_place = self._said[:4]
         if most != -least or place != -other_place:
             self._tell_places(called)
+        self._watch.met = most
 
     def _tell_places(self, called: _RollCall) -> NoReturn:
         added = ", ".join(map(repr, called.names[OWN_WISHES:]))

@@ -6,6 +6,7 @@ import atexit
 import multiprocessing
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from multiprocessing.util import Finalize
 from types import TracebackType
@@ -48,10 +49,11 @@ class Process:
         self.device = device
         self._links = links
         self._has_ended, self._pid = False, os.getpid()
+        self._shared: tuple[weakref.ref[Engine[Any, Any]], ...] = ()  # what all run together
         self._left_by: SystemExit | None = None  # what has left the run of an engine, whatever its status
         if links is not None:
             use_ranks(self)
-            links.watch_over(self, self._end_with_program)
+            links.watch_over(self, self._is_in_run, self._end_with_program)
 
     def exchange(self, what: str, value: Any) -> list[Any]:
         """Give `value` to all processes, and return theirs by rank. Every process has to call it at the same place.
@@ -98,14 +100,21 @@ class Process:
         self._require_going()
         if self._links is not None:
             engine.share_requests(self._links.control.vote, every, self._explain)
+            self._shared = (*(each for each in self._shared if each() is not None), weakref.ref(engine))
 
     def _explain(self, error: BaseException) -> BaseException:
         """Return what to raise in the place of what has left a run: it may have waited for a process that is lost."""
         self._left_by = error if isinstance(error, SystemExit) else None
+        if self._links is None:
+            return error
         lost = self._lost(error)
-        if lost is None and self._links is not None and _may_be_of_others(error):
+        if lost is None and _may_be_of_others(error):
             error.add_note(f"the other processes: {self._links.control.others()}")
+        self._links.leave_run(_text_of(lost or error))
         return lost or error
+
+    def _is_in_run(self) -> bool:
+        return any(engine.is_running for each in self._shared if (engine := each()) is not None)
 
     def _lost(self, error: BaseException) -> RanksError | None:
         return self._links.control.lost(error) if self._links is not None and _may_be_of_others(error) else None
@@ -189,8 +198,9 @@ class Links:
         self._keeps_store = keeps_store
         self._owns_group = owns_group
 
-    def watch_over(self, process: Process, end: Callable[[], None]) -> None:
+    def watch_over(self, process: Process, is_in_run: Callable[[], bool], end: Callable[[], None]) -> None:
         """Let the process part, or break off, when the program ends, however it does."""
+        self._watch.is_in_run = is_in_run
         hook = sys.excepthook
 
         def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -211,6 +221,10 @@ class Links:
         self.control.close()
         if self._owns_group:
             distributed.destroy_process_group()
+
+    def leave_run(self, reason: str) -> None:
+        """Tell the others that an exception leaves a run."""
+        self._watch.leave_run(reason)
 
     def break_off(self, reason: str) -> None:
         """Tell the others that this process fails, and leave."""

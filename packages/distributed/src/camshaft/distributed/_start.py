@@ -70,7 +70,13 @@ def _number(environment: Mapping[str, str], name: str, default: str = "") -> int
     return int(text)
 
 
-def start(*, timeout_s: float = 600.0, control_timeout_s: float | None = None, device: str | None = None) -> Process:
+def start(
+    *,
+    timeout_s: float = 600.0,
+    control_timeout_s: float | None = None,
+    grace_s: float = 5.0,
+    device: str | None = None,
+) -> Process:
     """Join the other processes of this job; do nothing where there is only one.
 
     So one script serves one process and many: `python train.py`, `torchrun --nproc-per-node 4 train.py`. Reads the
@@ -84,6 +90,8 @@ def start(*, timeout_s: float = 600.0, control_timeout_s: float | None = None, d
         timeout_s: seconds to wait for the others: here, and in the training's own operations.
         control_timeout_s: seconds to wait in control messages; longer than the slowest save takes. None means
             `timeout_s`.
+        grace_s: seconds to leave a run, and to end, once a process has failed. One that is still there then, in an
+            operation of torch perhaps, is ended. More than a handler of EXCEPTION_RAISED takes, or other cleaning up.
         device: "cpu", "cuda" or what else torch knows; None for the accelerator, if there is one, else the CPU. The
             local rank is its index.
 
@@ -101,7 +109,7 @@ def start(*, timeout_s: float = 600.0, control_timeout_s: float | None = None, d
         (0, 1)
     """
     control_s = timeout_s if control_timeout_s is None else control_timeout_s
-    for argument, value in (("timeout_s", timeout_s), ("control_timeout_s", control_s)):
+    for argument, value in (("timeout_s", timeout_s), ("control_timeout_s", control_s), ("grace_s", grace_s)):
         if not (isinstance(value, float) or is_integer(value)) or not 0 < value < math.inf:
             raise ArgumentError(f"`{argument}` must be a positive number of seconds, got {value!r}")
     require_not_started()
@@ -120,7 +128,7 @@ def start(*, timeout_s: float = 600.0, control_timeout_s: float | None = None, d
     else:
         store = _meet(place, timeout_s)
     own_store: Any = PrefixStore("camshaft", store)
-    watch = Watch(Board(own_store.clone()), rank, size, control_s)
+    watch = Watch(Board(own_store.clone()), rank, size, control_s, float(grace_s))
     watch.begin()  # a process that is killed from now on is noticed, also where torch would wait for it for ever
     try:
         if place is not None and not is_made:

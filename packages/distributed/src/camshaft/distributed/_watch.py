@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from camshaft.distributed._board import Board
@@ -14,7 +15,6 @@ from camshaft.distributed._life import can_be_asked_about, is_over, own_life
 
 PAUSE_S = 0.05  # between two looks for what is waited for
 BEAT_S = 1.0  # from one sign of life to the next
-GRACE_S = 5.0  # for a process to end by itself once another has failed
 
 
 class Sign(NamedTuple):
@@ -40,30 +40,50 @@ class Sign(NamedTuple):
         return f"rank {self.rank} was last heard of {ago:.1f} s ago, at {self.place}"
 
 
+class Failure(NamedTuple):
+    """What has become of a process.
+
+    Attributes:
+        rank: which one it is.
+        text: what has happened, in words.
+    """
+
+    rank: int
+    text: str
+
+
 class Watch:
     """A thread that gives signs of life, and looks whether the next process is there.
 
-    It ends its own process if that hangs when another one has failed.
+    It ends its own process if that hangs when another one has failed, or stays in a run that an exception has left in
+    another one: that process does not come any more to where this one waits for it.
 
     Args:
         board: where processes of this attempt leave texts.
         rank, size: of this process.
         timeout_s: a process without a sign of life for this long counts as lost.
+        grace_s: how long a process has to end, or to leave its run, once another has.
 
     Attributes:
         place: where this process is, in words.
         messages: how many it has begun.
+        met: how many of them all processes have come to.
+        is_in_run: returns whether this process is in a run that all share.
     """
 
-    def __init__(self, board: Board, rank: int, size: int, timeout_s: float) -> None:
+    def __init__(self, board: Board, rank: int, size: int, timeout_s: float, grace_s: float) -> None:
         self.place = "the start"
-        self.messages = 0
+        self.messages = self.met = 0
+        self.is_in_run: Callable[[], bool] = bool
         self._board = board
-        self._rank, self._size, self._timeout_s = rank, size, timeout_s
+        self._rank, self._size, self._timeout_s, self._grace_s = rank, size, timeout_s, grace_s
+        self._left_at = -1  # the message before an exception has left a run here
+        self._stays_since: float | None = None  # in a run that an exception has left in another process
         self._end = threading.Event()
         self._beats = 0
         self._neighbour: tuple[str | None, float] = (None, time.monotonic())  # its last sign, and when it came
-        self._known: str | None = None  # which process has failed first
+        self._known: Failure | None = None  # the first
+        self._has_failed = False
         self._life: list[str] | None = None  # of the next process
         self._thread = threading.Thread(target=self._watch, name="camshaft-watch", daemon=True)
 
@@ -83,11 +103,24 @@ class Watch:
 
     def report_failure(self, reason: str) -> None:
         """Tell the others that this process ends, and why; the first to do so is heard."""
-        self._report(self._rank, f"rank {self._rank} has failed: {reason} (it had come to {self.place})")
+        self._has_failed = True
+        self._report(Failure(self._rank, self._own_failure(reason)))
         self._board.write(f"heard/{self._rank}", "yes")
 
-    def _report(self, rank: int, text: str) -> None:
-        self._board.write("failed", json.dumps([rank, text]), first=True)
+    def leave_run(self, reason: str) -> None:
+        """Tell the others that an exception leaves a run here, whatever becomes of it; the first to do so is heard.
+
+        It has failed unless the others leave the run too, or all processes meet again later.
+        """
+        if self._left_elsewhere() is None:
+            self._board.write("left", json.dumps([self._rank, self._own_failure(reason), self.messages]))
+        self._left_at = self.messages
+
+    def _own_failure(self, reason: str) -> str:
+        return f"rank {self._rank} has failed: {reason} (it had come to {self.place})"
+
+    def _report(self, failure: Failure) -> None:
+        self._board.write("failed", json.dumps(failure), first=True)
 
     def let_others_hear(self, wait_s: float) -> None:
         """Wait until all others know of the failure: for a process that keeps the store, which ends with it."""
@@ -115,24 +148,29 @@ class Watch:
     def failure(self, wait_s: float = 0.0) -> str | None:
         """Return which other process has failed or was lost first, and why; None if none is known to have.
 
-        Once known it stays so: the process that keeps the store may go because of it.
+        Once known it stays so: the process that keeps the store may go because of it. Of this process it is known if
+        the others have ended because an exception has left its run.
 
         Args:
             wait_s: how long to wait for one to say so.
         """
         self._known = self._known or self._find_failure(wait_s)
-        return self._known
+        return None if self._known is None else self._known.text
 
-    def _find_failure(self, wait_s: float) -> str | None:
+    def _find_failure(self, wait_s: float) -> Failure | None:
         deadline = time.monotonic() + wait_s
         while (text := self._board.read("failed")) is None and not self._board.is_lost and time.monotonic() < deadline:
             self._look_at_next()
             time.sleep(PAUSE_S)
         if text is not None:
-            rank, told = json.loads(text)
             self._board.write(f"heard/{self._rank}", "yes")
-            return None if rank == self._rank else str(told)
-        return "rank 0 is gone, and with it the store of all processes" if self._board.is_lost else None
+            return None if self._has_failed else Failure(*json.loads(text))
+        return Failure(0, "rank 0 is gone, and with it the store of all processes") if self._board.is_lost else None
+
+    def _left_elsewhere(self) -> Failure | None:
+        """Return the failure of a process whose run an exception has left, if all have not met again since."""
+        rank, text, messages = json.loads(self._board.read("left") or '[0, "", -1]')
+        return Failure(rank, text) if messages >= self.met else None
 
     def missing(self) -> str:
         """Return, in words, the last signs of the processes that have begun fewer messages than this one."""
@@ -150,11 +188,12 @@ class Watch:
         while not self._end.wait(BEAT_S):
             self._beat()
             self._look_at_next()
+            self._look_whether_left_behind()
             lost = self.failure() or self._silence()
-            if lost is None:
-                continue
-            failed_at = failed_at or time.monotonic()
-            if time.monotonic() - failed_at > GRACE_S and not self._end.is_set():
+            if lost is None or (self._known is not None and self._known.rank == self._rank):
+                continue  # this process is where its program has taken it
+            failed_at = failed_at or self._stays_since or time.monotonic()
+            if time.monotonic() - failed_at > self._grace_s and not self._end.is_set():
                 self._give_up(lost)
 
     def _beat(self) -> None:
@@ -168,7 +207,19 @@ class Watch:
             self._life = json.loads(self._board.read(f"life/{rank}") or "null")
         if is_over(self._life):
             place = self._sign(rank).place
-            self._report(rank, f"rank {rank} was killed, or has ended without a word (last heard of at {place})")
+            text = f"rank {rank} was killed, or has ended without a word (last heard of at {place})"
+            self._report(Failure(rank, text))
+
+    def _look_whether_left_behind(self) -> None:
+        """Tell all if this process has stayed for too long in a run that an exception has left in another one."""
+        is_here = self.is_in_run() and self._left_at < self.met
+        left = self._left_elsewhere() if is_here else None
+        if left is None:
+            self._stays_since = None
+            return
+        self._stays_since = self._stays_since or time.monotonic()
+        if time.monotonic() - self._stays_since > self._grace_s:
+            self._report(left)
 
     def _silence(self) -> str | None:
         """Return that the next process has given no sign of life for too long, None if it has, or is there."""

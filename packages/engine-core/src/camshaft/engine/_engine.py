@@ -163,8 +163,17 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         last, given = self._status.last(), self._requests.new_data
         if data is None and given is not None:
             data = given.data
-        arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
-        plan = self.prepare(make_plan(arguments, self.state, last))
+        try:
+            arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
+            plan = self.prepare(make_plan(arguments, self.state, last))
+        except BaseException as error:  # noqa: BLE001  # raised again, or what explains it
+            told = self._requests.explain(error)
+            try:
+                if told is error:
+                    raise
+                raise told from error
+            finally:
+                del told  # its traceback leads here
         if plan.resumed and plan.position.over:
             warnings.warn("the run is finished, nothing is left; raise its limit to go on", EngineWarning, stacklevel=2)
             self._status.replace_last(last._replace(is_loaded=False))

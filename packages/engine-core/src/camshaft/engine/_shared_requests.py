@@ -89,9 +89,9 @@ class SharedRequests(EventSource):
         Args:
             vote: tells the others what this process wishes, and returns what any process wishes; None to end this.
             every: vote after every n-th iteration, at least 1.
-            explain: ``f(error) -> error``, called before EXCEPTION_RAISED with what has ended a run. It returns the
-                same, or an error that says better what has become of another process. This is raised then, and the
-                first is its cause.
+            explain: ``f(error) -> error``, called before EXCEPTION_RAISED with what has ended a run, or has refused
+                it before it began. It returns the same, or an error that says better what has become of another
+                process. This is raised then, and the first is its cause.
 
         Raises:
             RunningError: a run is going on.
