@@ -16,6 +16,7 @@ from warm_python import Program, WarmPython
 
 SAVING_PLACES = ("sync", "rename")  # only the process that saves comes there
 PLACES = ("step", "fetch", "handler", "collect", "outcome", *SAVING_PLACES)
+CAUGHT_PLACES = ("step", "fetch", "handler", "outcome")  # what fails in a save fails in both, with another exception
 RANDOM_KILLS = 60
 STOPPED = 143
 
@@ -24,7 +25,7 @@ class Case(NamedTuple):
     """What happens to which process, where.
 
     Attributes:
-        fault: "kill", "raise", "sleep" or "signal".
+        fault: "kill", "raise", "catch" (raise, catch it, and go elsewhere), "sleep" or "signal".
         place: a place that `ranks_job.py` knows.
         rank: which process.
         iteration: when it comes there first in or after this iteration.
@@ -45,6 +46,7 @@ def all_cases() -> list[Case]:
     ]
     found = [Case("kill", *at, iteration) for at, iteration in itertools.product(places, (1, 4, 5, 8, 13))]
     found += [Case("raise", *at) for at in places]
+    found += [Case("catch", place, rank) for place, rank in itertools.product(CAUGHT_PLACES, (0, 1))]
     found += [Case("sleep", place, rank) for place, rank in itertools.product(("step", "handler", "fetch"), (0, 1))]
     signals = list(itertools.product(("step", "fetch", "handler", "outcome"), (0, 1)))
     found += [Case("signal", *at) for at in signals]
@@ -98,6 +100,7 @@ def _problems_of_end(case: Case, ended: Ended) -> list[str]:
     who = f"rank {case.rank}"
     reasons = {
         "raise": (f"RankLostError: {who} has failed: ZeroDivisionError", f"{who}: made up"),
+        "catch": (f"{who} has failed: ZeroDivisionError: made up",),
         "kill": (f"RankLostError: {who} was killed", f"RankLostError: {who} is gone"),
         "sleep": (f"{who} was last heard of",),
     }[case.fault]

@@ -188,7 +188,7 @@ class Watch:
         while not self._end.wait(BEAT_S):
             self._beat()
             self._look_at_next()
-            self._look_whether_left_behind()
+            self.look_whether_left_behind()
             lost = self.failure() or self._silence()
             if lost is None or (self._known is not None and self._known.rank == self._rank):
                 continue  # this process is where its program has taken it
@@ -210,7 +210,7 @@ class Watch:
             text = f"rank {rank} was killed, or has ended without a word (last heard of at {place})"
             self._report(Failure(rank, text))
 
-    def _look_whether_left_behind(self) -> None:
+    def look_whether_left_behind(self) -> None:
         """Tell all if this process has stayed for too long in a run that an exception has left in another one."""
         is_here = self.is_in_run() and self._left_at < self.met
         left = self._left_elsewhere() if is_here else None
