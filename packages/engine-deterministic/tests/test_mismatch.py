@@ -111,9 +111,23 @@ def test_another_number_of_ranks_is_no_difference_where_the_global_batch_stays(w
 
 
 def test_another_number_of_ranks_is_a_difference_where_steps_would_differ():
-    assert differences(rank(1, 8), rank(2, 8)) == {"world_size"}
+    assert differences(rank(1, 8), rank(2, 8)) == {"world_size", "batch_of_all_ranks"}
     assert differences(rank(1, 8), rank(2, 4), seeding="batch") == {"batch_size", "world_size"}
     assert "sampler" in differences(rank(1, 8), rank(2, 4, seed=3))
+
+
+def test_keyed_sampler_is_named_where_it_would_give_all_numbers_of_ranks_the_same_steps():
+    def odd(world_size, batch_size):
+        return DataLoader(range(22), batch_size, sampler=DistributedSampler(range(22), world_size, 0))
+
+    def text(saved, present, seeding=None):
+        return str(ResumeMismatch(compare_runs(describe(saved, seeding), describe(present, seeding))))
+
+    remedy = "over `KeyedSampler(dataset, num_replicas=..., rank=..., global_batch_size=n)`"
+    assert remedy in text(rank(1, 8), rank(2, 8))
+    assert remedy in text(odd(2, 4), odd(4, 2))
+    assert remedy not in text(rank(1, 8), rank(2, 4), seeding="batch")
+    assert remedy not in text(rank(2, 8), rank(2, 4))
 
 
 def test_another_rank_is_no_difference():

@@ -55,6 +55,21 @@ def test_sound_files_are_listed_the_newest_first_and_the_best_is_marked(director
     assert all(row["size_bytes"] == (directory / name).stat().st_size for name, row in rows.items())
 
 
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_one_file_is_told_of_alone(directory, action, capsys) -> None:
+    status, rows = rows_of(directory / "model_2.pt", action, capsys)
+
+    assert (status, list(rows)) == (0, ["model_2.pt"])
+    assert rows["model_2.pt"]["marks"] == []  # which compare it with others
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(directory, capsys) -> None:
+    (directory / "notes.txt").write_text("nothing")
+
+    assert main(["verify", str(directory / "notes.txt")]) == 2
+    assert "notes.txt is neither a checkpoint nor a directory with checkpoints" in capsys.readouterr().err
+
+
 def test_a_flipped_bit_is_found_by_verify_alone_and_the_next_file_is_the_newest_sound_one(directory, capsys) -> None:
     flip(directory / "model_3.pt", 700)
 

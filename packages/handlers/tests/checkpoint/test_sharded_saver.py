@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pytest
 
 from camshaft.engine import ArgumentError, Engine, Events
 from camshaft.handlers import Checkpoint, CheckpointWriteError, ShardedSaver, list_checkpoints, restore_latest
+from camshaft.handlers.__main__ import main
 from camshaft.handlers.checkpoint._sharded_saver import _alone
 from camshaft.handlers.testing import check_store
 
@@ -96,3 +100,55 @@ def test_a_part_that_is_a_view_of_a_larger_tensor_is_copied_alone() -> None:
 
     assert _alone(whole) is whole
     assert _alone(whole[:4]).untyped_storage().nbytes() == 16
+
+
+@pytest.fixture
+def shards(mesh: Any, tmp_path: Path) -> Path:
+    """The folder with the shards of the first of two checkpoints."""
+    saver, engine = ShardedSaver(tmp_path), Engine[Any, Any](lambda engine, batch: None)
+    latest = Checkpoint({"weight": Weight(mesh, 1.0)}, saver, n_saved=2)
+    for engine.state.iteration in (1, 2):
+        latest(engine)
+    (folder,) = tmp_path.glob("weight_1.pt.*.shards")
+    return folder
+
+
+def told(action: str, place: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    """Return what the command line tells of a place: the exit status, and the problem of each file."""
+    status = main([action, str(place), "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return status, {row["file"]: row["problem"] for row in rows}
+
+
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_a_folder_and_a_shard_in_it_stand_for_their_checkpoint(
+    shards: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (shards, shards / "__0_0.distcp"):
+        assert told(action, place, capsys) == (0, {"weight_1.pt": None})
+
+
+@pytest.mark.parametrize("action", ["list", "verify"])
+@pytest.mark.parametrize(
+    ("harm", "problem"),
+    [
+        (shutil.rmtree, ": it is missing"),
+        (lambda folder: (folder / "__0_0.distcp").unlink(), "/__0_0.distcp: it is missing"),
+        (lambda folder: (folder / "files.json").unlink(), "/files.json: it is missing"),
+    ],
+)
+def test_shards_that_are_missing_are_noticed_also_by_a_quick_look(
+    shards: Path, action: str, harm: Any, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm(shards)
+
+    text = shards.name + problem.replace("/", os.sep)
+    assert told(action, shards.parent, capsys) == (1, {"weight_1.pt": text, "weight_2.pt": None})
+
+
+def test_a_shard_of_another_size_is_noticed_by_a_quick_look(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shards / "__0_0.distcp").write_bytes(b"short")
+
+    status, problems = told("list", shards.parent, capsys)
+    assert status == 1
+    assert "it has 5 bytes in place of" in problems["weight_1.pt"]

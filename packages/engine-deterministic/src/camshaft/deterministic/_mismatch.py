@@ -17,6 +17,14 @@ _NOT_COMPARED = ("rank", "environment")
 # The first release that writes each version of what is saved.
 RELEASES = {1: "0.1", 2: "0.2"}
 
+# How much all ranks take together, where they share the samples of a dataset.
+_SHARED = ("batch_of_all_ranks", "samples_of_all_ranks")
+_SHARE_ALIKE = (
+    "Another number of processes has the same steps if they take the same batch together: each has a loader of "
+    "`batch_size=n // num_replicas` over `KeyedSampler(dataset, num_replicas=..., rank=..., global_batch_size=n)`, and "
+    "n stays as it was. A run that was begun over another sampler is resumed exactly by as many processes as before"
+)
+
 # By what the name of a field has in it.
 _REMEDIES = {
     "fetched again": (
@@ -46,6 +54,8 @@ class ResumeMismatch(StateDictError):  # noqa: N818  # the name is public interf
     def __init__(self, fields: Mapping[str, tuple[Any, Any]]) -> None:
         self.fields = dict(fields)
         remedies = "".join(f". {text}" for part, text in _REMEDIES.items() if any(part in name for name in self.fields))
+        if "world_size" in self.fields and any(name in self.fields for name in _SHARED):
+            remedies += f". {_SHARE_ALIKE}"
         if "version" in self.fields:
             remedies += f". {_about_releases(*self.fields['version'])}"
         listed = "; ".join(f"{name} was {saved!r} and is {present!r}" for name, (saved, present) in self.fields.items())
@@ -77,6 +87,9 @@ def compare_runs(saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[s
             differing[name] = (saved.get(name), present.get(name))
     if {"batch_size", "world_size"} >= set(differing) and _shares_steps(saved, present):
         differing = {}
+    sizes = [_global_batch(each) for each in (saved, present)]
+    if "world_size" in differing and "sampler" in present and sizes[0] != sizes[1] and None not in sizes:
+        differing["batch_of_all_ranks"] = (sizes[0], sizes[1])
     before, now = saved.get("environment"), present["environment"]
     if isinstance(before, Mapping):
         differing |= {f"environment.{name}": each for name, each in _compare_environments(before, now).items()}

@@ -1,8 +1,10 @@
 """Look at what a run has left behind.
 
     python -m camshaft.handlers list DIR      its checkpoints; quick, as only the end of each file is read
-    python -m camshaft.handlers verify DIR    the same, but every file is read completely
+    python -m camshaft.handlers verify DIR    the same, but every file is read completely, shards included
     python -m camshaft.handlers report DIR    one HTML page about the run: curves, checkpoints, starts and stops
+
+`list` and `verify` take one checkpoint, too: its file, its folder of shards, or a shard in it.
 
 None of them needs PyTorch, takes a lock or changes a checkpoint. The exit status of `list` and `verify` is 0 if all
 files are good, 1 if one is damaged, 2 if there are none; that of `report` is 2 if there is nothing to show.
@@ -21,7 +23,8 @@ from camshaft.engine import ArgumentError
 from camshaft.handlers._checkpoint_row import Row, describe, size_text
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._report import write_report
-from camshaft.handlers.checkpoint import list_checkpoints
+from camshaft.handlers.checkpoint import CheckpointFile, list_checkpoints
+from camshaft.handlers.checkpoint.format._record import SHARDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +53,8 @@ def _make_parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (("list", "read the end of each checkpoint"), ("verify", "read each checkpoint completely")):
         action = actions.add_parser(name, help=text)
-        action.add_argument("directory", help="where the checkpoints are: a path, or a URL such as s3://bucket/run")
+        text = "where the checkpoints are: a path, or a URL such as s3://bucket/run; or one of them"
+        action.add_argument("directory", help=text)
         action.add_argument("--json", action="store_true", help="one JSON object per file")
     report = actions.add_parser("report", help="write one HTML page about a run")
     report.add_argument("directory", help="the folder of the run, on this machine")
@@ -61,16 +65,34 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace) -> int:
     try:
-        files = list_checkpoints(options.directory)
+        chosen = _chosen(Path(options.directory).expanduser().absolute())
+        files = chosen or list_checkpoints(options.directory)
     except (ArgumentError, ExtraMissingError) as error:  # it is no URL that can be used here
         print(error, file=sys.stderr)
+        return 2
+    except NotADirectoryError:
+        print(f"{options.directory} is neither a checkpoint nor a directory with checkpoints", file=sys.stderr)
         return 2
     if not files:
         print(f"{options.directory} holds no checkpoints", file=sys.stderr)
         return 2
-    rows = describe(files, verify=options.action == "verify")
+    rows = describe(files, verify=options.action == "verify", are_all=not chosen)
     print("\n".join(map(_json, rows)) if options.json else _table(rows))
     return int(any(row["problem"] for row in rows))
+
+
+def _chosen(path: Path) -> list[CheckpointFile]:
+    """Return the checkpoint that is given by its file, its folder of shards, or a shard; nothing for a directory."""
+    if path.is_file() or path.name.endswith(SHARDS):
+        for part in (path, path.parent):
+            if found := [file for file in list_checkpoints(part.parent) if part.name in (file.name, _folder_of(file))]:
+                return found
+    return []
+
+
+def _folder_of(file: CheckpointFile) -> str | None:
+    shards = None if file.record is None else file.record.shards
+    return None if shards is None else shards.folder
 
 
 def _report(options: argparse.Namespace) -> int:

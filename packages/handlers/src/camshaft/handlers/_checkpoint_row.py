@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from camshaft.handlers.checkpoint import CheckpointError, CheckpointFile, CheckpointRecord, verify_checkpoint
+from camshaft.handlers.checkpoint.storage._shard_folder import look_at_folder
 
 Row = dict[str, Any]
 
 
-def describe(files: Sequence[CheckpointFile], *, verify: bool) -> list[Row]:
+def describe(files: Sequence[CheckpointFile], *, verify: bool, are_all: bool = True) -> list[Row]:
     """Return what is known of each file, the newest first.
 
     Args:
         files: the files.
         verify: whether to read each of them completely.
+        are_all: whether they are all that a directory has: then the newest and the best are marked.
 
     Returns:
         A row per file; its `problem` says what is wrong with the file, or is None.
@@ -35,7 +39,7 @@ def describe(files: Sequence[CheckpointFile], *, verify: bool) -> list[Row]:
         }
         for file in files
     ]
-    sound = [row for row in rows if row["problem"] is None]
+    sound = [row for row in rows if row["problem"] is None and are_all]
     if sound:
         sound[0]["marks"].append("newest")
     for row in _best_rows(sound):
@@ -61,12 +65,16 @@ def _best_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _problem(file: CheckpointFile, *, verify: bool) -> str | None:
-    if not verify:
-        return None if file.is_legible else "its end is cut off or changed"
+    if not file.is_legible and not verify:
+        return "its end is cut off or changed"
     try:
-        verify_checkpoint(file.path)
+        if verify:
+            verify_checkpoint(file.path)
+        elif isinstance(file.path, Path) and file.record is not None and file.record.shards is not None:
+            look_at_folder(file.path.parent, file.record.shards)
     except CheckpointError as error:
-        return str(error).removeprefix(f"{file.path}: ")
+        text = str(error).removeprefix(f"{file.path}: ")
+        return text.removeprefix(f"{file.path.parent}{os.sep}") if isinstance(file.path, Path) else text
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None

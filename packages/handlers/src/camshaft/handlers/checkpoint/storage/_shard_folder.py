@@ -77,9 +77,33 @@ def read_list(folder: Path, told: ShardRecord, *, trusted: bool = False) -> dict
     """
     if folder.is_symlink() and not trusted:
         raise CheckpointUnsafeError(f"{folder}: it is a symbolic link; give trusted=True to follow it")
+    if not folder.exists():
+        raise CheckpointDamagedError(f"{folder}: it is missing")
     _require_sum(folder / LIST, (None, told.digest), trusted=trusted)
     found = json.loads((folder / LIST).read_bytes())
     return {name: (size_bytes, digest) for name, (size_bytes, digest) in found.items() if _is_bare(name)}
+
+
+def look_at_folder(directory: Path, told: ShardRecord) -> None:
+    """Raise if a folder of shards is plainly not what was written; their content is not read.
+
+    Args:
+        directory: Where it lies, beside its file.
+        told: What the file says about it.
+
+    Raises:
+        CheckpointDamagedError: a shard, or the list of all, is missing, or has another size.
+        CheckpointUnsafeError: the folder is a link.
+        OSError: it cannot be looked at.
+    """
+    folder = directory / told.folder
+    for name, (size_bytes, _) in sorted(read_list(folder, told).items()):
+        try:
+            found = (folder / name).stat().st_size
+        except FileNotFoundError:
+            raise CheckpointDamagedError(f"{folder / name}: it is missing") from None
+        if found != size_bytes:
+            raise CheckpointDamagedError(f"{folder / name}: it has {found} bytes in place of {size_bytes}")
 
 
 def require_files(folder: Path, names: Iterable[str], files: Mapping[str, Sum], *, trusted: bool = False) -> None:
