@@ -125,7 +125,8 @@ def test_long_sequences_are_trained_in_chunks():
     model = Model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     trainer = create_supervised_tbptt_trainer(model, optimizer, torch.nn.functional.mse_loss, 3, dim=0)
-    chunks, outputs = [], []
+    chunks, losses, outputs = [], [], []
+    trainer.add_event_handler(Tbptt_Events.TIME_ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output))
     trainer.add_event_handler(
         Tbptt_Events.TIME_ITERATION_COMPLETED(every=2), lambda engine: chunks.append(engine.state.time_iteration)
     )
@@ -135,6 +136,7 @@ def test_long_sequences_are_trained_in_chunks():
     # What pytorch-ignite 0.5.5 computes for the same program.
     expected = [0.97378, 0.83191, 1.30118, 0.97744, 0.7605, 1.31001]
     assert pytest.approx(expected, abs=1e-5) == outputs
+    assert pytest.approx([0.87271, 1.22606, 0.82258, 0.59938, 1.34204, 0.55431], abs=1e-5) == losses[:6]
 
 
 @pytest.mark.parametrize(

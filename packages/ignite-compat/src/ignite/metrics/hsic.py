@@ -21,8 +21,8 @@ class HSIC(Metric):
     `update` takes `(y_pred, y)`, both of shape (N, *), with N at least 4.
 
     Args:
-        sigma_x: bandwidth of the predictions' kernel; negative: the median of the distances.
-        sigma_y: bandwidth of the targets' kernel; negative: the median of the distances.
+        sigma_x: bandwidth of the predictions' kernel; negative: the root of the median of the squared distances.
+        sigma_y: bandwidth of the targets' kernel; negative: the root of the median of the squared distances.
         ignore_invalid_batch: whether a batch with less than four samples is left out, or an error.
         output_transform, device, skip_unrolling: as :class:`Metric` takes them.
 
@@ -98,8 +98,7 @@ class HSIC(Metric):
 
 
 def _kernel(rows: torch.Tensor, sigma: float) -> torch.Tensor:
-    distances = torch.cdist(rows, rows)
-    if sigma < 0:
-        sigma = median(distances)
-    kernel = torch.exp(-(distances**2) / (2 * sigma**2))
+    squared_distances = torch.cdist(rows, rows) ** 2
+    squared_sigma = median(squared_distances) if sigma < 0 else sigma**2
+    kernel = torch.exp(-squared_distances / (2 * squared_sigma))
     return kernel.fill_diagonal_(0)

@@ -68,6 +68,7 @@ def create_supervised_tbptt_trainer(
             loss.backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             losses.append(loss.item())
+            engine.state.output = losses[-1]  # what handlers of the chunk read
             engine.fire_event(Tbptt_Events.TIME_ITERATION_COMPLETED)
         return sum(losses) / len(losses)
 
