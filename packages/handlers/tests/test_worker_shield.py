@@ -64,14 +64,20 @@ def work(shield: WorkerShield, do: Any, connection: Connection) -> None:
     do(connection)
 
 
-@contextmanager
-def worker(do: Any, method: str = "fork") -> Iterator[tuple[Any, Connection]]:
-    """Start a shielded process that does something; give it and a connection to it."""
+def start(do: Any, method: str = "fork") -> tuple[Any, Connection]:
+    """Start a shielded process that does something; return it and a connection to it."""
     context = ShieldedContext(multiprocessing.get_context(method), SIGNALS)
     here, there = multiprocessing.Pipe()
     process: Any = context.Process(target=work, args=(WorkerShield(SIGNALS), do, there), daemon=True)
     process.start()
     there.close()
+    return process, here
+
+
+@contextmanager
+def worker(do: Any, method: str = "fork") -> Iterator[tuple[Any, Connection]]:
+    """Start a shielded process that does something; give it and a connection to it; end it."""
+    process, here = start(do, method)
     try:
         yield process, here
     finally:
@@ -149,9 +155,8 @@ def test_workers_count_as_shielded() -> None:
 LEAVES = """
 import sys
 sys.path[:0] = [{folder!r}]
-from test_worker_shield import receive, stay, worker
-going = worker(stay)
-receive(going.__enter__()[1])
+from test_worker_shield import receive, start, stay
+receive(start(stay)[1])
 print("leaves")
 """
 
