@@ -227,6 +227,147 @@ def model_that_counts(folder):
     return training.audited()
 
 
+def _shrink(training, factor):
+    with torch.no_grad():
+        training.model[0].weight.mul_(factor)
+
+
+def attribute_of_an_evaluator(folder):
+    training, evaluator = Training(), Engine(lambda engine, batch: batch)
+    evaluator.best = 0.0
+
+    @training.engine.on(Events.EPOCH_COMPLETED)
+    def evaluate(engine):
+        evaluator.run([1])
+        evaluator.best += 0.1
+        _shrink(training, 1 - evaluator.best)
+
+    return training.audited()
+
+
+def state_of_an_evaluator(folder):
+    training, evaluator = Training(), Engine(lambda engine, batch: batch)
+    evaluator.state.rounds = []
+
+    @training.engine.on(Events.EPOCH_COMPLETED)
+    def evaluate(engine):
+        evaluator.state.rounds.append(engine.state.output)
+        _shrink(training, 1 / len(evaluator.state.rounds))
+
+    return training.audited()
+
+
+def attribute_of_an_optimizer(folder):
+    training = Training()
+    training.optimizer.turns = 0
+
+    @training.engine.on(Events.ITERATION_COMPLETED)
+    def turn(engine):
+        training.optimizer.turns += 1
+        _shrink(training, 1 - training.optimizer.turns / 100)
+
+    return training.audited()
+
+
+def attribute_of_a_function(folder):
+    training = Training()
+
+    @training.engine.on(Events.ITERATION_COMPLETED)
+    def turn(engine):
+        turn.calls += 1
+        _shrink(training, 1 - turn.calls / 100)
+
+    turn.calls = 0
+    return training.audited()
+
+
+_turns = 0
+
+
+def variable_of_the_module(folder):
+    global _turns  # noqa: PLW0603  # as scripts do
+    _turns = 0
+    training = Training()
+
+    @training.engine.on(Events.ITERATION_COMPLETED)
+    def turn(engine):
+        global _turns  # noqa: PLW0603
+        _turns += 1
+        _shrink(training, 1 - _turns / 100)
+
+    return training.audited()
+
+
+def count_in_a_closure(folder):
+    training, calls = Training(), itertools.count(1)
+    training.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: _shrink(training, 1 - next(calls) / 100))
+    return training.audited()
+
+
+def generator_in_a_closure(folder):
+    training = Training()
+
+    def factors():
+        factor = 1.0
+        while True:
+            factor *= 0.99
+            yield factor
+
+    falling = factors()
+    training.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: _shrink(training, next(falling)))
+    return training.audited()
+
+
+def iterator_over_a_list(folder):
+    training = Training()
+    falling = iter([1 - step / 100 for step in range(20)])
+    training.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: _shrink(training, next(falling)))
+    return training.audited()
+
+
+def item_of_a_long_list(folder):
+    training = Training()
+    factors = [1.0] * 200
+
+    @training.engine.on(Events.ITERATION_COMPLETED)
+    def turn(engine):
+        factors[150] *= 0.99
+        _shrink(training, factors[150])
+
+    return training.audited()
+
+
+def _at_the_third_iteration(change):
+    training = Training()
+    training.engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: change(training.model))
+    return training.audited()
+
+
+def frozen_layer(folder):
+    return _at_the_third_iteration(lambda model: model[0].requires_grad_(requires_grad=False))
+
+
+def layer_in_evaluation(folder):
+    return _at_the_third_iteration(lambda model: model[1].eval())
+
+
+def changed_dropout(folder):
+    return _at_the_third_iteration(lambda model: setattr(model[1], "p", 0.6))
+
+
+def count_in_a_file(folder):
+    training = Training()
+    file = folder / "count.txt"
+    file.write_text(file.read_text() if file.exists() else "0")
+
+    @training.engine.on(Events.ITERATION_COMPLETED)
+    def turn(engine):
+        file.write_text(str(int(file.read_text()) + 1))
+        _shrink(training, 1 - int(file.read_text()) / 100)
+
+    return training.audited()
+
+
 def iterable_that_shuffles_secretly(folder):
     training = Training()
     secret = itertools.count(hash(folder))  # another one in each process, and for each run
@@ -250,6 +391,19 @@ FAULTS: dict[Callable[..., AuditedRun], str] = {
     handler_with_a_count: "`Every.calls`: give `Every` `state_dict`",
     attribute_of_the_state: "engine.state['worst']",
     model_that_counts: "model['steps']",
+    attribute_of_an_evaluator: "evaluator.best`: keep it in `engine.state`",
+    state_of_an_evaluator: "evaluator.state.rounds",
+    attribute_of_an_optimizer: "optimizer.turns`",
+    attribute_of_a_function: "turn().calls`: keep it in `engine.state`",
+    variable_of_the_module: "turn()._turns`: keep it in `engine.state`",
+    count_in_a_closure: "calls (iterator)`: where it stands is not saved; count in `engine.state` instead",
+    generator_in_a_closure: "factors().factor`",
+    iterator_over_a_list: "falling (iterator)",
+    item_of_a_long_list: "turn().factors",
+    frozen_layer: "model['0.weight.requires_grad']",
+    layer_in_evaluation: "model['1.training']",
+    changed_dropout: "`model['1.p']`: `model` is in `to_save`, its `state_dict()` lacks this",
+    count_in_a_file: "count.txt",
 }
 
 

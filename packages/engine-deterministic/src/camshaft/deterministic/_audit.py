@@ -15,7 +15,7 @@ from camshaft.deterministic._killed_process import play_apart, require_importabl
 from camshaft.deterministic._play import play
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._unsaved import Thing, list_not_restored, list_unsaved
+from camshaft.deterministic._unsaved import Resume, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
 
 
@@ -125,9 +125,7 @@ class _Audit:
         self._done, self._total = 0, None if limit is None else 0
         self._length = 0
         self._noise: frozenset[str] = frozenset()
-        # Of each resume: what is not saved when the checkpoint was taken, and now; and what is saved.
-        self._resumed: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
-        self._loaded: list[tuple[tuple[Thing, ...], tuple[Thing, ...]]] = []
+        self._resumes: list[Resume] = []
 
     def carry_out(self, stops: int, kills: int) -> AuditReport:
         whole = self._play(_Way("undisturbed", "whole"), self._beginning())
@@ -138,18 +136,25 @@ class _Audit:
         again = self._play(_Way("undisturbed, again", "again"), self._beginning())
         found = compare_section("run again, without a stop", whole, again)
         if found is not None:
-            return AuditReport(length, 0, 0, (found,), is_repeatable=False)
+            return AuditReport(length, 0, 0, (found,), False)
         self._noise = list_noise(whole, again)
         killed = _Way("killed", "kill", partial(play_apart, self._folder / "kill.record"))
         stopped, of_stops = self._stop_and_resume(whole, _Way("stopped by an exception", "exception"), stops)
         died, of_kills = self._stop_and_resume(whole, killed, kills)
         if not stopped and not died:
             raise AuditError("the training could not be stopped: there is no safe point after which it goes on")
+        findings = (*of_stops, *of_kills)
+        unsaved = list_unsaved(self._resumes, self._noise, is_exact=not findings)
+        not_restored = list_not_restored(self._resumes, self._noise)
         return AuditReport(
-            length, stopped, died, (*of_stops, *of_kills), is_repeatable=True,
-            unsaved=tuple(list_unsaved(self._resumed, self._noise)),
-            not_restored=tuple(list_not_restored(self._loaded, self._noise)),
-        )  # fmt: skip
+            length,
+            stopped,
+            died,
+            findings,
+            is_repeatable=True,
+            unsaved=tuple(unsaved),
+            not_restored=tuple(not_restored),
+        )
 
     def _stop_and_resume(self, whole: Record, way: _Way, count: int) -> tuple[int, list[Finding]]:
         """Play the training with some stops in it; return how often it was resumed, and what was found."""
@@ -178,12 +183,13 @@ class _Audit:
 
     def _note_resume(self, before: Record | None, record: Record) -> None:
         """Keep what everything was like before a stop and after it."""
-        if before is None:
-            return
-        self._loaded.append((before.saved, record.loaded))
         done = record.resumed_at
-        if done in before.seen and done in record.seen:
-            self._resumed.append((before.seen[done].others, record.seen[done].others))
+        if before is not None and done in before.seen and done in record.seen:
+            pairs = [(each.seen[done], each.seen.get(done + 1)) for each in (before, record)]
+            (one, one_later), (other, other_later) = pairs
+            later = None if one_later is None or other_later is None else (one_later.others, other_later.others)
+            files = tuple(name for name, _ in sorted(before.files.items() ^ record.files_at_start.items()))
+            self._resumes.append(Resume(one.others, other.others, later, before.saved, record.loaded, files))
 
     def _explained(self, finding: Finding, record: Record) -> Finding:
         """Add what is found out about the data where a batch has come out differently."""

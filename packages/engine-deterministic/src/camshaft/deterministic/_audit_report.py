@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from camshaft.deterministic._audited_section import Record
-from camshaft.deterministic._snapshot import Leaf, Leaves
-from camshaft.deterministic._unsaved import Unsaved, lasting, merge
+from camshaft.deterministic._leaf import Leaf, Leaves
+from camshaft.deterministic._thing import merge
+from camshaft.deterministic._unsaved import Unsaved, lasting
 
 _MISSING = Leaf("", "not there")
 _ENGINE = (

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
-from camshaft.deterministic._snapshot import Leaves
-from camshaft.deterministic._unsaved import Thing
+from camshaft.deterministic._leaf import Leaves
+from camshaft.deterministic._thing import Thing
+
+Files: TypeAlias = dict[str, tuple[int, int]]
 
 
 class Section(NamedTuple):
@@ -45,12 +49,14 @@ class Record:
 
     Attributes:
         steps: batch and output of each iteration, by its number.
-        seen: what everything was like right after resuming, and after the checkpoint was taken, before the next
-            iteration; by how many were done.
-        resumed_at: how many iterations were done when it began.
+        seen: what everything was like after the section was resumed and after the checkpoint was taken, before the next
+            iteration and the one behind; by how many were done.
+        resumed_at: how many iterations were done when it was resumed; None if it was not.
         loaded: what is in `to_save`, right after it was loaded.
         checkpoint: the checkpoint that was taken, and after which iteration.
         saved: what is in `to_save`, as the checkpoint has it.
+        files: of the files in the folder, when each was written last, and its size, when the checkpoint was taken.
+        files_at_start: the same, before the section began.
         end: how everything was at the end; None for a section that was stopped.
         metrics: those of the engine after each epoch, by its number.
         engine_end: state of the engine at the end.
@@ -63,10 +69,12 @@ class Record:
 
     steps: dict[int, tuple[Leaves, Leaves]] = field(default_factory=dict)
     seen: dict[int, Seen] = field(default_factory=dict)
-    resumed_at: int = 0
+    resumed_at: int | None = None
     loaded: tuple[Thing, ...] = ()
     checkpoint: tuple[int, bytes] | None = None
     saved: tuple[Thing, ...] = ()
+    files: Files = field(default_factory=dict)
+    files_at_start: Files = field(default_factory=dict)
     end: Seen | None = None
     metrics: dict[int, Leaves] = field(default_factory=dict)
     engine_end: Leaves = field(default_factory=dict)
@@ -75,3 +83,13 @@ class Record:
     error: str | None = None
     is_deterministic: bool = True
     warned: list[str] = field(default_factory=list)
+
+
+def list_files(folder: Path) -> Files:
+    """Return when each file in a folder was written last, in nanoseconds, and its size, by its path in there."""
+    found: Files = {}
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process may remove it
+            if file.is_file():
+                found[str(file.relative_to(folder))] = file.stat().st_mtime_ns, file.stat().st_size
+    return found

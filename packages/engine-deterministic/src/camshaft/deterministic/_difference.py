@@ -31,7 +31,7 @@ def find_difference(first: Any, second: Any, where: str, depth: int = 0) -> tupl
     """
     if type(first) is not type(second):
         return where, short_text(first), short_text(second)
-    parts = _parts_or_attributes(first, depth), _parts_or_attributes(second, depth)
+    parts = parts_or_attributes(first, depth), parts_or_attributes(second, depth)
     if parts[0] is None or parts[1] is None:
         return None if _is_equal(first, second) else _first_row(first, second, where)
     if list(parts[0]) != list(parts[1]):
@@ -77,7 +77,7 @@ def _is_equal(first: Any, second: Any) -> bool:
         return True
 
 
-def _parts_or_attributes(value: Any, depth: int) -> dict[str, Any] | None:
+def parts_or_attributes(value: Any, depth: int) -> dict[str, Any] | None:
     """Return the parts of a container, or the attributes of an object of the user's."""
     parts = parts_of(value) if depth < _MOST_DEEP else {}
     if parts is not None or not is_of_user(value) or isinstance(value, type):
@@ -116,7 +116,11 @@ def bytes_of(tensor: torch.Tensor) -> bytes:
     """Return the numbers of a tensor; of a sparse one, its indices, too; of a nested one, those of all its parts."""
     if tensor.is_nested:
         return b"".join(f"{tuple(part.shape)}".encode() + bytes_of(part) for part in tensor.detach().unbind())
+    if tensor.is_meta:  # it has no numbers
+        return b""
     tensor = tensor.detach().cpu()
+    if tensor.is_quantized:
+        return repr(tensor).encode()
     if tensor.layout != torch.strided:
         return b"".join(map(bytes_of, sparse_parts(tensor)))
     if tensor.is_complex():

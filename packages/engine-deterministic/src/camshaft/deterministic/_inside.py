@@ -34,10 +34,11 @@ _READER = "camshaft.deterministic._reader"
 
 # A search ends after so many objects, and does not look into longer lists: those are data.
 _MOST_OBJECTS = 2_000
-_LONGEST = 64
+LONGEST = 64
 _TRIES = 100  # to read what another thread changes; each takes microseconds
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _OF_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "camshaft"} - {"__main__"}
+_OF_PYTHON = ("builtins", "itertools")
 _SHARED = (bool, int, float, complex, str, bytes, type(None))
 _TRANSPARENT = (*_CONTAINERS, MethodType, functools.partial, SimpleNamespace)
 _CLOSED = (
@@ -107,8 +108,16 @@ def _is_no_object(value: Any) -> bool:
     return False
 
 
+def _no_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    del value
+    return iter(())
+
+
 def search(
-    *owners: tuple[str, object], most: int = _MOST_OBJECTS, closed: Callable[[Any], bool] = _is_no_object
+    *owners: tuple[str, object],
+    most: int = _MOST_OBJECTS,
+    closed: Callable[[Any], bool] = _is_no_object,
+    further: Callable[[Any], Iterator[tuple[str, Any]]] = _no_parts,
 ) -> list[Found]:
     """Return some named objects and what they refer to, the nearest first.
 
@@ -118,6 +127,7 @@ def search(
         owners: where to begin: names and objects.
         most: how many objects to look at.
         closed: returns whether an object is left out, and what it refers to.
+        further: yields more parts of an object, which the user's code has.
     """
     seen: set[int] = set()
     found: list[Found] = []
@@ -129,12 +139,20 @@ def search(
         seen.add(id(each.value))
         found.append(each)
         label = label_of(each.value)
-        is_own = label is not None or (each.is_own and isinstance(each.value, _TRANSPARENT))
-        waiting.extend(Found(f"{label or each.where}{name}", part, is_own, each) for name, part in _parts(each.value))
+        is_own = label is not None or (each.is_own and _is_transparent(each.value))
+        before = label or each.where
+        waiting.extend(Found(f"{before}{name}", part, True, each) for name, part in further(each.value))
+        waiting.extend(Found(f"{before}{name}", part, is_own, each) for name, part in _parts(each.value))
     return found
 
 
-def _is_of_library(definition: Any) -> bool:
+def _is_transparent(value: Any) -> bool:
+    """Return whether what something has belongs to whoever has that: it is a container, or an iterator of Python's."""
+    is_iterator = type(value).__module__ in _OF_PYTHON and hasattr(type(value), "__next__")
+    return is_iterator or isinstance(value, _TRANSPARENT)
+
+
+def is_of_library(definition: Any) -> bool:
     """Return whether a function or a class is Python's, torch's, numpy's or Camshaft's; what was typed in is not."""
     if isinstance(definition, FunctionType) and definition.__code__.co_filename.startswith("<"):
         return False
@@ -143,12 +161,12 @@ def _is_of_library(definition: Any) -> bool:
 
 def is_of_user(value: object) -> bool:
     """Return whether an object is of a class of the user's own, not of Python's, torch's, numpy's or Camshaft's."""
-    return not _is_of_library(type(value))
+    return not is_of_library(type(value))
 
 
 def label_of(value: Any) -> str | None:
     """Return how people call a function, or an object of a class of their own; None for anything else."""
-    if isinstance(value, FunctionType) and not _is_of_library(value):
+    if isinstance(value, FunctionType) and not is_of_library(value):
         return f"{value.__qualname__.replace('<locals>.', '')}()"
     return type(value).__qualname__.replace("<locals>.", "") if is_of_user(value) else None
 
@@ -200,7 +218,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 def _methods(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the methods of an object of the user's own class: they may name global generators."""
     for kind in type(value).__mro__:
-        if not _is_of_library(kind):
+        if not is_of_library(kind):
             yield from (("", part) for part in vars(kind).values() if isinstance(part, FunctionType))
 
 
@@ -214,13 +232,13 @@ def _items(container: Any) -> Iterator[tuple[str, Any]]:
         return
     base = next(each for each in _CONTAINERS if isinstance(container, each))
     is_set = isinstance(container, set | frozenset)
-    items = _read(lambda: base.__iter__(container), None if is_set else _LONGEST)
+    items = _read(lambda: base.__iter__(container), None if is_set else LONGEST)
     if is_set:  # its own order differs from process to process
-        items = sorted(items, key=_in_set)[:_LONGEST]
+        items = sorted(items, key=_in_set)[:LONGEST]
     yield from ((f"[{number}]", part) for number, part in enumerate(items))
 
 
-def _read(begin: Callable[[], Iterator[Any]], most: int | None = _LONGEST) -> list[Any]:
+def _read(begin: Callable[[], Iterator[Any]], most: int | None = LONGEST) -> list[Any]:
     """Return the first items that a container has, however often another thread changes it."""
     for _ in range(_TRIES):
         with suppress(RuntimeError):  # that it has changed
@@ -248,7 +266,7 @@ def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
 def _parts_of_generator(generator: GeneratorType[Any, Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield what the function of a generator has in its variables, and what it is drawing from."""
     frame = generator.gi_frame
-    name = generator.gi_code.co_qualname
+    name = generator.gi_code.co_qualname.replace("<locals>.", "")
     if frame is not None:
         yield from ((f" {name}().{variable}", value) for variable, value in frame.f_locals.items())
         yield from _named_globals(generator.gi_code, frame.f_globals)
@@ -259,11 +277,11 @@ def _named_globals(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[s
     """Yield the generators and loaders among the globals that some code names, and the user's functions."""
     for name in code.co_names:
         value = names.get(name)
-        is_function = isinstance(value, FunctionType) and not _is_of_library(value)
+        is_function = isinstance(value, FunctionType) and not is_of_library(value)
         if is_function or isinstance(value, (*GENERATORS, DataLoader)):
             yield f".{name}", value
 
 
 def _parts_of_builtin(value: Any) -> list[Any]:
     """Return what an object without attributes refers to, such as an iterator of `itertools`."""
-    return [] if type(value).__module__ not in ("builtins", "itertools") else gc.get_referents(value)
+    return [] if type(value).__module__ not in _OF_PYTHON else gc.get_referents(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.deterministic._audited_run import AuditedRun, AuditError, MakeRun
-from camshaft.deterministic._audited_section import Record, Section
+from camshaft.deterministic._audited_section import Record, Section, list_files
 from camshaft.deterministic._rng import manual_seed
 from camshaft.deterministic._watcher import StopRun, Watcher, stop_by_exception
 from camshaft.engine import ArgumentError, ArgumentTypeError, EngineWarning, accepts
@@ -39,8 +39,10 @@ def play(
     if multiprocessing.active_children():
         gc.collect()  # workers of the run before end now
     manual_seed(section.seed)
+    files = list_files(folder)
     run = _make(make_run, folder, is_resumed=section.checkpoint is not None)
-    watcher = Watcher(run, section, tell, stop)
+    watcher = Watcher(run, folder, section, tell, stop)
+    watcher.record.files_at_start = files
     try:
         _start(run, section, watcher)
     except (Exception, SystemExit, StopRun) as error:  # noqa: BLE001  # raised again, or what was to be found

@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader
 from camshaft.deterministic._copy import is_copyable, is_map_style
 from camshaft.deterministic._inside import GENERATORS, search
 from camshaft.deterministic._kinds import kind_of
+from camshaft.deterministic._leaf import Leaves, differing, leaves_of
 from camshaft.deterministic._purity import check_purity
 from camshaft.deterministic._rng_state import capture_rng, restore_rng
-from camshaft.deterministic._snapshot import Leaves, differing, leaves_of, snapshot
+from camshaft.deterministic._snapshot import snapshot
 from camshaft.engine import has_state
 
 _MOST_NAMED = 4

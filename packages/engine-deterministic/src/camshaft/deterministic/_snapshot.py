@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
+import dis
 import itertools
 import random
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import blake2b
-from typing import Any, NamedTuple, TypeAlias
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from camshaft.deterministic._difference import bytes_of, parts_of, short_text
-from camshaft.deterministic._inside import GENERATORS, Found, is_of_user, search
+from camshaft.deterministic._inside import GENERATORS, LONGEST, Found, is_of_library, is_of_user, search
+from camshaft.deterministic._kept_value import has_value
+from camshaft.deterministic._leaf import (
+    PLAIN,
+    Leaves,
+    leaf_of,
+    leaf_of_generator,
+    leaf_of_iterator,
+    leaves_of,
+)
+from camshaft.deterministic._module_state import leaves_beside_state
 from camshaft.engine import Engine, has_state
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST_OBJECTS = 20_000
 _CONTAINERS = ("builtins", "collections", "functools", "itertools", "types", "weakref", "_weakrefset", "__main__")
 _SHOWING = ("tqdm", "rich", "tensorboard", "mlflow", "matplotlib")  # bars and loggers: nothing depends on them
-_CLOSED_LIBRARIES = {*_SHOWING, *sys.stdlib_module_names} - {*_CONTAINERS}
-
-
-class Leaf(NamedTuple):
-    """A value without parts.
-
-    Attributes:
-        digest: a hash of it.
-        text: what people see of it.
-    """
-
-    digest: str
-    text: str
-
-
-Leaves: TypeAlias = dict[str, Leaf]
-
-
-def leaves_of(value: Any, where: str = "") -> Leaves:
-    """Return the parts of a nested value by how they are reached.
-
-    Args:
-        value: tensors, arrays, plain values, and containers of them. Of anything else the type counts.
-        where: text that the places begin with.
-    """
-    return {place: _leaf(part) for place, part in _flat(value, where)}
+_CLOSED_LIBRARIES = {*sys.stdlib_module_names} - {*_CONTAINERS, "argparse"}
+_MAY_CHANGE = (
+    list,
+    dict,
+    set,
+    deque,
+    bytearray,
+    array,
+    np.ndarray,
+    torch.Tensor,
+    nn.Module,
+    torch.optim.Optimizer,
+    Engine,
+)
 
 
 def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves:
@@ -61,10 +61,11 @@ def snapshot(owners: Mapping[str, Any], skipped: tuple[Any, ...] = ()) -> Leaves
 def survey(
     owners: Mapping[str, Any], skipped: tuple[Any, ...] = (), left_out: tuple[Any, ...] = ()
 ) -> Iterator[tuple[Found, Leaves]]:
-    """Yield the user's objects that can be reached from `owners`, and what each is like; no place comes twice.
+    """Yield what can be reached from `owners` and may change, and what each is like; no place comes twice.
 
-    That is: random generators, whatever has a `state_dict`, and what functions and objects of the user's own classes
-    hold in variables and attributes: numbers, texts, tensors, arrays. Objects of libraries are looked through.
+    That is, wherever it is: whatever has a `state_dict`, and random generators. And what the user's code has in
+    variables of functions, in attributes of objects and in containers of these: values, and iterators. Objects of
+    libraries are looked through; an attribute that a library's class does not set itself is the user's.
 
     Args:
         owners: where to begin, by name.
@@ -72,10 +73,13 @@ def survey(
         left_out: objects that are not looked into either.
     """
     known = {id(each) for each in skipped}
-    closed = {id(each) for each in left_out if not isinstance(each, _PLAIN)}
+    closed = {id(each) for each in left_out if not isinstance(each, PLAIN)}
     used: set[str] = set()
     for found in search(
-        *owners.items(), most=_MOST_OBJECTS, closed=lambda value: id(value) in closed or _is_closed(value)
+        *owners.items(),
+        most=_MOST_OBJECTS,
+        closed=lambda value: id(value) in closed or _is_closed(value),
+        further=_further_parts,
     ):
         if id(found.value) in known:
             continue
@@ -89,99 +93,93 @@ def survey(
             yield found, leaves
 
 
-def differing(before: Leaves, after: Leaves) -> list[str]:
-    """Return the places that differ, those in one list as one."""
-    return without_numbers([place for place in {**before, **after} if before.get(place) != after.get(place)])
-
-
-def without_numbers(places: Iterable[str]) -> list[str]:
-    """Return the places, those in one list as one."""
-    return [*dict.fromkeys(re.sub(r"(\[\d+\])+$", "", place) for place in places)]
-
-
 def _is_closed(value: Any) -> bool:
     """Return whether an object leads nowhere: it opens data for an engine, or is a bar, a logger, a file, a thread."""
-    module = type(value).__module__
-    if module.startswith("camshaft.deterministic."):
-        return not isinstance(value, Engine)
-    return module.split(".")[0] in _CLOSED_LIBRARIES and not isinstance(value, random.Random)
+    if isinstance(value, Engine | random.Random) or has_value(value):
+        return False
+    kind = type(value)
+    if kind.__module__.startswith("camshaft.deterministic."):
+        return True
+    definitions = [value] if isinstance(value, FunctionType) else kind.__mro__
+    is_showing = any(_library_of(each) in _SHOWING for each in definitions)
+    return is_showing or _library_of(kind) in _CLOSED_LIBRARIES
+
+
+def _library_of(definition: Any) -> str:
+    return str(definition.__module__).partition(".")[0]
 
 
 def _leaves_of_object(found: Found) -> Leaves:
     where, value, is_own, _ = found
     if isinstance(value, GENERATORS):
-        return {f"{where} (random generator)": Leaf(_hash(repr(_generator_state(value))), "its state")}
+        return {f"{where} (random generator)": leaf_of_generator(value)}
     if isinstance(value, Engine | type):
         return {}
     if isinstance(value, nn.Module):
-        return leaves_of({**value.state_dict(), **beside_state(value)}, where)
+        return leaves_of(value.state_dict(), where) | leaves_beside_state(value, where)
     if has_state(value):
         return leaves_of(value.state_dict(), where)
-    if is_own and isinstance(value, (*_PLAIN, torch.Tensor, np.ndarray, np.generic)):
+    return _leaves_of_own(value, where) if is_own else {}
+
+
+def _leaves_of_own(value: Any, where: str) -> Leaves:
+    """Return what a value of the user's is like; of a container, how long it is: its items are found by themselves."""
+    leaf = leaf_of_iterator(value)
+    if leaf is not None:
+        return {f"{where} (iterator)": leaf}
+    if isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+        whole = {where: leaf_of(value)} if len(value) > LONGEST else {}  # not all items are found
+        return {f"len({where})": leaf_of(len(value)), **whole}
+    if isinstance(value, (torch.Tensor, np.ndarray)) or has_value(value):
         return leaves_of(value, where)
-    return {f"len({where})": _leaf(len(value))} if is_own and type(value) in (list, dict, set) else {}
+    return {}
 
 
-def beside_state(module: nn.Module) -> dict[str, Any]:
-    """Return what a module has beside what it saves: other buffers, generators, numbers that it counts."""
-    saved = module.state_dict()
-    state: dict[str, Any] = {name: buffer for name, buffer in module.named_buffers() if name not in saved}
-    for name, part in module.named_modules():
-        for attribute, value in vars(part).items():
-            place = f"{name}.{attribute}" if name else attribute
-            if isinstance(value, GENERATORS):
-                state[f"{place} (random generator)"] = repr(_generator_state(value))
-            elif is_of_user(part) and isinstance(value, (*_PLAIN, torch.Tensor)) and attribute[:1] != "_":
-                state[place] = value
-    return state
+# ---------------------------------------------------------------------- where nobody else looks for the user's things
 
 
-def _generator_state(generator: Any) -> Any:
-    read: Callable[[], Any] | None = getattr(generator, "get_state", None) or getattr(generator, "getstate", None)
-    state = generator.bit_generator.state if read is None else read()
-    return state.tolist() if isinstance(state, torch.Tensor) else _listed(state)
+def _further_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what the user's code may have put into an object, each with the text that leads to it.
+
+    That is: attributes of functions, and globals that they change; attributes of an object of a library that its class
+    does not set itself; attributes of the user's own classes.
+    """
+    if isinstance(value, Engine):
+        yield ".state", value.state
+    if isinstance(value, FunctionType) and not is_of_library(value):
+        yield from ((f".{name}", part) for name, part in vars(value).items())
+        yield from ((f".{name}", part) for name, part in _changing_globals(value))
+    elif isinstance(value, type) and not is_of_library(value):
+        yield from ((f".{name}", part) for name, part in vars(value).items() if name[:1] != "_" and has_value(part))
+    elif is_of_user(value):
+        yield from (("", kind) for kind in type(value).__mro__ if not (is_of_library(kind) or issubclass(kind, Enum)))
+    elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | FunctionType | type):
+        kind: Any = type(value)
+        known = _names_of_class(kind)
+        others = [(name, part) for name, part in list(vars(value).items()) if name not in known and name[:1] != "_"]
+        yield from ((f".{name}", part) for name, part in others)
 
 
-def _listed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _listed(part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return [_listed(part) for part in value]
-    return value.tolist() if isinstance(value, np.ndarray) else value
+def _changing_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the globals that a function of the user's assigns, and those that it names and that may change."""
+    assigned = _names_in(function.__code__, "STORE_GLOBAL")
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if name in assigned or isinstance(value, _MAY_CHANGE) or (is_of_user(value) and not isinstance(value, type)):
+            yield name, value
 
 
-def _flat(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    parts = parts_of(value)
-    if parts is None:
-        yield where, value
-        return
-    for name, part in parts.items():
-        yield from _flat(part, where + name)
+@lru_cache
+def _names_of_class(kind: Any) -> frozenset[str]:
+    """Return the names of the attributes that belong to a class: its own, its fields, and what its methods set."""
+    parts = [part for each in kind.__mro__ for part in vars(each).values()]
+    functions = [*parts, *(part.fset for part in parts if isinstance(part, property))]
+    codes = [each.__code__ for each in functions if isinstance(each, FunctionType)]
+    known = frozenset(dir(kind)) | frozenset(getattr(kind, "__dataclass_fields__", ()))
+    return known.union(*(_names_in(code, "STORE_ATTR") for code in codes))
 
 
-def _leaf(value: Any) -> Leaf:
-    if isinstance(value, torch.Tensor):
-        return Leaf(_hash(f"{value.dtype} {tuple(value.shape)} ", bytes_of(value)), _text_of_numbers(value))
-    if isinstance(value, np.ndarray):
-        content = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
-        return Leaf(_hash(f"{value.dtype} {value.shape} ", content), _text_of_numbers(value))
-    if isinstance(value, (*_PLAIN, np.generic)):
-        return Leaf(_hash(f"{type(value).__name__} {value!r}"), short_text(value))
-    return Leaf(_hash(type(value).__qualname__), f"a {type(value).__qualname__}")
-
-
-def _text_of_numbers(value: Any) -> str:
-    """Return the number, or the shape and the first numbers; cheap, unlike the text that torch makes."""
-    if value.ndim == 0:
-        return short_text(value.item())
-    is_tensor = isinstance(value, torch.Tensor)
-    first = value.detach().flatten()[:3].tolist() if is_tensor else value.flat[:3].tolist()
-    numbers = ", ".join(f"{each:.6g}" if isinstance(each, float) else str(each) for each in first)
-    more = ", ..." if (value.numel() if is_tensor else value.size) > 3 else ""
-    return f"[{numbers}{more}] of shape {tuple(value.shape)}"
-
-
-def _hash(text: str, content: bytes = b"") -> str:
-    hasher = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
-    hasher.update(content)
-    return hasher.hexdigest()
+@lru_cache(maxsize=4096)
+def _names_in(code: CodeType, operation: str) -> frozenset[str]:
+    """Return the names with which some code does something, by Python's name for that."""
+    return frozenset(step.argval for step in dis.get_instructions(code) if step.opname == operation)

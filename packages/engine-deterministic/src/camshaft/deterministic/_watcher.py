@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from camshaft.deterministic._audited_run import AuditedRun
-from camshaft.deterministic._audited_section import Record, Section, Seen
+from camshaft.deterministic._audited_section import Record, Section, Seen, list_files
 from camshaft.deterministic._engine import DeterministicEngine
-from camshaft.deterministic._snapshot import leaves_of
-from camshaft.deterministic._unsaved import Thing, look_at
+from camshaft.deterministic._leaf import leaves_of
+from camshaft.deterministic._thing import Thing, look_at
 from camshaft.engine import Events, State
 
 
@@ -30,11 +31,16 @@ class Watcher:
     """Listens to a training, writes down what happens, and stops it."""
 
     def __init__(
-        self, run: AuditedRun, section: Section, tell: Callable[[], object], stop: Callable[[Record], object]
+        self,
+        run: AuditedRun,
+        folder: Path,
+        section: Section,
+        tell: Callable[[], object],
+        stop: Callable[[Record], object],
     ) -> None:
         self.record = Record(is_deterministic=isinstance(run.engine, DeterministicEngine))
         self.is_stopped = False
-        self._run, self._section, self._tell, self._stop_run = run, section, tell, stop
+        self._run, self._folder, self._section, self._tell, self._stop_run = run, folder, section, tell, stop
         self._handlers: dict[str, Any] = {}  # by their class
         run.engine.wrap_handlers(self._note_handler)
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
@@ -53,7 +59,8 @@ class Watcher:
     def note_error(self, error: Exception) -> None:
         """Write down what resuming has raised, and what everything was like by then."""
         self.record.error = f"{type(error).__name__}: {error}"
-        self.record.seen.setdefault(self.record.resumed_at, self._see())
+        if self.record.resumed_at is not None:
+            self.record.seen.setdefault(self.record.resumed_at, self._see())
 
     def look_at_end(self) -> None:
         engine = self._run.engine
@@ -74,9 +81,10 @@ class Watcher:
         return call
 
     def _look(self) -> None:
+        """Note what everything is like before the first two iterations after a resume, and after a checkpoint."""
         done, taken = self._run.engine.state.iteration, self.record.checkpoint
-        is_resumed = self._section.checkpoint is not None and not self.record.seen
-        if done not in self.record.seen and (is_resumed or (taken is not None and taken[0] == done)):
+        starts = (self.record.resumed_at, None if taken is None else taken[0])
+        if done not in self.record.seen and any(start is not None and done - start in (0, 1) for start in starts):
             self.record.seen[done] = self._see()
 
     def _note_batch(self) -> None:
@@ -108,6 +116,7 @@ class Watcher:
             torch.save({name: each.state_dict() for name, each in self._run.to_save.items()}, buffer)
             self.record.checkpoint = self._run.engine.position.iteration, buffer.getvalue()
             self.record.saved = self._look_at_saved()
+            self.record.files = list_files(self._folder)
 
     def _stop(self) -> None:
         self.is_stopped = True
