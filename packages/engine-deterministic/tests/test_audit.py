@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
+import threading
 from contextlib import suppress
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
 from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
 from torch.optim.swa_utils import AveragedModel
 
+from camshaft.deterministic import DeterministicEngine
 from camshaft.deterministic.testing import AuditedRun, AuditError, audit_resume
 from camshaft.engine import Engine, Events
 
@@ -245,6 +250,62 @@ def test_sets_are_compared_without_their_order_and_what_is_left_out_is_not_looke
     report = audit_resume(make_run, stops=2, kills=0)
     assert report.is_exact, str(report)
     assert not report.unsaved
+
+
+def test_to_save_may_hold_lists_and_mappings_of_objects():
+    def make_run(folder, is_whole):
+        training, total = Training(), Resetting()
+        training.engine.add_event_handler(Events.ITERATION_COMPLETED, total.add)
+        parts = {"optimizers": [training.optimizer], "rest": {"totals": (total,)} if is_whole else {}}
+        training.to_save = {"engine": training.engine, "model": training.model, **parts}
+        return training.audited()
+
+    report = audit_resume(lambda folder: make_run(folder, is_whole=True), stops=2, kills=0)
+    assert report.is_exact, str(report)
+    report = audit_resume(lambda folder: make_run(folder, is_whole=False), stops=1, kills=0)
+    assert [str(each) for each in report.unsaved] == ["`Resetting` attached to `engine`: add it to `to_save`"]
+    engine = Engine(lambda engine, batch: None)
+    with pytest.raises(TypeError, match=re.escape("`rest['losses'][1]` of `to_save` must have state_dict")):
+        AuditedRun(engine, print, {"engine": [engine], "rest": {"losses": [engine, 3]}})
+
+
+class Slotted:
+    __slots__ = ("lock", "x")
+
+    def __init__(self, x):
+        self.x, self.lock = x, threading.Lock()
+
+
+UNUSUAL = {
+    "csr": lambda x: x.to_sparse_csr(),
+    "coo": lambda x: x.to_sparse(),
+    "nested": lambda x: torch.nested.nested_tensor(list(x), layout=torch.jagged),
+    "meta": lambda x: (x.to("meta"), x),
+    "slots": Slotted,
+    "a list of objects": lambda x: [Slotted(x), Slotted(x)],
+    "function": lambda x: {"x": x, "f": lambda: 1},
+    "iterator": lambda x: (x, iter([1])),
+    "namespace": lambda x: SimpleNamespace(x=x),
+    "duration": lambda x: timedelta(seconds=x.sum().item()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS:UserWarning")
+@pytest.mark.parametrize("is_hidden", [False, True], ids=["as a function of the index", "with a memory"])
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_batches_of_any_kind_are_compared(name, is_hidden):
+    def make_run(folder):
+        training = Training(collate_fn=lambda samples: UNUSUAL[name](torch.stack(samples)))
+        memory = itertools.count()
+        if is_hidden:
+            training.loader.collate_fn = lambda samples: UNUSUAL[name](torch.stack(samples) + next(memory))
+        training.engine = DeterministicEngine(lambda engine, batch: None, on_mismatch="ignore")
+        training.to_save = {"engine": training.engine}
+        return training.audited()
+
+    report = audit_resume(make_run, stops=1, kills=0)
+    assert report.is_exact is not is_hidden
+    assert is_hidden == any(each.what == "batch" for each in report.findings)
 
 
 def test_a_training_that_does_not_repeat_itself_is_told_before_any_stop():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from itertools import count, cycle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ PURE = {
     "bools and bfloat": lambda index: (torch.rand(3) > 0.5, torch.rand(2).bfloat16(), torch.tensor(index)),
     "nested": lambda index: {"a": [random.random(), np.random.rand(2)], "b": Sample(torch.rand(2), index)},
     "plain": lambda index: (index, "x", None, b"y"),
+    "tensors in an object of Python's": lambda index: SimpleNamespace(x=torch.rand(3)),
 }
 
 
@@ -75,7 +77,28 @@ def kind():
     return lambda index: 1.0 if next(calls) % 2 else 1
 
 
+def subclass_with_attributes():
+    class Boxes(torch.Tensor):
+        pass
+
+    calls = count()
+
+    def make(index):
+        boxes = torch.tensor([next(calls)]).as_subclass(Boxes)
+        boxes.format = "xyxy"
+        return boxes
+
+    return make
+
+
+def namespace():
+    calls = count()
+    return lambda index: SimpleNamespace(x=torch.tensor(next(calls)))
+
+
 IMPURE = {
+    subclass_with_attributes: "[0]",
+    namespace: "",
     memory: ".label",
     reused_buffer: "[0]",
     shape: "[0]",

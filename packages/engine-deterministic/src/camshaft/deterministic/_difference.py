@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import pickle
 from collections.abc import Mapping
 from typing import Any
@@ -71,16 +72,30 @@ def _is_equal(first: Any, second: Any) -> bool:
         return bool(is_alike) and first.is_nested == second.is_nested and bytes_of(first) == bytes_of(second)
     if isinstance(first, np.ndarray | np.generic):
         return bool(first.dtype == second.dtype and first.shape == second.shape) and first.tobytes() == second.tobytes()
+    return pickled(first) == pickled(second)
+
+
+def pickled(value: Any) -> bytes:
+    """Return a value as `pickle` writes it, the same for equal tensors; nothing for one that cannot be pickled."""
+    buffer = io.BytesIO()
     try:
-        return pickle.dumps(first) == pickle.dumps(second)
+        _Pickler(buffer).dump(value)
     except Exception:  # noqa: BLE001  # whatever the user's class raises; nothing is known of it then
-        return True
+        return b""
+    return buffer.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Writes of tensors the numbers, not where they lie in memory."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (bytes, (bytes_of(value),)) if isinstance(value, torch.Tensor) else NotImplemented
 
 
 def parts_or_attributes(value: Any, depth: int) -> dict[str, Any] | None:
     """Return the parts of a container, or the attributes of an object of the user's."""
     parts = parts_of(value) if depth < _MOST_DEEP else {}
-    if parts is not None or not is_of_user(value) or isinstance(value, type):
+    if parts is not None or not is_of_user(value) or isinstance(value, type | torch.Tensor | np.ndarray):
         return parts
     return {f".{name}": part for name, part in attributes_of(value).items()} or None
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from camshaft.deterministic._difference import bytes_of, parts_or_attributes, short_text
+from camshaft.deterministic._difference import bytes_of, parts_or_attributes, pickled, short_text
 from camshaft.deterministic._kept_value import has_value, token_of
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -40,15 +40,15 @@ def leaves_of(value: Any, where: str = "") -> Leaves:
     """Return the parts of a nested value by how they are reached.
 
     Args:
-        value: tensors, arrays, plain values, containers of them, objects of the user's classes. Of anything else the
-            type counts.
+        value: tensors, arrays, plain values, containers of them, objects of the user's classes. Anything else is
+            pickled; the type counts where that cannot be done, as for a lock.
         where: text that the places begin with.
     """
     return {place: leaf_of(part) for place, part in _flat(value, where, 0)}
 
 
 def leaf_of(value: Any) -> Leaf:
-    """Return what stands for one value; of a type that nothing is known of, for the type."""
+    """Return what stands for one value; of one that cannot even be pickled, for its type."""
     if isinstance(value, torch.Tensor):
         return Leaf(_hash(f"{value.dtype} {_shape(value)} ", bytes_of(value)), _text_of_numbers(value))
     if isinstance(value, np.ndarray):
@@ -59,7 +59,7 @@ def leaf_of(value: Any) -> Leaf:
     if has_value(value):
         text = f"{len(value)} items" if isinstance(value, Sized) else short_text(value)
         return Leaf(_hash(repr(token_of(value))), text)
-    return Leaf(_hash(type(value).__qualname__), f"a {type(value).__qualname__}")
+    return Leaf(_hash(type(value).__qualname__, pickled(value)), f"a {type(value).__qualname__}")
 
 
 def leaf_of_generator(generator: Any) -> Leaf:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from camshaft.deterministic._audited_run import AuditedRun
+from camshaft.deterministic._audited_run import AuditedRun, objects_in
 from camshaft.deterministic._audited_section import Record, Section, Seen, list_files
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._leaf import leaves_of
@@ -41,6 +41,7 @@ class Watcher:
         self.record = Record(is_deterministic=isinstance(run.engine, DeterministicEngine))
         self.is_stopped = False
         self._run, self._folder, self._section, self._tell, self._stop_run = run, folder, section, tell, stop
+        self._objects = objects_in(run.to_save)
         self._handlers: dict[str, Any] = {}  # by their class
         run.engine.wrap_handlers(self._note_handler)
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
@@ -51,7 +52,7 @@ class Watcher:
     def load(self, checkpoint: bytes) -> None:
         """Take over a checkpoint, as from a file."""
         states = torch.load(io.BytesIO(checkpoint), weights_only=False)  # written by the audit itself
-        for name, each in self._run.to_save.items():
+        for name, each in self._objects.items():
             each.load_state_dict(states[name])
         self.record.resumed_at = self._run.engine.position.iteration
         self.record.loaded = self._look_at_saved()
@@ -113,7 +114,7 @@ class Watcher:
     def _save(self) -> None:
         if self.record.checkpoint is None and not self._run.engine.should_terminate:
             buffer = io.BytesIO()
-            torch.save({name: each.state_dict() for name, each in self._run.to_save.items()}, buffer)
+            torch.save({name: each.state_dict() for name, each in self._objects.items()}, buffer)
             self.record.checkpoint = self._run.engine.position.iteration, buffer.getvalue()
             self.record.saved = self._look_at_saved()
             self.record.files = list_files(self._folder)
@@ -123,7 +124,7 @@ class Watcher:
         self._stop_run(self.record)
 
     def _look_at_saved(self) -> tuple[Thing, ...]:
-        parts = ((key, each) for key, each in self._run.to_save.items() if each is not self._run.engine)
+        parts = ((key, each) for key, each in self._objects.items() if each is not self._run.engine)
         return tuple(Thing(key, leaves_of(each.state_dict(), key)) for key, each in parts)
 
     def _see(self) -> Seen:
@@ -135,5 +136,5 @@ class Watcher:
             "step": run.engine.process_function, **self._handlers, "engine.state": unsaved,
             "data": run.engine.state.dataloader, **run.others,
         }  # fmt: skip
-        others = look_at(run.engine, owners, self._handlers, run.to_save, run.left_out)
+        others = look_at(run.engine, owners, self._handlers, self._objects, run.left_out)
         return Seen(self._look_at_saved(), tuple(others))
