@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from functools import cache
 from itertools import count, cycle
 from types import SimpleNamespace
 
@@ -115,6 +116,75 @@ def test_samples_that_depend_on_something_else_are_named(make):
     assert IMPURE[make] == report.impure[0].where
     assert "set_sample_seed" in str(report)
     assert f"sample {report.impure[0].index}" in str(report)
+
+
+class Caching(Of):
+    """Keeps what its function gives, up to some samples, and what is drawn in there.
+
+    Args:
+        kept: the function whose results are kept.
+        augment: what is done with these each time.
+        size: how many samples it keeps; those that came first go first.
+    """
+
+    def __init__(self, kept, augment, size=50):
+        super().__init__(None)
+        self.kept, self.augment, self.size, self.cache = kept, augment, size, {}
+
+    def __getitem__(self, index):
+        if index not in self.cache:
+            while len(self.cache) >= self.size:
+                del self.cache[next(iter(self.cache))]
+            self.cache[index] = self.kept(index)
+        return self.augment(self.cache[index])
+
+
+class CachingHooked(Caching):
+    def set_sample_seed(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.kept = lambda index: self.rng.random() + index
+
+
+def unchanged(value):
+    return value
+
+
+def with_noise(value):
+    return value + torch.rand(1) + random.random() + np.random.rand()
+
+
+CACHES = {
+    "of what is computed": (lambda: Caching(lambda index: torch.tensor([float(index)]), with_noise), True),
+    "of what is computed, a small one": (
+        lambda: Caching(lambda index: torch.tensor([float(index)]), with_noise, 5),
+        True,
+    ),
+    "of what torch draws": (lambda: Caching(lambda index: torch.rand(1) + index, unchanged), False),
+    "of what Python draws": (lambda: Caching(lambda index: random.random() + index, unchanged), False),
+    "of what numpy draws": (lambda: Caching(lambda index: np.random.rand() + index, unchanged), False),
+    "of what is drawn, a small one": (lambda: Caching(lambda index: torch.rand(1), unchanged, 5), False),
+    "of what is drawn, augmented": (lambda: Caching(lambda index: torch.rand(1), with_noise), False),
+    "of what a generator of its own draws": (lambda: Caching(own_generator(), unchanged), False),
+    "of what a generator draws that the hook makes": (lambda: CachingHooked(None, unchanged), False),
+    "in a function": (lambda: Of(cache(lambda index: torch.rand(1) + index)), False),
+    "in a function, of what is computed": (lambda: Of(cache(lambda index: torch.ones(1) * index)), True),
+}
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_a_cache_is_pure_if_nothing_in_it_was_drawn(name):
+    make, is_pure = CACHES[name]
+    report = check_purity(make())
+    assert report.is_pure is is_pure, str(report)
+    assert is_pure or "what it draws was numbers and then nothing" in str(report) or "augmented" in name
+    again = check_purity(DataLoader(make(), 2))
+    assert again.is_pure is is_pure
+
+
+def test_a_cache_of_collated_batches_is_impure_if_they_were_drawn():
+    drawn = cache(lambda first: torch.rand(1))
+    report = check_purity(DataLoader(Of(float, 8), 2, collate_fn=lambda samples: drawn(samples[0])))
+    assert {"collated batch"} == {each.kind for each in report.impure}
 
 
 def test_the_hook_makes_a_private_generator_pure():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,16 +11,21 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from camshaft.deterministic._difference import copy_of, find_difference
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset
+from camshaft.deterministic._inside import find_generators
+from camshaft.deterministic._leaf import Leaf, leaf_of_generator
 from camshaft.deterministic._order import draw_order
+from camshaft.deterministic._rng_state import Mark, mark_rng
 from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentTypeError
 
+_DRAWS = "what it draws"
 SAMPLE, COLLATED, ORDER = "sample", "collated batch", "order of the sampler, batch"
 _REMEDIES = {
     SAMPLE: (
-        "a memory across samples, or a generator that cannot be found? Let a sample depend on its index and the "
-        "generators of the process alone, or give the dataset a method set_sample_seed(seed)"
+        "a memory across samples, a cache of what was drawn at random, or a generator that cannot be found? Let a "
+        "sample depend on its index and the generators of the process alone, or give the dataset a method "
+        "set_sample_seed(seed). A cache may keep what is read or computed, and nothing that was drawn"
     ),
     COLLATED: (
         "a memory across batches, or a generator that cannot be found? Let collate_fn draw from the generators of the "
@@ -34,7 +40,8 @@ class Impurity(NamedTuple):
 
     Attributes:
         index: what the dataset was asked for; of collating, the indices; of an order, the number of the batch.
-        where: the part that differs, as it would be written behind the whole.
+        where: the part that differs, as it would be written behind the whole; "what it draws" where only the random
+            numbers differ that were drawn for it.
         first, second: that part, as text.
         kind: what it is: "sample", "collated batch" or "order of the sampler, batch".
     """
@@ -77,11 +84,14 @@ class PurityReport(NamedTuple):
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
     """Fetch samples twice under the same seeds, the second time in another order, and compare.
 
-    A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that remember earlier
-    samples, that look at the time, or that draw from a generator which cannot be found. A method
+    A sample is pure if it comes out the same both times, and draws the same random numbers. So a cache is pure if it
+    keeps what is read or computed, and impure if it keeps what was drawn at random: a process that is resumed has not
+    got that. A `DeterministicEngine` gives bitwise the same batches if its dataset passes. Datasets fail that remember
+    earlier samples, that look at the time, or that draw from a generator which cannot be found. A method
     `set_sample_seed(seed)`, called before each sample, lets them seed what is their own.
     Of a loader, some batches are collated twice as well, and its order is drawn twice. What samplers save or count is
     put back in between.
+    Give it a dataset that was not used before: of a cache that is full already nobody can tell what is in it.
     The generators of the process are left as they were.
 
     Args:
@@ -113,7 +123,7 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
     chosen = list(_spread(len(samples), 32) if indices is None else indices)
     requests = [([index], place) for place, index in enumerate(chosen)]
-    found = list(_fetch_twice(samples, _first, True, requests, seed))
+    found = list(_fetch_twice(_NotedDataset(samples), _take_first, True, requests, seed))
     report = PurityReport(len(chosen), _impurities(SAMPLE, chosen, found))
     return report if loader is None else _check_loader(loader, chosen, seed, report)
 
@@ -126,7 +136,8 @@ def _check_loader(loader: DataLoader[Any], indices: list[Any], seed: int, report
     impure = report.impure
     if not impure:
         is_batched = loader.batch_sampler is not None
-        found = list(_fetch_twice(loader.dataset, _Frozen(loader.collate_fn), is_batched, requests, seed))
+        collate = partial(_note, loader.collate_fn, owners=(loader.dataset, loader.collate_fn))
+        found = list(_fetch_twice(loader.dataset, collate, is_batched, requests, seed))
         impure = _impurities(COLLATED, [indices for indices, _ in requests], found)
     orders = list(zip(*_draw_twice(loader, seed), strict=True))
     order = _impurities(ORDER, range(len(orders)), [find_difference(one, other, "") for one, other in orders])
@@ -149,30 +160,77 @@ def _spread(length: int, count: int) -> list[int]:
     return [number * (length - 1) // max(1, count - 1) for number in range(count)]
 
 
-class _Frozen:
-    """Collates, and keeps the result as it is now: it may be handed out again, changed.
+class _Noted(NamedTuple):
+    """Something that was made of random numbers.
 
-    Args:
-        collate_fn: what collates.
+    Attributes:
+        result: a copy: it may be handed out again, changed.
+        left: where the generators were left.
+        has_drawn: whether any of them was drawn from.
     """
 
-    def __init__(self, collate_fn: Callable[[Any], Any]) -> None:
-        self.collate_fn = collate_fn
+    result: Any
+    left: _Places
+    has_drawn: bool
 
-    def __call__(self, samples: Any) -> Any:
-        return copy_of(self.collate_fn(samples))
+
+class _Places(NamedTuple):
+    """Where generators stand.
+
+    Attributes:
+        mark: those of the process.
+        private: those that the data has for itself.
+    """
+
+    mark: Mark
+    private: list[Leaf]
+
+    def is_at(self, other: _Places) -> bool:
+        return self.mark.is_at(other.mark) and self.private == other.private
+
+
+def _places(owners: Sequence[Any]) -> _Places:
+    return _Places(mark_rng(), [*map(leaf_of_generator, find_generators(*owners))])
+
+
+def _note(make: Callable[[Any], Any], argument: Any, owners: Sequence[Any]) -> _Noted:
+    """Make something, and note what is drawn for it from the generators of the process and of some objects."""
+    before = _places(owners)
+    result = copy_of(make(argument))
+    left = _places(owners)
+    return _Noted(result, left, not left.is_at(before))
+
+
+def _difference(one: _Noted, other: _Noted) -> tuple[str, str, str] | None:
+    found = find_difference(one.result, other.result, "")
+    if found is not None or one.left.is_at(other.left):
+        return found
+    return _DRAWS, "numbers" if one.has_drawn else "nothing", "other numbers" if other.has_drawn else "nothing"
+
+
+class _NotedDataset:
+    """A dataset of which it is noted what each sample draws.
+
+    Args:
+        dataset: the user's.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: Any) -> _Noted:
+        return _note(lambda index: self.dataset[index], index, [self.dataset])
 
 
 def _take_first(samples: list[Any]) -> Any:
     return samples[0]
 
 
-_first = _Frozen(_take_first)
 Request: TypeAlias = tuple[list[Any], int]  # indices, and the place of the first
 
 
 def _fetch_twice(
-    dataset: Any, collate_fn: Callable[[Any], Any], is_batched: bool, requests: Sequence[Request], seed: int
+    dataset: Any, collate_fn: Callable[[Any], _Noted], is_batched: bool, requests: Sequence[Request], seed: int
 ) -> Iterator[tuple[str, str, str] | None]:
     """Fetch each request twice, the second time in the other order; yield what differs."""
     seeded = SeededDataset(dataset, collate_fn, "sample", is_batched)
@@ -184,7 +242,7 @@ def _fetch_twice(
 
     first = [fetch(request) for request in requests]
     second = [fetch(request) for request in reversed(requests)][::-1]
-    yield from (find_difference(one, other, "") for one, other in zip(first, second, strict=True))
+    yield from (_difference(one, other) for one, other in zip(first, second, strict=True))
 
 
 def _impurities(kind: str, names: Iterable[Any], found: Sequence[tuple[str, str, str] | None]) -> tuple[Impurity, ...]:
