@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import random
 import threading
+from queue import Queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from every_kind import DATA, loader
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from camshaft.deterministic import check_purity
 from camshaft.deterministic.testing import check_resume
@@ -101,10 +103,54 @@ def test_the_first_batch_field_and_sample_that_differ_are_named_with_the_reason(
     report = check_resume(lambda: DataLoader(Counting(), 2), stops=3)
     assert not report.is_silent
     assert all("fetched again" in each.refused for each in report.differences)
-    assert report.differences[0].where.startswith("batch ")
-    assert "['count'][0]" in report.differences[0].where
+    assert report.differences[-1].where.startswith("batch ")
+    assert "['count'][0]" in report.differences[-1].where
     assert any("memory: Counting.count changes" in line for line in report.reasons)
     assert "set_sample_seed" in str(report)
+
+
+class Curriculum(Sampler):
+    """Gives its indices in another order from some pass on.
+
+    What it remembers is in a queue, where nobody looks; or in one of many objects, whose places are not saved.
+    """
+
+    def __init__(self, easy, in_queue):
+        self.easy, self.queue, self.steps = (
+            easy,
+            Queue() if in_queue else None,
+            [SimpleNamespace(n=0) for _ in range(20)],
+        )
+
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        if self.queue is None:
+            self.steps[0].n += 1
+            return iter(range(6) if self.steps[0].n <= self.easy else range(5, -1, -1))
+        self.queue.put(1)
+        return iter(range(6) if self.queue.qsize() <= self.easy else range(5, -1, -1))
+
+
+def test_three_passes_are_looked_at_and_the_report_says_so():
+    def make(easy):
+        return DataLoader(range(6), 3, sampler=Curriculum(easy, in_queue=True))
+
+    assert not check_resume(lambda: make(2)).is_exact
+    report = check_resume(lambda: make(3))
+    assert report.passes == 3
+    assert str(report) == "exact: resumed 6 times in 3 passes over the data, it went on bit for bit each time"
+    assert not check_resume(lambda: make(3), max_epochs=4).is_exact
+    assert check_resume(lambda: [1, 2, 3], epoch_length=2).passes == 2
+    assert "in 1 pass over the data" in str(check_resume(lambda: [1, 2, 3], max_epochs=1))
+
+
+def test_what_is_remembered_otherwise_is_named_before_it_makes_a_difference():
+    report = check_resume(lambda: DataLoader(range(6), 3, sampler=Curriculum(9, in_queue=False)))
+    assert report.is_exact
+    assert report.not_restored == ("Curriculum.steps[0].n",)
+    assert str(report).endswith("made no difference there: Curriculum.steps[0].n")
 
 
 def test_what_a_state_lacks_is_named():
@@ -138,7 +184,7 @@ def test_a_single_stop_comes_before_the_last_batch():
     report = check_resume(lambda: DataLoader(Counting(), batch_size=2), stops=1)
     assert report.checked == 1
     assert not report.is_exact
-    assert str(check_resume(lambda: [1, 2, 3], stops=1)).startswith("exact: resumed once, ")
+    assert str(check_resume(lambda: [1, 2, 3], stops=1)).startswith("exact: resumed once in ")
 
 
 class Slotted:

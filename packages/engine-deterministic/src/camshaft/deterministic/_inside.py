@@ -141,8 +141,11 @@ def search(
         label = label_of(each.value)
         is_own = label is not None or (each.is_own and _is_transparent(each.value))
         before = label or each.where
-        waiting.extend(Found(f"{before}{name}", part, True, each) for name, part in further(each.value))
-        waiting.extend(Found(f"{before}{name}", part, is_own, each) for name, part in _parts(each.value))
+        of_user = list(further(each.value))
+        told = {name for name, _ in of_user if name}
+        parts = [(name, part) for name, part in _parts(each.value) if name not in told]
+        waiting.extend(Found(f"{before}{name}", part, True, each) for name, part in of_user)
+        waiting.extend(Found(f"{before}{name}", part, is_own, each) for name, part in parts)
     return found
 
 

@@ -14,7 +14,7 @@ from camshaft.deterministic._kinds import kind_of
 from camshaft.deterministic._leaf import Leaves, differing, leaves_of
 from camshaft.deterministic._purity import check_purity
 from camshaft.deterministic._rng_state import capture_rng, restore_rng
-from camshaft.deterministic._snapshot import snapshot
+from camshaft.deterministic._snapshot import GENERATOR, snapshot
 from camshaft.engine import has_state
 
 _MOST_NAMED = 4
@@ -46,7 +46,7 @@ def _list_changes(data: Any) -> Iterator[str]:
     before = snapshot({"data": data})
     for _ in islice(iter(data), 3):
         pass
-    changed = [name for name in differing(before, snapshot({"data": data})) if "(random generator)" not in name]
+    changed = [name for name in differing(before, snapshot({"data": data})) if not name.endswith(GENERATOR)]
     restore_rng(put_back)
     saved = _saved_names(data)
     for name in changed[:_MOST_NAMED]:

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import as_times
 from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._leaf import Leaves, differing
 from camshaft.deterministic._mismatch import ResumeMismatch
 from camshaft.deterministic._reason import explain
+from camshaft.deterministic._snapshot import GENERATOR, snapshot
 from camshaft.deterministic._trial import Entry, Saved, Trial, resume
+from camshaft.deterministic._unsaved import join_names
 from camshaft.engine import EngineError, as_integer
 
 
@@ -47,11 +50,15 @@ class ResumeReport(NamedTuple):
         checked: how many times the data was resumed.
         differences: those that went another way, or were refused.
         reasons: why that may be, a line each.
+        passes: how many passes over the data were looked at. What the data remembers may show in a later one only.
+        not_restored: what the data remembered otherwise at the end of a resumed run, though each batch was the same.
     """
 
     checked: int
     differences: tuple[ResumeDifference, ...]
     reasons: tuple[str, ...]
+    passes: int = 0
+    not_restored: tuple[str, ...] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -65,7 +72,12 @@ class ResumeReport(NamedTuple):
 
     def __str__(self) -> str:
         if self.is_exact:
-            return f"exact: resumed {as_times(self.checked)}, it went on bit for bit each time"
+            seen = "1 pass" if self.passes == 1 else f"{self.passes} passes"
+            head = f"exact: resumed {as_times(self.checked)} in {seen} over the data, it went on bit for bit each time"
+            lost = (
+                f"remembered otherwise after resuming, which made no difference there: {join_names(self.not_restored)}"
+            )
+            return f"{head}\n{lost}" if self.not_restored else head
         first = next((each for each in self.differences if not each.refused), self.differences[0])
         head = f"inexact: {len(self.differences)} of {self.checked} resumes; the first: {first}"
         return "\n".join([head, *(f"  {line}" for line in self.reasons)])
@@ -75,7 +87,7 @@ def check_resume(
     make_data: Callable[..., Any],
     *,
     workers: Sequence[int] = (),
-    max_epochs: int = 2,
+    max_epochs: int = 3,
     epoch_length: int | None = None,
     stops: int = 6,
 ) -> ResumeReport:
@@ -84,11 +96,15 @@ def check_resume(
     Where `check_data` raises at the first difference, this looks on: it tells where batches differ, and what of the
     data may be the reason: a random generator of its own, a memory across samples, a state that lacks something.
 
+    Three epochs show what changes in the second or in the third pass: a memory of the first one, a warm-up. What
+    changes later, as in a curriculum, takes more. What the data remembers otherwise at the end, though it has made no
+    difference yet, is named all the same, if it is found.
+
     Args:
         make_data: returns the data as a new process would make it; called without arguments, or with a number of
             workers if there are `workers`.
         workers: numbers of workers to save and to resume with; each is resumed with each.
-        max_epochs: epochs to run.
+        max_epochs: epochs to run. All resumes together take about half of `stops` times as long.
         epoch_length: iterations in an epoch, default `len(data)`.
         stops: how many places to resume from, spread over the run, for each number of workers: at least as many as
             there are numbers.
@@ -103,24 +119,57 @@ def check_resume(
         >>> import random
         >>> from torch.utils.data import DataLoader
         >>> str(check_resume(lambda: DataLoader(range(6), batch_size=2, shuffle=True)))
-        'exact: resumed 6 times, it went on bit for bit each time'
+        'exact: resumed 6 times in 3 passes over the data, it went on bit for bit each time'
     """
     counts: Sequence[int | None] = workers or (None,)
     stops = max(as_integer("stops", stops, least=1), len(counts))
-    differences: list[ResumeDifference] = []
-    checked = 0
+    found: list[_Resumed] = []
+    passes = 0
     for first in counts:
-        whole = Trial()
-        whole.save_everywhere()
-        whole.run(_make(make_data, first), max_epochs=max_epochs, epoch_length=epoch_length, seed=7)
-        for number, saved in enumerate(_spread(whole.saved, stops)):
+        whole = _Whole(_make(make_data, first), max_epochs=max_epochs, epoch_length=epoch_length)
+        passes = max(passes, whole.passes)
+        for number, saved in enumerate(_spread(whole.trial.saved, stops)):
             second = counts[number % len(counts)]
             pair = None if first is None or second is None else (first, second)
-            found = _resume_and_compare(whole, saved, partial(_make, make_data, second), pair)
-            differences += [] if found is None else [found]
-            checked += 1
+            found.append(_resume_and_compare(whole, saved, partial(_make, make_data, second), pair))
+    differences = tuple(each.difference for each in found if each.difference is not None)
     reasons = explain(_make(make_data, counts[0])) if differences else []
-    return ResumeReport(checked, tuple(differences), tuple(reasons))
+    lost = dict.fromkeys(name for each in found for name in each.not_restored)
+    return ResumeReport(len(found), differences, tuple(reasons), passes, tuple(lost))
+
+
+class _Whole:
+    """A run without a stop.
+
+    Attributes:
+        trial: what has happened.
+        passes: how many passes over the data were begun.
+        memory: what the data remembers at the end.
+
+    Args:
+        data: what is run over.
+        limits: as for `run`.
+    """
+
+    def __init__(self, data: Any, **limits: Any) -> None:
+        self.trial = Trial()
+        self.trial.save_everywhere()
+        self.trial.run(data, seed=7, **limits)
+        position = self.trial.engine.position
+        self.passes = position.data_pass + int(position.pass_open)
+        self.memory = _memory_of(data)
+
+
+class _Resumed(NamedTuple):
+    """What came of one resume: a difference; or what the data remembers otherwise at the end."""
+
+    difference: ResumeDifference | None
+    not_restored: tuple[str, ...] = ()
+
+
+def _memory_of(data: Any) -> Leaves:
+    """Return what data remembers, but for random generators: those are seeded when they are used."""
+    return {place: leaf for place, leaf in snapshot({"data": data}).items() if not place.endswith(GENERATOR)}
 
 
 def _make(make_data: Callable[..., Any], workers: int | None) -> Any:
@@ -135,21 +184,23 @@ def _spread(saved: Sequence[Saved], count: int) -> list[Saved]:
 
 
 def _resume_and_compare(
-    whole: Trial, saved: Saved, make_data: Callable[[], Any], workers: tuple[int, int] | None
-) -> ResumeDifference | None:
+    whole: _Whole, saved: Saved, make_data: Callable[[], Any], workers: tuple[int, int] | None
+) -> _Resumed:
     refused = ""
     log: list[Entry] | None
+    data = make_data()
     try:
-        log = resume(saved, make_data())
+        log = resume(saved, data)
     except ResumeMismatch as refusal:
         refused = str(refusal)
         log = _resume_anyway(saved, make_data())
     except EngineError as refusal:
-        return ResumeDifference(saved.place, workers, "", "", "", str(refusal))
-    found = None if log is None else _first_difference(whole, saved, log)
-    if found is None:
-        return ResumeDifference(saved.place, workers, "", "", "", refused) if refused else None
-    return ResumeDifference(saved.place, workers, *found, refused)
+        return _Resumed(ResumeDifference(saved.place, workers, "", "", "", str(refusal)))
+    found = None if log is None else _first_difference(whole.trial, saved, log)
+    if found is not None or refused:
+        return _Resumed(ResumeDifference(saved.place, workers, *(found or ("", "", "")), refused))
+    is_alike = workers is None or workers[0] == workers[1]  # else other processes have fetched
+    return _Resumed(None, tuple(differing(whole.memory, _memory_of(data))) if is_alike else ())
 
 
 def _resume_anyway(saved: Saved, data: Any) -> list[Entry] | None:

@@ -32,6 +32,7 @@ from camshaft.deterministic._module_state import leaves_beside_state
 from camshaft.engine import Engine, has_state
 
 _MOST_OBJECTS = 20_000
+GENERATOR = " (random generator)"  # the end of the places of these
 _CONTAINERS = ("builtins", "collections", "functools", "itertools", "types", "weakref", "_weakrefset", "__main__")
 _SHOWING = ("tqdm", "rich", "tensorboard", "mlflow", "matplotlib")  # bars and loggers: nothing depends on them
 _CLOSED_LIBRARIES = {*sys.stdlib_module_names} - {*_CONTAINERS, "argparse"}
@@ -112,7 +113,7 @@ def _library_of(definition: Any) -> str:
 def _leaves_of_object(found: Found) -> Leaves:
     where, value, is_own, _ = found
     if isinstance(value, GENERATORS):
-        return {f"{where} (random generator)": leaf_of_generator(value)}
+        return {f"{where}{GENERATOR}": leaf_of_generator(value)}
     if isinstance(value, Engine | type):
         return {}
     if isinstance(value, nn.Module):
