@@ -13,7 +13,7 @@ from checkpoint_parts import Counter, by_score, engine_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camshaft.engine import Engine, EngineWarning
+from camshaft.engine import Engine, EngineWarning, Events
 from camshaft.handlers import Checkpoint, DiskSaver
 
 torch = pytest.importorskip("torch")
@@ -188,3 +188,80 @@ def test_a_run_killed_between_two_saves_keeps_the_best_and_forgets_no_file(
     assert isinstance(resumed.best.last_checkpoint, Path)
     highest = max(name.rpartition("=")[2] for name in (*before, *kept))
     assert resumed.best.last_checkpoint.name.rpartition("=")[2] == highest
+
+
+class Nested:
+    """A run of three epochs, after each of which the latest is asked for before the best, whose list it holds."""
+
+    def __init__(self, directory: Path, *, asynchronous: bool = False) -> None:
+        self.trainer: Engine[Any, Any] = Engine(lambda engine, batch: None)
+        saver = {name: DiskSaver(directory / name, asynchronous=asynchronous) for name in ("best", "latest")}
+        self.best = Checkpoint({"counter": Counter()}, saver["best"], "best", by_epoch, "score", n_saved=2)
+        self.latest = Checkpoint(self.objects(), saver["latest"], "latest", n_saved=None)
+        for handler in (self.latest, self.best):
+            self.trainer.add_event_handler(Events.EPOCH_COMPLETED, handler)
+
+    def objects(self) -> dict[str, Any]:
+        return {"trainer": self.trainer, "handlers": [self.best]}
+
+    def names_in_latest(self) -> list[list[str]]:
+        """Return, for each save of the run, the best files that it names; they are there."""
+        found: dict[Any, list[str]] = {}
+
+        @self.trainer.on(Checkpoint.SAVED_CHECKPOINT)
+        def look() -> None:
+            path = self.latest.newest_checkpoint
+            if path is not None and path not in found:
+                found[path] = [name for _, name in torch.load(path)["handlers"][0]["_saved"]]
+                assert all(self.best.save_handler.path_of(name).exists() for name in found[path])
+
+        self.trainer.run([1], max_epochs=3)
+        return list(found.values())
+
+
+def by_epoch(engine: Engine[Any, Any]) -> float:
+    return float(engine.state.epoch)
+
+
+BEST = [f"best_counter_score={epoch}.0000.pt" for epoch in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_saves_of_a_handler_come_before_that_of_the_run_it_is_saved_with(tmp_path: Path, asynchronous: bool) -> None:
+    assert Nested(tmp_path, asynchronous=asynchronous).names_in_latest() == [BEST[:1], BEST[:2], BEST[1:]]
+
+
+def test_so_do_those_of_a_handler_that_an_engine_is_saved_with(tmp_path: Path) -> None:
+    class InEngine(Nested):
+        def objects(self) -> dict[str, Any]:
+            self.trainer.stateful["best"] = self.best
+            return {"trainer": self.trainer, "handlers": [self.best]}
+
+    assert InEngine(tmp_path).names_in_latest() == [BEST[:1], BEST[:2], BEST[1:]]
+
+
+def test_two_handlers_that_hold_each_other_save_once_each(tmp_path: Path) -> None:
+    job = Nested(tmp_path)
+    job.best.to_save = {"counter": Counter(), "latest": job.latest}
+    names = job.names_in_latest()
+
+    assert len(names) == 3
+    assert [path.name for path in sorted((tmp_path / "best").glob("*.pt"))] == [
+        name.replace("counter", "checkpoint") for name in BEST[1:]
+    ]
+
+
+def test_a_save_that_a_failed_run_has_dropped_is_not_made_up_later(tmp_path: Path) -> None:
+    job = Nested(tmp_path)
+    job.trainer.share_requests(lambda event, position, wishes: [])  # a run that fails comes to no safe point then
+
+    @job.trainer.on(Events.EPOCH_COMPLETED)
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        job.trainer.run([1])
+    job.latest(job.trainer)  # outside a run: at once
+
+    assert job.latest.newest_checkpoint is not None
+    assert job.best.newest_checkpoint is None

@@ -39,6 +39,7 @@ from camshaft.handlers.checkpoint._saving import SaveHandler, require_save_handl
 from camshaft.handlers.checkpoint._sharded_saver import ShardedSaver
 from camshaft.handlers.checkpoint._taken_up import list_from_files, list_from_state
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell, tell_all, together
+from camshaft.handlers.checkpoint._waiting import handlers_in
 from camshaft.handlers.checkpoint._writing import SELF_KEY, writing
 from camshaft.handlers.checkpoint.format._file_name import extension_of, require_bare_name
 from camshaft.handlers.checkpoint.format._record import CheckpointRecord
@@ -58,7 +59,8 @@ class Checkpoint:
     A save that fails leaves the files and the list of them as they were.
 
     The list of what it keeps is a state of its own. Put a handler that keeps the best into the `to_save` of the one
-    that saves the run. Otherwise its list is empty after resuming, and the next save counts as the best.
+    that saves the run. Its saves come first then, and are complete before the run is saved. Otherwise its list is empty
+    after resuming, and the next save counts as the best.
 
     With several processes attach it in all of them; only the one of rank `save_on_rank` collects
     states and writes (all of them on XLA devices).
@@ -195,7 +197,7 @@ class Checkpoint:
         save = self._naming.pending_save(engine, to_save)
         if isinstance(self.save_handler, CheckpointStore):
             require_bare_name(save.item.filename)
-        engine.at_safe_point(lambda: self._save(save))
+        engine.at_safe_point(self._keeper.waiting.add(lambda: self._save(save)))
 
     def _save(self, pending: PendingSave) -> None:
         """Collect the states, write them, and only then remove what they replace."""
@@ -205,6 +207,9 @@ class Checkpoint:
         decided = tell(f"{what}: the decision what to save", lambda: self._decide(pending), self.save_on_rank)
         if decided is None:
             return
+        for handler in handlers_in(pending.to_save, Checkpoint):  # the files that their lists name are to be there
+            handler._keeper.waiting.carry_out()  # noqa: SLF001 - it is of this class
+            handler.wait()
         self.wait()
         if isinstance(self.save_handler, Saver):  # which may be another handler's too
             self.save_handler.wait_for_room()

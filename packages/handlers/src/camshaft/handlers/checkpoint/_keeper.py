@@ -12,6 +12,7 @@ from camshaft.handlers.checkpoint._retention import Item, Plan, surplus
 from camshaft.handlers.checkpoint._saved_list import SavedList, Turn
 from camshaft.handlers.checkpoint._saving import remove
 from camshaft.handlers.checkpoint._together import as_write_error_of_rank, tell_all
+from camshaft.handlers.checkpoint._waiting import Waiting
 
 if TYPE_CHECKING:
     from camshaft.handlers.checkpoint._naming import PendingSave
@@ -27,6 +28,7 @@ class Keeper:
     Attributes:
         saved: The list.
         in_flight: The save that is still being written.
+        waiting: The saves that wait for a safe point.
         knows_files: Whether the list was restored, or begun by a save.
 
     Args:
@@ -36,6 +38,7 @@ class Keeper:
     def __init__(self, save_handler: Any) -> None:
         self.saved = SavedList()
         self.in_flight = InFlight()
+        self.waiting = Waiting()
         self.knows_files = False
         self._save_handler = save_handler
         self._turn = Turn()
