@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from camshaft.engine import Engine
-from camshaft.handlers import Checkpoint
+from camshaft.handlers import Checkpoint, _checkpoint_row
 from camshaft.handlers.__main__ import main
 
 torch = pytest.importorskip("torch")
@@ -128,3 +129,44 @@ def test_neither_action_imports_torch(directory: Path) -> None:
     command = [sys.executable, "-c", program, "verify", str(directory)]
 
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "False"
+
+
+def replacing(monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], None]) -> None:
+    """Let a run replace a file right before it is verified."""
+    verify = _checkpoint_row.verify_checkpoint
+
+    def replace_and_verify(path: Path) -> None:
+        replace(path)
+        verify(path)
+
+    monkeypatch.setattr(_checkpoint_row, "verify_checkpoint", replace_and_verify)
+
+
+def test_a_file_that_a_run_removes_meanwhile_is_not_damaged(directory, capsys, monkeypatch) -> None:
+    replacing(monkeypatch, lambda path: path.unlink() if path.name == "model_1.pt" else None)
+
+    status, rows = rows_of(directory, "verify", capsys)
+
+    assert (status, "model_1.pt" in rows, "model_2.pt" in rows) == (0, False, True)
+
+
+def test_files_that_are_all_replaced_meanwhile_are_listed_again(directory, capsys, monkeypatch) -> None:
+    def rename_once(path: Path) -> None:
+        if not path.name.startswith("new"):
+            path.rename(path.with_name(f"new_{path.name}"))
+
+    replacing(monkeypatch, rename_once)
+
+    status, rows = rows_of(directory, "verify", capsys)
+
+    assert (status, len(rows), all(name.startswith("new") for name in rows)) == (0, 5, True)
+
+
+def test_a_table_shows_each_name_in_one_line(directory, capsys) -> None:
+    (directory / "model_1.pt").rename(directory / "x\nmodel_9.pt   9\x1b[2J_1.pt")
+
+    main(["list", str(directory)])
+
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == 6
+    assert r"x\nmodel_9.pt   9\x1b[2J_1.pt" in table

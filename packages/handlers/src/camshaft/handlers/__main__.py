@@ -24,6 +24,7 @@ from camshaft.handlers._checkpoint_row import Row, describe, size_text
 from camshaft.handlers._errors import ExtraMissingError
 from camshaft.handlers._report import write_report
 from camshaft.handlers.checkpoint import CheckpointFile, list_checkpoints
+from camshaft.handlers.checkpoint.format._file_name import printable
 from camshaft.handlers.checkpoint.format._record import SHARDS
 
 
@@ -65,20 +66,29 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace) -> int:
     try:
-        chosen = _chosen(Path(options.directory).expanduser().absolute())
-        files = chosen or list_checkpoints(options.directory)
+        rows = _rows(options)
     except (ArgumentError, ExtraMissingError) as error:  # it is no URL that can be used here
         print(error, file=sys.stderr)
         return 2
     except NotADirectoryError:
         print(f"{options.directory} is neither a checkpoint nor a directory with checkpoints", file=sys.stderr)
         return 2
-    if not files:
+    if not rows:
         print(f"{options.directory} holds no checkpoints", file=sys.stderr)
         return 2
-    rows = describe(files, verify=options.action == "verify", are_all=not chosen)
     print("\n".join(map(_json, rows)) if options.json else _table(rows))
     return int(any(row["problem"] for row in rows))
+
+
+def _rows(options: argparse.Namespace) -> list[Row]:
+    """Return a row per checkpoint. A run may replace all of them while they are read: then they are listed again."""
+    verify = options.action == "verify"
+    if chosen := _chosen(Path(options.directory).expanduser().absolute()):
+        return describe(chosen, verify=verify, are_all=False)
+    while files := list_checkpoints(options.directory):
+        if rows := describe(files, verify=verify):
+            return rows
+    return []
 
 
 def _chosen(path: Path) -> list[CheckpointFile]:
@@ -112,14 +122,15 @@ def _json(row: Row) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     """Return the rows as text in columns."""
-    cells = [("file", "step", "score", "size", "")]
+    cells: list[tuple[str, ...]] = [("file", "step", "score", "size", "")]
     for row in rows:
         score = "" if row["score"] is None else f"{row['score_name'] or 'score'}={row['score']:.6g}"
         step = "" if row["step"] is None else f"{row['step']:g}"
         notes = [*row["marks"], *(["inexact"] if row["exact"] is False else [])]
         if row["problem"] is not None:
             notes.append(f"DAMAGED: {row['problem']}")
-        cells.append((row["file"], step, score, size_text(row["size_bytes"]), ", ".join(notes)))
+        texts = (row["file"], step, score, size_text(row["size_bytes"]), ", ".join(notes))
+        cells.append(tuple(map(printable, texts)))
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
     return "\n".join(
         f"{file:<{widths[0]}}  {step:>{widths[1]}}  {score:<{widths[2]}}  {size:>{widths[3]}}  {notes}".rstrip()

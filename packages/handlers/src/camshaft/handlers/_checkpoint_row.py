@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camshaft.handlers.checkpoint import CheckpointError, CheckpointFile, CheckpointRecord, verify_checkpoint
+from camshaft.handlers.checkpoint.storage._place import open_checkpoint
 from camshaft.handlers.checkpoint.storage._shard_folder import look_at_folder
 
 Row = dict[str, Any]
@@ -23,8 +24,10 @@ def describe(files: Sequence[CheckpointFile], *, verify: bool, are_all: bool = T
         are_all: whether they are all that a directory has: then the newest and the best are marked.
 
     Returns:
-        A row per file; its `problem` says what is wrong with the file, or is None.
+        A row per file that is there; its `problem` says what is wrong with the file, or is None. A file that was
+        removed since it was listed is left out: runs do that all the time.
     """
+    problems = [(file, _problem(file, verify=verify)) for file in files]
     rows: list[Row] = [
         {
             "file": file.name,
@@ -35,9 +38,10 @@ def describe(files: Sequence[CheckpointFile], *, verify: bool, are_all: bool = T
             "exact": file.record.exact if file.record else None,
             "size_bytes": file.size_bytes,
             "marks": [],
-            "problem": _problem(file, verify=verify),
+            "problem": problem,
         }
-        for file in files
+        for file, problem in problems
+        if problem is None or not _is_gone(file)
     ]
     sound = [row for row in rows if row["problem"] is None and are_all]
     if sound:
@@ -78,6 +82,14 @@ def _problem(file: CheckpointFile, *, verify: bool) -> str | None:
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None
+
+
+def _is_gone(file: CheckpointFile) -> bool:
+    store, name = open_checkpoint(file.path)
+    try:
+        return not store.has(name)
+    except FileNotFoundError:  # its directory is gone, too
+        return True
 
 
 def size_text(size_bytes: int) -> str:

@@ -14,7 +14,7 @@ from camshaft.handlers.checkpoint._name_pattern import FIELDS, number_text
 from camshaft.handlers.checkpoint._naming import Naming
 from camshaft.handlers.checkpoint._number import as_score
 from camshaft.handlers.checkpoint._retention import Item
-from camshaft.handlers.checkpoint.format._file_name import require_bare_name
+from camshaft.handlers.checkpoint.format._file_name import printable, require_bare_name
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, readable_list
 
@@ -243,7 +243,7 @@ def _is_sound(store: CheckpointStore, filename: str) -> bool:
     try:
         store.verify(filename)
     except (CheckpointError, OSError) as error:
-        warnings.warn(f"{error}; it was left out of the list of checkpoints", EngineWarning, stacklevel=5)
+        warnings.warn(printable(f"{error}; it was left out of the list of checkpoints"), EngineWarning, stacklevel=5)
         return False
     return True
 

@@ -14,6 +14,7 @@ from camshaft.engine import EngineWarning, RanksError, ranks
 from camshaft.handlers.checkpoint._errors import CheckpointMismatchError, NoCheckpointError
 from camshaft.handlers.checkpoint._objects import Objects, load, require_objects, states_for
 from camshaft.handlers.checkpoint._together import OtherRankError, tell, together
+from camshaft.handlers.checkpoint.format._file_name import printable
 from camshaft.handlers.checkpoint.storage._listing import CheckpointFile, CheckpointPath
 from camshaft.handlers.checkpoint.storage._place import Place, open_checkpoint, open_store
 from camshaft.handlers.checkpoint.storage._store import CheckpointStore, readable_list
@@ -275,11 +276,11 @@ def _load_first(
                 if isinstance(error, _GoneError | RanksError):
                     raise
                 reason = _reason(error, item.path)
-                warnings.warn(f"{item.path} was passed over: {reason}", EngineWarning, stacklevel=4)
+                warnings.warn(printable(f"{item.path} was passed over: {reason}"), EngineWarning, stacklevel=4)
             else:
                 return _report(item, tuple(skipped), nan_scores)
         skipped.append((item.path, reason))
-    told = "".join(f"\n  {path.name}: {reason}" for path, reason in skipped)
+    told = "".join("\n  " + printable(f"{path.name}: {reason}") for path, reason in skipped)
     wanted = ", ".join(map(repr, to_load))
     raise NoCheckpointError(f"{store.location} has no checkpoint of {wanted} that can be loaded{told}")
 

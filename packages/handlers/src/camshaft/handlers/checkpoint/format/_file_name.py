@@ -1,4 +1,4 @@
-"""What a checkpoint file may be called, and what it is called while it is being written."""
+"""What a checkpoint file may be called, what it is called while it is being written, and how any name is shown."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ def extension_of(format: str) -> str:  # noqa: A002 - what users call it
         known = " or ".join(map(repr, _EXTENSION_OF_FORMAT))
         raise ArgumentError(f"`format` must be {known}, got {format!r}; leave it out for files of torch.save")
     return _EXTENSION_OF_FORMAT[format]
+
+
+def printable(text: object) -> str:
+    r"""Return a text for one line of a terminal: a name of somebody else's may hold line ends and terminal commands.
+
+    Examples:
+        >>> print(printable("a_1.pt" + chr(10) + "b_2.pt"))
+        a_1.pt\nb_2.pt
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
 
 
 def new_temporary_name() -> str:
