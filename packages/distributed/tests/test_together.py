@@ -206,6 +206,15 @@ def test_processes_at_different_places_all_raise_and_say_where_each_is(fail, sce
         assert "rank 0 is at the vote after ITERATION_COMPLETED" in last_line(each)
 
 
+def test_a_process_that_goes_on_when_the_epoch_of_another_has_ended_does_not_wait_for_it_for_long(fail):
+    more, fewer = fail("fewer batches")
+    text = "the epoch of rank 1 has ended after iteration 3, and rank 0 is in iteration 4 of it; give all processes"
+
+    assert [1, 1] == [more.returncode, fewer.returncode]
+    assert f"rank 0 ends, at the vote after ITERATION_COMPLETED at epoch 1, iteration 3: {text}" in last_line(more)
+    assert f"RankLostError: {text}" in last_line(fewer)
+
+
 def test_requests_that_one_process_alone_has_are_named(fail):
     for each in fail("request of one"):
         assert each.returncode == 1

@@ -5,6 +5,7 @@ from torch.distributed import HashStore
 
 from camshaft.distributed._board import Board
 from camshaft.distributed._watch import Watch
+from camshaft.engine import Engine, Events
 
 
 class Three:
@@ -15,7 +16,7 @@ class Three:
         self.all = [Watch(Board(store), rank, 3, timeout_s=60.0, grace_s=0.0) for rank in range(3)]
         self.one, self.other, self.third = self.all
         for each in self.all:
-            each.is_in_run = lambda: True
+            each.running = lambda: [Engine(print)]
             each.messages = each.met = 3
         self.other.leave_run("ZeroDivisionError: made up")
 
@@ -50,7 +51,7 @@ def test_who_has_left_its_run_as_well_may_wait_for_the_other_in_the_next_one():
 
 def test_who_is_in_no_run_waits_for_nobody():
     three = Three()
-    three.one.is_in_run = lambda: False
+    three.one.running = list
 
     assert three.failure() is None
 
@@ -84,3 +85,41 @@ def test_who_has_told_its_failure_itself_looks_for_no_other():
 
     assert three.one.failure() is None
     assert "OSError" in three.other.failure()
+
+
+def test_who_goes_on_with_an_epoch_that_has_ended_in_another_process_tells_so():
+    text = "the epoch of rank 1 has ended after iteration 5, and rank 0 is in iteration 6 of it; give all processes"
+
+    assert ended(5, then=6).startswith(text)
+    assert ended(5, then=6, more_messages=1).startswith(text)  # the vote at the end of the epoch
+
+
+@pytest.mark.parametrize("iteration", [4, 5])
+def test_who_still_comes_to_the_end_of_the_epoch_is_not_apart(iteration):
+    assert ended(5, then=iteration) is None
+
+
+@pytest.mark.parametrize("more_messages", [-1, 2])
+def test_who_is_in_another_epoch_is_not_apart(more_messages):
+    assert ended(5, then=6, more_messages=more_messages) is None
+
+
+def test_who_is_inside_an_epoch_has_not_ended_it():
+    assert ended(5, then=6, event=Events.ITERATION_COMPLETED) is None
+
+
+def ended(after, then, more_messages=0, event=Events.EPOCH_COMPLETED):
+    """Return what rank 0 finds in iteration `then` if rank 1 has come to `event` after iteration `after`."""
+    store = HashStore()
+    one, other = (Watch(Board(store), rank, 2, timeout_s=60.0, grace_s=0.0) for rank in range(2))
+    engines = [Engine(print), Engine(print)]
+    for watch, engine, iteration in zip((one, other), engines, (then, after), strict=True):
+        engine.state.iteration = iteration
+        watch.running = lambda engine=engine: [engine]
+        watch.messages = watch.met = 3
+    engines[1].last_event_name = event
+    other.messages += more_messages
+    other.beat()
+    for _ in range(2):
+        one.look_whether_left_behind()
+    return one.failure()

@@ -17,7 +17,7 @@ from camshaft.engine import ArgumentError, Engine, EngineError, Events, ranks
 SCENARIO = sys.argv[1]
 FIFTH = Events.ITERATION_STARTED(once=5)
 TIMEOUT_S = 2.0 if SCENARIO in ("slow", "uneven") else 60.0
-GRACE_S = 0.5 if SCENARIO.startswith(("hang", "caught")) else 5.0
+GRACE_S = 0.5 if SCENARIO.startswith(("hang", "caught", "fewer")) else 5.0
 
 
 def make_engine(process, every=1):
@@ -96,7 +96,9 @@ def failing(process):
     if SCENARIO == "swallow":
         engine.add_event_handler(Events.EXCEPTION_RAISED, engine.terminate)
     do = what.get(SCENARIO, lambda: None)
-    if SCENARIO.endswith("sum"):  # as the backward pass of a model has it: the others wait in an operation of torch
+    if SCENARIO == "fewer batches":
+        engine.add_event_handler(Events.ITERATION_STARTED, lambda: torch.distributed.all_reduce(torch.ones(1)))
+    elif SCENARIO.endswith("sum"):  # as the backward pass of a model has it: the others wait in an operation of torch
         only_on(process, 0, engine, FIFTH, lambda: torch.distributed.send(torch.ones(1), 1))
         only_on(process, 1, engine, FIFTH, lambda: torch.distributed.recv(torch.ones(1), 0))  # rank 0 has come here
         only_on(process, 1, engine, FIFTH, do)
@@ -107,7 +109,7 @@ def failing(process):
         only_on(process, 1, engine, FIFTH, do)
     if SCENARIO.startswith("hang"):  # rank 0 is where no message reaches it
         only_on(process, 0, engine, Events.ITERATION_STARTED(once=5), lambda: time.sleep(600))
-    engine.run(range(3 if SCENARIO == "uneven" and process.rank else 20), max_epochs=2)
+    engine.run(range(3 if SCENARIO in ("uneven", "fewer batches") and process.rank else 20), max_epochs=2)
 
 
 def left_alone(process):

@@ -53,7 +53,7 @@ class Process:
         self._left_by: SystemExit | None = None  # what has left the run of an engine, whatever its status
         if links is not None:
             use_ranks(self)
-            links.watch_over(self, self._is_in_run, self._end_with_program)
+            links.watch_over(self, self._running, self._end_with_program)
 
     def exchange(self, what: str, value: Any) -> list[Any]:
         """Give `value` to all processes, and return theirs by rank. Every process has to call it at the same place.
@@ -113,8 +113,8 @@ class Process:
         self._links.leave_run(_text_of(lost or error))
         return lost or error
 
-    def _is_in_run(self) -> bool:
-        return any(engine.is_running for each in self._shared if (engine := each()) is not None)
+    def _running(self) -> list[Engine[Any, Any]]:
+        return [engine for each in self._shared if (engine := each()) is not None and engine.is_running]
 
     def _lost(self, error: BaseException) -> RanksError | None:
         return self._links.control.lost(error) if self._links is not None and _may_be_of_others(error) else None
@@ -198,9 +198,11 @@ class Links:
         self._keeps_store = keeps_store
         self._owns_group = owns_group
 
-    def watch_over(self, process: Process, is_in_run: Callable[[], bool], end: Callable[[], None]) -> None:
+    def watch_over(
+        self, process: Process, running: Callable[[], list[Engine[Any, Any]]], end: Callable[[], None]
+    ) -> None:
         """Let the process part, or break off, when the program ends, however it does."""
-        self._watch.is_in_run = is_in_run
+        self._watch.running = running
         hook = sys.excepthook
 
         def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from camshaft.distributed._board import Board
 from camshaft.distributed._life import can_be_asked_about, is_over, own_life
+from camshaft.engine import Engine, Events
 
 PAUSE_S = 0.05  # between two looks for what is waited for
 BEAT_S = 1.0  # from one sign of life to the next
@@ -25,12 +26,14 @@ class Sign(NamedTuple):
         messages: how many it has begun.
         place: where it was, in words.
         at: when, in seconds since 1970 by its own clock; None if it has never been heard of.
+        ended_after: the iteration after which its epoch has ended; None if it is not at the end of one.
     """
 
     rank: int
     messages: int = -1
     place: str = "nowhere"
     at: float | None = None
+    ended_after: int | None = None
 
     def text(self) -> str:
         """Return it in words."""
@@ -55,8 +58,8 @@ class Failure(NamedTuple):
 class Watch:
     """A thread that gives signs of life, and looks whether the next process is there.
 
-    It ends its own process if that hangs when another one has failed, or stays in a run that an exception has left in
-    another one: that process does not come any more to where this one waits for it.
+    It ends its own process if that hangs when another one has failed, or does not come any more to where this one waits
+    for it: an exception has left its run, or its epoch has ended before.
 
     Args:
         board: where processes of this attempt leave texts.
@@ -68,17 +71,17 @@ class Watch:
         place: where this process is, in words.
         messages: how many it has begun.
         met: how many of them all processes have come to.
-        is_in_run: returns whether this process is in a run that all share.
+        running: returns the engines that all processes run, and that this one is in a run of.
     """
 
     def __init__(self, board: Board, rank: int, size: int, timeout_s: float, grace_s: float) -> None:
         self.place = "the start"
         self.messages = self.met = 0
-        self.is_in_run: Callable[[], bool] = bool
+        self.running: Callable[[], list[Engine[Any, Any]]] = list
         self._board = board
         self._rank, self._size, self._timeout_s, self._grace_s = rank, size, timeout_s, grace_s
         self._left_at = -1  # the message before an exception has left a run here
-        self._stays_since: float | None = None  # in a run that an exception has left in another process
+        self._stays_since: float | None = None  # where another process does not come any more
         self._end = threading.Event()
         self._beats = 0
         self._neighbour: tuple[str | None, float] = (None, time.monotonic())  # its last sign, and when it came
@@ -90,7 +93,7 @@ class Watch:
     def begin(self) -> None:
         """Begin to watch."""
         self._board.write(f"life/{self._rank}", json.dumps(own_life()))
-        self._beat()
+        self.beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -186,7 +189,7 @@ class Watch:
     def _watch(self) -> None:
         failed_at = None
         while not self._end.wait(BEAT_S):
-            self._beat()
+            self.beat()
             self._look_at_next()
             self.look_whether_left_behind()
             lost = self.failure() or self._silence()
@@ -196,9 +199,18 @@ class Watch:
             if time.monotonic() - failed_at > self._grace_s and not self._end.is_set():
                 self._give_up(lost)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Give a sign of life."""
         self._beats += 1
-        self._board.write(f"beat/{self._rank}", json.dumps([self._beats, self.messages, self.place, time.time()]))
+        engine = self._only_engine()
+        is_over = engine is not None and engine.last_event_name is Events.EPOCH_COMPLETED
+        ended_after = engine.state.iteration if engine is not None and is_over else None
+        sign = json.dumps([self._beats, self.messages, self.place, time.time(), ended_after])
+        self._board.write(f"beat/{self._rank}", sign)
+
+    def _only_engine(self) -> Engine[Any, Any] | None:
+        engines = self.running()
+        return engines[0] if len(engines) == 1 else None
 
     def _look_at_next(self) -> None:
         """Tell all if the next process has ended without a word, as one that is killed does."""
@@ -211,15 +223,28 @@ class Watch:
             self._report(Failure(rank, text))
 
     def look_whether_left_behind(self) -> None:
-        """Tell all if this process has stayed for too long in a run that an exception has left in another one."""
-        is_here = self.is_in_run() and self._left_at < self.met
-        left = self._left_elsewhere() if is_here else None
+        """Tell all if this process has stayed for too long where another one does not come any more."""
+        is_here = bool(self.running()) and self._left_at < self.met
+        left = self._left_elsewhere() or self._ended_elsewhere() if is_here else None
         if left is None:
             self._stays_since = None
             return
         self._stays_since = self._stays_since or time.monotonic()
         if time.monotonic() - self._stays_since > self._grace_s:
             self._report(left)
+
+    def _ended_elsewhere(self) -> Failure | None:
+        """Return that the next process has ended its epoch when this one goes on with it, in later iterations."""
+        engine, sign = self._only_engine(), self._sign((self._rank + 1) % self._size)
+        # One more message is the vote at the end of the epoch; with others more, they are in different epochs.
+        if engine is None or sign.ended_after is None or not 0 <= sign.messages - self.messages <= 1:
+            return None
+        iteration = engine.state.iteration
+        text = (
+            f"the epoch of rank {sign.rank} has ended after iteration {sign.ended_after}, and rank {self._rank} is in "
+            f"iteration {iteration} of it; give all processes data with the same number of batches"
+        )
+        return Failure(sign.rank, text) if iteration > sign.ended_after else None
 
     def _silence(self) -> str | None:
         """Return that the next process has given no sign of life for too long, None if it has, or is there."""
