@@ -41,6 +41,30 @@ def test_ties_keep_the_first_or_the_later() -> None:
     assert saved_names(later, by_score(later, greater_or_equal=True), [1, 1, 1]) == ["m_2_1.pt"]
 
 
+@pytest.mark.parametrize("n_saved", [1, 3, None])
+@pytest.mark.parametrize("greater_or_equal", [False, True])
+def test_of_equal_scores_with_one_name_the_same_one_is_kept_whether_there_is_room_or_not(
+    n_saved: int | None, greater_or_equal: bool
+) -> None:
+    saver, counter, engine = InMemory(), Counter(), engine_at()
+    handler = Checkpoint(
+        {"m": counter}, saver, score_function=lambda engine: 1, n_saved=n_saved, greater_or_equal=greater_or_equal
+    )
+    for counter.count in (1, 2, 3):
+        handler(engine)
+
+    assert saver.kept == {"m_1.pt": {"count": 3 if greater_or_equal else 1}}
+
+
+def test_the_later_state_of_one_step_takes_the_place_of_the_earlier() -> None:
+    saver, counter, engine = InMemory(), Counter(), engine_at()
+    handler = Checkpoint({"m": counter}, saver, n_saved=2)
+    for counter.count in (1, 2):
+        handler(engine)
+
+    assert [state["count"] for state in saver.kept.values()] == [2]
+
+
 def test_nan_is_never_best_and_the_first_to_go() -> None:
     saver = InMemory()
     handler = by_score(saver)

@@ -264,7 +264,8 @@ class Checkpoint:
                 flight.pending.engine.fire_event(self.SAVED_CHECKPOINT)
 
     def _plan(self, items: Sequence[SavedItem], item: SavedItem) -> Plan | None:
-        return plan(items, item, self.n_saved, greater_or_equal=self.greater_or_equal)
+        ties, has_score = self.greater_or_equal, self._naming.score_function is not None
+        return plan(items, item, self.n_saved, greater_or_equal=ties, writes_again=ties or not has_score)
 
     # ------------------------------------------------------------------ the list of kept checkpoints
 

@@ -23,7 +23,14 @@ class Plan(NamedTuple):
     drop: tuple[Item, ...]
 
 
-def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_equal: bool = False) -> Plan | None:
+def plan(
+    saved: Sequence[Item],
+    new: Item,
+    n_saved: int | None,
+    *,
+    greater_or_equal: bool = False,
+    writes_again: bool = True,
+) -> Plan | None:
     """Return what becomes of the list when `new` is saved, or None when it is not worth saving.
 
     While there is room everything is kept. Then `new` must be better than the worst of those that
@@ -36,6 +43,7 @@ def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_eq
         new: What would be saved.
         n_saved: How many to keep, None for all.
         greater_or_equal: Whether a tie goes to the later one.
+        writes_again: Whether `new` takes the place of an item that has its priority, too: the later state of one step.
 
     Examples:
         >>> saved = [Item(0.5, "a.pt"), Item(0.7, "b.pt")]
@@ -44,7 +52,8 @@ def plan(saved: Sequence[Item], new: Item, n_saved: int | None, *, greater_or_eq
         >>> plan(saved, Item(0.5, "c.pt"), n_saved=2) is None
         True
     """
-    if not _is_worth_it(saved, new, n_saved, greater_or_equal=greater_or_equal):
+    is_again = any(item.filename == new.filename and _rank(item) == _rank(new) for item in saved)
+    if (is_again and not writes_again) or not _is_worth_it(saved, new, n_saved, greater_or_equal=greater_or_equal):
         return None
     others = [item for item in saved if item.filename != new.filename]
     kept = _inserted(others, new, after_ties=greater_or_equal)
