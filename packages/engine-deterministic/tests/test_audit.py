@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from audited_trainings import FAULTS, Training, exact, iterable_that_shuffles_secretly
+from audited_trainings import FAULTS, SIZE, Rows, Training, exact, iterable_that_shuffles_secretly
 from torch.optim.swa_utils import AveragedModel
 
 from camshaft.deterministic import DeterministicEngine
@@ -125,6 +125,34 @@ def test_what_made_no_difference_is_named_when_the_training_is_exact():
     assert len(report.not_saved) == 1
     assert "different right after resuming, and made no difference here:\n  `" in str(report)
     assert "begin().patience` (`Resetting`): add it to `to_save`" in str(report)
+
+
+class Keeping(Rows):
+    """Keeps what it has computed. So do many datasets, and no harm is done."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def __getitem__(self, index):
+        return self.kept.setdefault(index, index / SIZE) + 0.1 * torch.randn(3)
+
+
+def test_what_data_has_in_it_at_the_end_does_not_count_where_each_batch_was_the_same():
+    report = audit_resume(lambda folder: Training(Keeping()).audited(), stops=1, kills=0)
+    assert report.is_exact, str(report)
+
+
+class Shy(Rows):
+    def state_dict(self):
+        raise RuntimeError("it is not ready")
+
+    def load_state_dict(self, state):
+        raise RuntimeError("it is not ready")
+
+
+def test_an_object_that_is_not_ready_to_give_its_state_is_passed_over():
+    report = audit_resume(lambda folder: Training(Shy()).audited(), stops=1, kills=0)
+    assert report.is_exact, str(report)
 
 
 def test_what_loading_does_not_bring_back_is_told():

@@ -255,9 +255,10 @@ def _in_set(item: Any) -> tuple[str, str]:
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield what a function keeps: its defaults, its closure, and the globals that it names."""
-    yield from ((".default", part) for part in function.__defaults__ or ())
-    yield from ((f".{name}", part) for name, part in (function.__kwdefaults__ or {}).items())
+    """Yield what a function keeps: the defaults that may change, its closure, and the globals that it names."""
+    yield from ((".default", part) for part in function.__defaults__ or () if not isinstance(part, _SHARED))
+    defaults = (function.__kwdefaults__ or {}).items()
+    yield from ((f".{name}", part) for name, part in defaults if not isinstance(part, _SHARED))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield f".{name}", cell.cell_contents

@@ -91,8 +91,9 @@ def differing(before: Leaves, after: Leaves) -> list[str]:
 
 
 def without_numbers(places: Iterable[str]) -> list[str]:
-    """Return the places, those in one list as one."""
-    return [*dict.fromkeys(re.sub(r"(\[\d+\])+$", "", place) for place in places)]
+    """Return the places, those in one list as one, its length included."""
+    names = dict.fromkeys(re.sub(r"(\[\d+\])+$", "", place) for place in places)
+    return [name for name in names if not (name.startswith("len(") and name[len("len(") : -1] in names)]
 
 
 def _flat(value: Any, where: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dis
-import itertools
 import random
 import sys
+import sysconfig
 from array import array
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
@@ -76,6 +76,7 @@ def survey(
     known = {id(each) for each in skipped}
     closed = {id(each) for each in left_out if not isinstance(each, PLAIN)}
     used: set[str] = set()
+    numbers = defaultdict[str, int](lambda: 1)  # of how many objects with this name
     for found in search(
         *owners.items(),
         most=_MOST_OBJECTS,
@@ -85,13 +86,13 @@ def survey(
         if id(found.value) in known:
             continue
         leaves = _leaves_of_object(found)
-        if not used.isdisjoint(leaves):  # another object of the same class
-            number = next(number for number in itertools.count(2) if f"{found.where} {number}" not in used)
-            found = found._replace(where=f"{found.where} {number}")
-            leaves = _leaves_of_object(found)
+        while not used.isdisjoint(leaves):  # another object of the same class
+            numbers[found.where] += 1
+            leaves = _leaves_of_object(found._replace(where=f"{found.where} {numbers[found.where]}"))
         if leaves:
-            used |= {found.where, *leaves}
-            yield found, leaves
+            used |= leaves.keys()
+            number = numbers[found.where]
+            yield found if number == 1 else found._replace(where=f"{found.where} {number}"), leaves
 
 
 def _is_closed(value: Any) -> bool:
@@ -119,7 +120,10 @@ def _leaves_of_object(found: Found) -> Leaves:
     if isinstance(value, nn.Module):
         return leaves_of(value.state_dict(), where) | leaves_beside_state(value, where)
     if has_state(value):
-        return leaves_of(value.state_dict(), where)
+        try:
+            return leaves_of(value.state_dict(), where)
+        except Exception:  # noqa: BLE001  # whatever a class raises whose object is not ready: it has no state yet
+            return {}
     return _leaves_of_own(value, where) if is_own else {}
 
 
@@ -143,17 +147,18 @@ def _further_parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what the user's code may have put into an object, each with the text that leads to it.
 
     That is: attributes of functions, and globals that they change; attributes of an object of a library that its class
-    does not set itself; attributes of the user's own classes.
+    does not set itself; attributes of classes. Globals and classes of modules that were installed are left alone.
     """
     if isinstance(value, Engine):
         yield ".state", value.state
     if isinstance(value, FunctionType) and not is_of_library(value):
         yield from ((f".{name}", part) for name, part in vars(value).items())
-        yield from ((f".{name}", part) for name, part in _changing_globals(value))
+        yield from () if _is_installed(value.__module__) else _changing_globals(value)
     elif isinstance(value, type) and not is_of_library(value):
         yield from ((f".{name}", part) for name, part in vars(value).items() if name[:1] != "_" and has_value(part))
     elif is_of_user(value):
-        yield from (("", kind) for kind in type(value).__mro__ if not (is_of_library(kind) or issubclass(kind, Enum)))
+        kinds = [kind for kind in type(value).__mro__ if not (is_of_library(kind) or issubclass(kind, Enum))]
+        yield from (("", kind) for kind in kinds if not _is_installed(kind.__module__))
     elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | FunctionType | type):
         kind: Any = type(value)
         known = _names_of_class(kind)
@@ -167,7 +172,14 @@ def _changing_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
         if name in assigned or isinstance(value, _MAY_CHANGE) or (is_of_user(value) and not isinstance(value, type)):
-            yield name, value
+            yield f".{name}", value
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(module: str) -> bool:
+    """Return whether a module was installed: what such modules and their classes have, they share with other users."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
 
 
 @lru_cache

@@ -15,9 +15,10 @@ from camshaft.deterministic._snapshot import survey
 from camshaft.engine import Engine, Events, has_state
 
 _TO_SAVE = "add it to `to_save`"
+DATA, STATE = "data", "engine.state"  # names of two of the objects that a search begins with
 _ADVICE_BY_ROOT = {
-    "engine.state": "add its name to `engine.state_dict_user_keys`",
-    "data": "let data depend on the index and the generators of the process alone, or give it a `state_dict`",
+    STATE: "add its name to `engine.state_dict_user_keys`",
+    DATA: "let data depend on the index and the generators of the process alone, or give it a `state_dict`",
 }
 
 
@@ -33,6 +34,7 @@ class Thing(NamedTuple):
         advice: what to do if it was not saved.
         inside: the keys of what has a state and refers to it.
         begins_again: whether it is reset, or opened at its place, before it is used the next time.
+        is_of_data: whether the data of the run has it: what that gives is compared batch by batch.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Thing(NamedTuple):
     advice: str = ""
     inside: tuple[str, ...] = ()
     begins_again: bool = False
+    is_of_data: bool = False
 
 
 def merge(things: Iterable[Thing]) -> Leaves:
@@ -74,13 +77,16 @@ def look_at(
         if in_state.has_all(found, leaves):
             continue
         inside = tuple(each.where for each in found.chain() if _has_own_state(each.value))
+        is_of_data = [found, *found.chain()][-1].where == DATA
         if _has_own_state(found.value):
             name, place = _name(found, trainer, handlers)
-            begins_again = _begins_again(found, engine) or (found.where == "data" and found.parent is None)
-            yield Thing(found.where, leaves, name, name + place, place, _TO_SAVE, inside, begins_again)
+            begins_again = is_of_data or _begins_again(found, engine)
+            yield Thing(found.where, leaves, name, name + place, place, _TO_SAVE, inside, begins_again, is_of_data)
         else:
             label, owner = _owner_of(found)
-            yield Thing(next(iter(leaves)), leaves, "", label, "", _advise(found, owner, names), inside)
+            key, advice = next(iter(leaves)), _advise(found, owner, names)
+            begins_again = is_of_data and bool(inside)  # its state is opened, and it is a part of that
+            yield Thing(key, leaves, "", label, "", advice, inside, begins_again, is_of_data)
 
 
 class _Saved:

@@ -75,7 +75,7 @@ def list_unsaved(resumes: Iterable[Resume], noise: frozenset[str], *, is_exact: 
             lines = lasting if later is None or not later.isdisjoint(places) else passing
             names = [thing.name] if thing.name else without_numbers(places)
             known = lines[thing.owner].names if thing.owner in lines else ()
-            lines[thing.owner] = Unsaved(tuple(dict.fromkeys((*known, *names))), thing.place, thing.advice)
+            lines[thing.owner] = Unsaved(tuple(without_numbers((*known, *names))), thing.place, thing.advice)
     files = [Unsaved((name,), "", _FILE) for name in dict.fromkeys(name for each in resumes for name in each.files)]
     return list(lasting.values()) or ([] if is_exact else list(passing.values()) or files)
 
@@ -103,13 +103,17 @@ def list_not_restored(resumes: Iterable[Resume], noise: frozenset[str]) -> list[
 
 
 def lasting(things: Iterable[Thing]) -> list[Thing]:
-    """Return the things that last: not those that are reset before they are used again, nor what these have all of."""
+    """Return the things whose end counts.
+
+    That is: not those that are reset before they are used again, nor what these have all of; nor what is the data's.
+    """
     listed = list(things)
     resets = {each.key: each for each in listed if each.begins_again}
     return [
         each
         for each in listed
         if not each.begins_again
+        and not each.is_of_data
         and not any(_has_all(resets[key], each, list(each.leaves)) for key in each.inside if key in resets)
     ]
 

@@ -13,7 +13,7 @@ from camshaft.deterministic._audited_run import AuditedRun, objects_in
 from camshaft.deterministic._audited_section import Record, Section, Seen, list_files
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._leaf import leaves_of
-from camshaft.deterministic._thing import Thing, look_at
+from camshaft.deterministic._thing import DATA, STATE, Thing, look_at
 from camshaft.engine import Events, State
 
 
@@ -133,8 +133,8 @@ class Watcher:
         in_state = {name: value for name, value in vars(run.engine.state).items() if name not in own}
         unsaved = {name: value for name, value in in_state.items() if name not in run.engine.state_dict_user_keys}
         owners = {
-            "step": run.engine.process_function, **self._handlers, "engine.state": unsaved,
-            "data": run.engine.state.dataloader, **run.others,
+            DATA: run.engine.state.dataloader, "step": run.engine.process_function, **self._handlers,
+            STATE: unsaved, **run.others,
         }  # fmt: skip
         others = look_at(run.engine, owners, self._handlers, self._objects, run.left_out)
         return Seen(self._look_at_saved(), tuple(others))
