@@ -63,6 +63,21 @@ def test_an_unreferenced_trainer_is_freed_at_once():
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    ("options", "is_there"), [({}, False), ({"output_transform": lambda x, y, y_pred, loss: y_pred.sum()}, True)]
+)
+def test_a_prediction_is_there_in_the_backward_pass_only_where_the_output_is_made_of_it(options, is_there):
+    model = torch.nn.Linear(2, 1)
+    predictions, seen = [], []
+    model.register_forward_hook(lambda module, args, output: predictions.append(weakref.ref(output)))
+    model.weight.register_hook(lambda gradient: seen.append(predictions[-1]() is not None))
+    trainer = create_supervised_trainer(model, torch.optim.SGD(model.parameters(), 0.1), mse_loss, **options)
+
+    trainer.run([(torch.ones(3, 2), torch.ones(3, 1))])
+
+    assert seen == [is_there]
+
+
 def test_an_unreferenced_evaluator_is_freed_at_once():
     evaluator = create_supervised_evaluator(torch.nn.Linear(3, 1))
     evaluator.run(DATA)

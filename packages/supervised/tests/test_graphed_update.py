@@ -68,7 +68,8 @@ class StandIn:
             with without_post_step_hooks(self.optimizer):  # a graph calls no Python
                 new_pred, new_loss = function()
             with torch.no_grad():
-                y_pred.copy_(new_pred)
+                if y_pred is not None:
+                    y_pred.copy_(new_pred)
                 loss.copy_(new_loss)
                 for own, parameter in zip(gradients, self.model.parameters(), strict=True):
                     if own is not None and own is not parameter.grad:

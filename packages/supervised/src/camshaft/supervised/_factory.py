@@ -189,14 +189,12 @@ def build_training_step(
     """
     require_known_norm(model, optimizer_step.clip_norm)
     accumulation = make_accumulation(accumulation_steps, model, optimizer_step)
-    update: Update = make_update(predict, precision, loss_fn, optimizer_step)
+    returns_prediction = output_transform is not detached_loss
+    update: Update = make_update(predict, precision, loss_fn, optimizer_step, returns_prediction=returns_prediction)
     optimizer: ZeroesGradients = optimizer_step.optimizer
     if graphing is not None:
         modules = [module for module in (model, loss_fn) if isinstance(module, torch.nn.Module)]
-        returns_prediction = output_transform is not detached_loss
-        update = optimizer = GraphedUpdate(
-            update, modules, optimizer_step.optimizer, graphing, returns_prediction=returns_prediction
-        )
+        update = optimizer = GraphedUpdate(update, modules, optimizer_step.optimizer, graphing)
     make_output = output_transform if prefetcher is None else prefetcher.before(output_transform)
     step = make_training_step(model, optimizer, split, update, make_output)
     return (step if accumulation is None else accumulation.wrap(step)), accumulation

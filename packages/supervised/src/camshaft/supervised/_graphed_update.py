@@ -82,7 +82,6 @@ class GraphedUpdate:
         modules: what it computes with: the model, and the loss function if that is a module.
         optimizer: steps in it.
         graphing: what it takes to make a graph of it.
-        returns_prediction: whether somebody looks at the prediction.
     """
 
     def __init__(
@@ -91,14 +90,11 @@ class GraphedUpdate:
         modules: list[torch.nn.Module],
         optimizer: torch.optim.Optimizer,
         graphing: Graphing,
-        *,
-        returns_prediction: bool,
     ) -> None:
         self._update = update
         self._modules = modules
         self._optimizer = optimizer
         self._recorder, self._rates, self._device, self._scaler = graphing
-        self._returns_prediction = returns_prediction
         self._graphs: dict[Hashable, Graph] = {}
         self._warm_ups: dict[Hashable, int] = {}
         self._places: Hashable = None
@@ -130,7 +126,8 @@ class GraphedUpdate:
                 parameter.grad = gradient
         if micro_batch.is_last:
             call_post_step_hooks(self._optimizer)
-        return self._outputs(torch.clone, graph.y_pred, graph.loss)
+        y_pred, loss = map_tensors(torch.clone, (graph.y_pred, graph.loss))
+        return y_pred, loss
 
     def _settings(self, micro_batch: MicroBatch) -> Hashable:
         """Return what decides which graph fits; None while none can."""
@@ -168,7 +165,8 @@ class GraphedUpdate:
             self._warm_ups[key] = done + 1
         else:
             self._tell("the step draws random numbers on the CPU, and a graph would repeat them")
-        return self._outputs(torch.Tensor.detach, y_pred, loss)
+        y_pred, loss = map_tensors(torch.Tensor.detach, (y_pred, loss))
+        return y_pred, loss
 
     def _capture(self, x: Any, y: Any, micro_batch: MicroBatch) -> Graph:
         inputs: list[torch.Tensor] = []
@@ -181,18 +179,13 @@ class GraphedUpdate:
         with without_post_step_hooks(self._optimizer):
             replay, (y_pred, loss) = self._recorder.record(lambda: self._compute(x, y, micro_batch))
         gradients = [(parameter, parameter.grad) for parameter in parameters_of(self._optimizer)]
-        y_pred, loss = self._outputs(torch.Tensor.detach, y_pred, loss)
+        y_pred, loss = map_tensors(torch.Tensor.detach, (y_pred, loss))
         return Graph(replay, inputs, y_pred, loss, gradients)
 
     def _compute(self, x: Any, y: Any, micro_batch: MicroBatch) -> tuple[Any, torch.Tensor]:
         if micro_batch.is_first:
             self._optimizer.zero_grad()
         return self._update(x, y, micro_batch)
-
-    def _outputs(
-        self, function: Callable[[torch.Tensor], torch.Tensor], y_pred: Any, loss: torch.Tensor
-    ) -> tuple[Any, torch.Tensor]:
-        return map_tensors(function, y_pred) if self._returns_prediction else None, function(loss)
 
     def _tell(self, reason: str) -> None:
         if reason not in self._told:

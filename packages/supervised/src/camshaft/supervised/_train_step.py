@@ -34,6 +34,8 @@ def make_update(
     precision: Precision,
     loss_fn: Callable[[Any, Any], torch.Tensor],
     optimizer_step: OptimizerStep,
+    *,
+    returns_prediction: bool = True,
 ) -> Update:
     """Return the function that computes: forward pass, loss, backward pass, optimizer step.
 
@@ -44,9 +46,11 @@ def make_update(
         precision: what the forward pass and the loss are computed in.
         loss_fn: `loss_fn(y_pred, y)` returns a scalar tensor.
         optimizer_step: has the optimizer and the backend.
+        returns_prediction: whether somebody looks at the prediction. Otherwise it is given up as soon as the loss is
+            there, as in a loop written by hand: the backward pass and the optimizer have its memory.
 
     Returns:
-        `update(x, y, micro_batch)`, which returns `(y_pred, loss)`.
+        `update(x, y, micro_batch)`, which returns `(y_pred, loss)`; `y_pred` is None if nobody looks at it.
     """
     backward = optimizer_step.backend.backward
     use_gradients = optimizer_step if optimizer_step.clips else optimizer_step.backend.step
@@ -54,7 +58,7 @@ def make_update(
     @precision
     def forward(x: Any, y: Any) -> tuple[Any, torch.Tensor]:
         y_pred = predict(x)
-        return y_pred, loss_fn(y_pred, y)
+        return y_pred if returns_prediction else None, loss_fn(y_pred, y)
 
     graph: torch.Tensor | None = None
 
