@@ -74,6 +74,13 @@ def test_four_processes_take_over_a_group_that_is_there_and_leave_it(warm_python
     assert [3] * 4 == [each["fork"] for each in found]
 
 
+def test_a_failure_of_an_earlier_start_over_the_same_group_is_forgotten(fail):
+    ended = fail("started again")
+
+    assert [0, 0] == [each.returncode for each in ended], [each.stderr[-2000:] for each in ended]
+    assert all("was last heard of" in json.loads(each.stdout) for each in ended)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell")
 def test_no_thread_of_the_group_is_left_after_the_end_and_an_engine_runs_no_more(warm_python):
     for each in warm_python.run_ranks(2, PROGRAM, "parted"):

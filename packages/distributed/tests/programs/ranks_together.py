@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -160,6 +161,16 @@ def adopted():
     return {**found, "is left": torch.distributed.is_initialized(), "ranks": ranks().size}
 
 
+def started_again():
+    """Fail in all processes, and start again over the same group; return what is known of the others then."""
+    torch.distributed.init_process_group("gloo")
+    with contextlib.suppress(ZeroDivisionError), start(timeout_s=TIMEOUT_S, device="cpu"):
+        raise ZeroDivisionError
+    with start(timeout_s=TIMEOUT_S, device="cpu") as process:
+        process.exchange("something", 1)
+        return process._links.control.others()
+
+
 def parted():
     """Come to the end with an engine that stays; return how many threads of gloo there were, and what is left."""
 
@@ -210,6 +221,9 @@ if SCENARIO == "children":
     sys.exit()
 if SCENARIO == "parted":
     json.dump(parted(), sys.stdout)
+    sys.exit()
+if SCENARIO == "started again":
+    json.dump(started_again(), sys.stdout)
     sys.exit()
 if SCENARIO == "adopted":
     json.dump(adopted(), sys.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from camshaft.distributed._control import Control
 from camshaft.distributed._process import Links, Process, require_not_started
 from camshaft.distributed._watch import Watch
 from camshaft.engine import ArgumentError, is_integer
+
+_STARTS = itertools.count()  # of this process; all processes of a job start as often
 
 
 class Place(NamedTuple):
@@ -127,7 +130,8 @@ def start(
         store: Any = distributed.distributed_c10d._get_default_store()  # noqa: SLF001 - there is no public way to it
     else:
         store = _meet(place, timeout_s)
-    own_store: Any = PrefixStore("camshaft", store)
+    # Over one process group this may be called again, after an end or a failure. What was left then is not read again.
+    own_store: Any = PrefixStore(f"camshaft/{next(_STARTS)}", store)
     watch = Watch(Board(own_store.clone()), rank, size, control_s, float(grace_s))
     watch.begin()  # a process that is killed from now on is noticed, also where torch would wait for it for ever
     try:
