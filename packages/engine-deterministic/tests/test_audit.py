@@ -185,6 +185,25 @@ def test_a_training_that_goes_on_too_long_after_a_stop_is_told_in_one_sentence()
     assert "it has ended after 8 iterations, and goes on after the stop" in str(finding)
 
 
+def test_a_checkpoint_is_taken_when_an_epoch_is_completed():
+    def make_run(folder):
+        training, waiting = Training(), []
+
+        @training.engine.on(Events.EPOCH_COMPLETED)
+        def remember(engine):
+            waiting.append(0.9)
+
+        @training.engine.on(Events.EPOCH_STARTED)
+        def use(engine):
+            with torch.no_grad():
+                training.model[0].weight.mul_(waiting.pop() if waiting else 1.0)
+
+        return training.audited()
+
+    report = audit_resume(make_run, stops=2, kills=0)
+    assert report.findings[0].run == "stopped by an exception, resumed after iteration 8, at EPOCH_COMPLETED"
+
+
 def test_metrics_of_each_epoch_are_compared():
     def make_run(folder):
         training, seen = Training(), []

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from camshaft.deterministic._audit_report import AuditReport, Finding, compare_ends, compare_section, list_noise
 from camshaft.deterministic._audited_run import AuditError, MakeRun
-from camshaft.deterministic._audited_section import Record, Section
+from camshaft.deterministic._audited_section import Checkpoint, Record, Section
 from camshaft.deterministic._killed_process import play_apart, require_importable
 from camshaft.deterministic._play import play
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._stop import Stop, list_stops
 from camshaft.deterministic._unsaved import Resume, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
 
@@ -52,6 +53,7 @@ def audit_resume(
     Compared just after a resume, the same tells what is not in `to_save`.
 
     Each stop comes an iteration after a checkpoint was taken, so that something has happened that has to happen again.
+    Of two stops or more, one is after a checkpoint at EPOCH_COMPLETED; the others are inside epochs, as a rule.
     Checkpoints are those of the audit, in memory; what the training itself writes is left to it. The generators of the
     process stand elsewhere after each resume, as they would in another process.
 
@@ -113,6 +115,9 @@ class _Way(NamedTuple):
     folder: str
     play: Callable[..., Record] = play
 
+    def resumed(self, checkpoint: Checkpoint) -> _Way:
+        return self._replace(name=f"{self.name}, resumed {checkpoint.place}")
+
 
 class _Audit:
     """One audit: plays the sections in turn."""
@@ -136,50 +141,47 @@ class _Audit:
         again = self._play(_Way("undisturbed, again", "again"), self._beginning())
         found = compare_section("run again, without a stop", whole, again)
         if found is not None:
-            return AuditReport(length, 0, 0, (found,), False)
+            return AuditReport(length, 0, 0, (found,), is_repeatable=False)
         self._noise = list_noise(whole, again)
         killed = _Way("killed", "kill", partial(play_apart, self._folder / "kill.record"))
         stopped, of_stops = self._stop_and_resume(whole, _Way("stopped by an exception", "exception"), stops)
         died, of_kills = self._stop_and_resume(whole, killed, kills)
         if not stopped and not died:
             raise AuditError("the training could not be stopped: there is no safe point after which it goes on")
-        findings = (*of_stops, *of_kills)
+        return self._report_of((length, stopped, died), (*of_stops, *of_kills))
+
+    def _report_of(self, counts: tuple[int, int, int], findings: tuple[Finding, ...]) -> AuditReport:
         unsaved = list_unsaved(self._resumes, self._noise, is_exact=not findings)
         not_restored = list_not_restored(self._resumes, self._noise)
         return AuditReport(
-            length,
-            stopped,
-            died,
-            findings,
-            is_repeatable=True,
-            unsaved=tuple(unsaved),
-            not_restored=tuple(not_restored),
+            *counts, findings, is_repeatable=True, unsaved=tuple(unsaved), not_restored=tuple(not_restored)
         )
 
     def _stop_and_resume(self, whole: Record, way: _Way, count: int) -> tuple[int, list[Finding]]:
         """Play the training with some stops in it; return how often it was resumed, and what was found."""
-        places = _spread(max(whole.steps), whole.epoch_length, count)
+        stops = list_stops(max(whole.steps), whole.epoch_length, count)
         before: Record | None = None
-        for number, save_at in enumerate([*places, None] if places else []):
-            record = self._go_on(way, number, save_at, before)
-            name = way.name if before is None else _resumed_name(way, before)
+        for number, stop in enumerate([*stops, None] if stops else []):
+            resumed = way if before is None or before.checkpoint is None else way.resumed(before.checkpoint)
+            record = self._go_on(resumed, number, stop, before)
             self._note_resume(before, record)
-            found = compare_section(name, whole, record)
+            found = compare_section(resumed.name, whole, record)
             if found is not None:
                 return number, [self._explained(found, record)]
             if record.end is not None:
-                return number, compare_ends(name, whole, record, self._noise)
+                return number, compare_ends(resumed.name, whole, record, self._noise)
             before = record
         return 0, []
 
-    def _go_on(self, way: _Way, number: int, save_at: int | None, before: Record | None) -> Record:
+    def _go_on(self, way: _Way, number: int, stop: Stop | None, before: Record | None) -> Record:
         """Play the training up to the next stop, from its beginning or from the checkpoint before."""
-        section = self._beginning()._replace(save_at=save_at, length=self._length)
-        if before is None or before.checkpoint is None:
-            return self._play(way, section)
-        seed = derive_seed(self._seed, "resumed", number) % 2**62
-        resumed = way._replace(name=_resumed_name(way, before))
-        return self._play(resumed, section._replace(seed=seed, checkpoint=before.checkpoint[1]))
+        section = self._beginning()._replace(length=self._length)
+        if stop is not None:
+            section = section._replace(save_at=stop.iteration, save_on=stop.event)
+        if before is not None and before.checkpoint is not None:
+            seed = derive_seed(self._seed, "resumed", number) % 2**62
+            section = section._replace(seed=seed, checkpoint=before.checkpoint.content)
+        return self._play(way, section)
 
     def _note_resume(self, before: Record | None, record: Record) -> None:
         """Keep what everything was like before a stop and after it."""
@@ -212,17 +214,3 @@ class _Audit:
         self._done += iterations
         if self._report is not None:
             self._report(Progress(what, self._done, self._total or None))
-
-
-def _resumed_name(way: _Way, before: Record) -> str:
-    return way.name if before.checkpoint is None else f"{way.name}, resumed after iteration {before.checkpoint[0]}"
-
-
-def _spread(length: int, epoch_length: int | None, count: int) -> list[int]:
-    """Return after which iterations to stop: spread over the training, an epoch's end among them."""
-    last = length - 1
-    places = {1 + round((last - 1) * (number + 1) / (count + 1)) for number in range(count)}
-    ends = [] if not epoch_length else [end for end in range(epoch_length, last + 1, epoch_length) if end not in places]
-    if count > 1 and ends and not any(place % epoch_length == 0 for place in places):  # type: ignore[operator]  # not None
-        places = {*sorted(places)[:-1], ends[-1]}
-    return sorted(places)

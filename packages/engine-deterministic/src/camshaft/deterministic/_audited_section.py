@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from camshaft.deterministic._leaf import Leaves
 from camshaft.deterministic._thing import Thing
+from camshaft.engine import Events
 
 Files: TypeAlias = dict[str, tuple[int, int]]
 
@@ -20,6 +21,7 @@ class Section(NamedTuple):
         seed: where the generators of the process stand before it.
         checkpoint: what it begins with, None for the beginning.
         save_at: after which iteration a checkpoint is taken, None for none.
+        save_on: at which event.
         iterations: after how many it is ended; None for the end.
         length: how many the whole training has, where that is known.
     """
@@ -27,8 +29,29 @@ class Section(NamedTuple):
     seed: int
     checkpoint: bytes | None = None
     save_at: int | None = None
+    save_on: Events = Events.ITERATION_COMPLETED
     iterations: int | None = None
     length: int | None = None
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint of the audit.
+
+    Attributes:
+        iteration: after which iteration it was taken.
+        event: at which event.
+        content: the states in it, as a file has them.
+    """
+
+    iteration: int
+    event: Events
+    content: bytes
+
+    @property
+    def place(self) -> str:
+        """Where it was taken, for people."""
+        end = ", at EPOCH_COMPLETED" if self.event is Events.EPOCH_COMPLETED else ""
+        return f"after iteration {self.iteration}{end}"
 
 
 class Seen(NamedTuple):
@@ -53,7 +76,7 @@ class Record:
             iteration and the one behind; by how many were done.
         resumed_at: how many iterations were done when it was resumed; None if it was not.
         loaded: what is in `to_save`, right after it was loaded.
-        checkpoint: the checkpoint that was taken, and after which iteration.
+        checkpoint: the one that was taken.
         saved: what is in `to_save`, as the checkpoint has it.
         files: of the files in the folder, when each was written last, and its size, when the checkpoint was taken.
         files_at_start: the same, before the section began.
@@ -71,7 +94,7 @@ class Record:
     seen: dict[int, Seen] = field(default_factory=dict)
     resumed_at: int | None = None
     loaded: tuple[Thing, ...] = ()
-    checkpoint: tuple[int, bytes] | None = None
+    checkpoint: Checkpoint | None = None
     saved: tuple[Thing, ...] = ()
     files: Files = field(default_factory=dict)
     files_at_start: Files = field(default_factory=dict)

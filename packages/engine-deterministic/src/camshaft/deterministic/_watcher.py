@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from camshaft.deterministic._audited_run import AuditedRun, objects_in
-from camshaft.deterministic._audited_section import Record, Section, Seen, list_files
+from camshaft.deterministic._audited_section import Checkpoint, Record, Section, Seen, list_files
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._leaf import leaves_of
 from camshaft.deterministic._thing import DATA, STATE, Thing, look_at
@@ -47,7 +47,7 @@ class Watcher:
         run.engine.add_event_handler(Events.GET_BATCH_STARTED, self._look)
         run.engine.add_event_handler(Events.ITERATION_STARTED, self._note_batch)
         run.engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_output)
-        run.engine.add_event_handler(Events.EPOCH_COMPLETED, self._note_metrics)
+        run.engine.add_event_handler(Events.EPOCH_COMPLETED, self._note_epoch)
 
     def load(self, checkpoint: bytes) -> None:
         """Take over a checkpoint, as from a file."""
@@ -84,14 +84,14 @@ class Watcher:
     def _look(self) -> None:
         """Note what everything is like before the first two iterations after a resume, and after a checkpoint."""
         done, taken = self._run.engine.state.iteration, self.record.checkpoint
-        starts = (self.record.resumed_at, None if taken is None else taken[0])
+        starts = (self.record.resumed_at, None if taken is None else taken.iteration)
         if done not in self.record.seen and any(start is not None and done - start in (0, 1) for start in starts):
             self.record.seen[done] = self._see()
 
     def _note_batch(self) -> None:
         state = self._run.engine.state
         taken = self.record.checkpoint
-        if taken is not None and (state.iteration > taken[0] + 1 or state.iteration == self._section.length):
+        if taken is not None and (state.iteration > taken.iteration + 1 or state.iteration == self._section.length):
             self._stop()
         self.record.steps[state.iteration] = leaves_of(state.batch), {}
 
@@ -100,22 +100,30 @@ class Watcher:
         number = engine.state.iteration
         self.record.steps[number] = self.record.steps[number][0], leaves_of(engine.state.output)
         self._tell()
-        if section.save_at is not None and number >= section.save_at and self.record.checkpoint is None:
-            engine.at_safe_point(self._save)
+        self._save_soon(Events.ITERATION_COMPLETED)
         if section.iterations is not None and number >= section.iterations:
             engine.terminate()
 
-    def _note_metrics(self) -> None:
+    def _note_epoch(self) -> None:
         state = self._run.engine.state
         self.record.metrics[state.epoch] = leaves_of(state.metrics, "engine.state.metrics")
+        self._save_soon(Events.EPOCH_COMPLETED)
 
     # ------------------------------------------------------------------ saving and stopping
+
+    def _save_soon(self, event: Events) -> None:
+        """Take a checkpoint once the handlers of an event are through, if it is the one."""
+        engine, section = self._run.engine, self._section
+        is_due = section.save_at is not None and engine.state.iteration >= section.save_at
+        if is_due and event is section.save_on and self.record.checkpoint is None:
+            engine.at_safe_point(self._save)
 
     def _save(self) -> None:
         if self.record.checkpoint is None and not self._run.engine.should_terminate:
             buffer = io.BytesIO()
             torch.save({name: each.state_dict() for name, each in self._objects.items()}, buffer)
-            self.record.checkpoint = self._run.engine.position.iteration, buffer.getvalue()
+            done = self._run.engine.position.iteration
+            self.record.checkpoint = Checkpoint(done, self._section.save_on, buffer.getvalue())
             self.record.saved = self._look_at_saved()
             self.record.files = list_files(self._folder)
 
