@@ -160,20 +160,14 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
         """
         if self.is_running:
             raise RunningError("run() must not be called inside a run of the same engine; use another engine")
-        last, given = self._status.last(), self._requests.new_data
-        if data is None and given is not None:
-            data = given.data
+        last, new = self._status.last(), self._requests.new_data
+        data = new.data if data is None and new is not None else data
         try:
             arguments = RunArguments.checked(data, max_epochs, epoch_length, seed, max_iters)
             plan = self.prepare(make_plan(arguments, self.state, last))
-        except BaseException as error:  # noqa: BLE001  # raised again, or what explains it
-            told = self._requests.explain(error)
-            try:
-                if told is error:
-                    raise
-                raise told from error
-            finally:
-                del told  # its traceback leads here
+        except BaseException as error:
+            self._requests.raise_explained(error)
+            raise
         if plan.resumed and plan.position.over:
             warnings.warn("the run is finished, nothing is left; raise its limit to go on", EngineWarning, stacklevel=2)
             self._status.replace_last(last._replace(is_loaded=False))
@@ -397,8 +391,7 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return a copy that stands where this engine stands, and is not running."""
-        copied = object.__new__(type(self))
-        memo[id(self)] = copied
+        copied = memo[id(self)] = object.__new__(type(self))
         vars(copied).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
         copied.state.iteration, copied.state.batch = copied.position.iteration, None
         return copied

@@ -171,6 +171,15 @@ class Requests:
         """Return the error that a run ends with: the one given, or one that says what another process did."""
         return error if self.agreement is None else self.agreement.explain(error)
 
+    def raise_explained(self, error: BaseException) -> None:
+        """Raise what says better than an error why a run ends, if there is such a thing."""
+        told = self.explain(error)
+        try:
+            if told is not error:
+                raise told from error
+        finally:
+            del told  # its traceback leads here: a cycle would keep the engine
+
     def call_vote(self, event: Events) -> None:
         """Let the processes vote when all handlers of `event` have been called; itself one of them."""
         if self.agreement is not None:
