@@ -150,8 +150,12 @@ def adopted():
     """Take a process group that is there, as Accelerate and Ray make one; a fork of this process changes nothing."""
     torch.distributed.init_process_group("gloo")
     process = start(timeout_s=TIMEOUT_S, device="cpu")
+    engine = make_engine(process)
     if (child := os.fork()) == 0:
-        sys.exit(3)  # with what is registered for the end of a program
+        try:
+            engine.run(range(3))
+        except EngineError as error:
+            sys.exit(3 if "a forked process has no connection" in str(error) else str(error))
     found = {"fork": os.waitpid(child, 0)[1] >> 8, "terminate": iterations(process, ["terminate"])}
     process.end()
     try:

@@ -7,6 +7,7 @@ different places find out at once, all of them, in place of waiting for each oth
 from __future__ import annotations
 
 import io
+import os
 import time
 from array import array
 from collections.abc import Collection, Mapping
@@ -53,6 +54,7 @@ class Control:
 
     def __init__(self, group: Any, watch: Watch, timeout_s: float) -> None:
         self._group = group
+        self._pid = os.getpid()
         self._watch = watch
         self._timeout_s = timeout_s
         # What is said in a roll call, as Python and as torch see it. It is done before the next one begins.
@@ -131,6 +133,10 @@ class Control:
     # ------------------------------------------------------------------ the roll call
 
     def _call_roll(self, what: str, length: int, wishes: Mapping[str, bool] | None = None) -> _RollCall:
+        if os.getpid() != self._pid:
+            raise RunningError(
+                f"a forked process has no connection to the others: {what} is for the one that has started"
+            )
         if self._group is None:
             raise RunningError(f"the processes have parted: {what} is after end(); do it before")
         wishes = wishes or {}

@@ -105,7 +105,7 @@ class Process:
     def _explain(self, error: BaseException) -> BaseException:
         """Return what to raise in the place of what has left a run: it may have waited for a process that is lost."""
         self._left_by = error if isinstance(error, SystemExit) else None
-        if self._links is None:
+        if self._links is None or os.getpid() != self._pid:
             return error
         lost = self._lost(error)
         if lost is None and _may_be_of_others(error):
