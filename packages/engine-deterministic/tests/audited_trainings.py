@@ -416,6 +416,11 @@ def fails(folder):
     raise OSError("the data is not there")
 
 
+def two_iterations(folder):
+    engine = DeterministicEngine(lambda engine, batch: batch)
+    return AuditedRun(engine, lambda: engine.run([1, 2]), {"engine": engine})
+
+
 def exits_at_once(folder):
     raise SystemExit(0)
 

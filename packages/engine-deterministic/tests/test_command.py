@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from camshaft.deterministic.__main__ import audit, load, main, read_options
+from camshaft.deterministic._command import audit, load, main, read_options
 
 TRAININGS = Path(__file__).parent / "audited_trainings.py"
 
@@ -49,12 +49,22 @@ def test_what_cannot_be_audited_is_told_with_a_status_of_its_own(arguments, text
     assert text in told.err
 
 
-def test_a_training_that_ends_its_process_does_not_pass_for_an_exact_one(warm_python):
-    code = "import sys; from camshaft.deterministic.__main__ import main; sys.exit(main())"
-    ended = warm_python.run("-c", code, "audit", f"{TRAININGS}:ends_its_process", "--kills", "0")
-    assert ended.returncode == 2
-    assert not ended.stdout
-    assert "it has ended its process with status 0 before the audit was over" in ended.stderr
+# What `python -m` does, for a Python that is running already.
+AS_MODULE = "import runpy; runpy.run_module('camshaft.deterministic', run_name='__main__', alter_sys=True)"
+
+
+@pytest.mark.parametrize(
+    ("training", "status", "text"),
+    [
+        ("two_iterations", 0, "exact: 2 iterations, stopped once and killed 0 times"),
+        ("ends_its_process", 2, "it has ended its process with status 0 before the audit was over"),
+    ],
+)
+def test_a_training_that_ends_its_process_does_not_pass_for_an_exact_one(training, status, text, warm_python):
+    ended = warm_python.run("-c", AS_MODULE, "audit", f"{TRAININGS}:{training}", "--kills", "0")
+    assert ended.returncode == status, ended.stderr
+    assert text in (ended.stderr if status else ended.stdout)
+    assert not (ended.stdout if status else ended.stderr)
 
 
 def test_the_command_explains_itself(capsys):
