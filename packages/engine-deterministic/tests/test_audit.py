@@ -12,8 +12,9 @@ import pytest
 import torch
 from audited_trainings import FAULTS, SIZE, Rows, Training, exact, iterable_that_shuffles_secretly
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import TensorDataset
 
-from camshaft.deterministic import DeterministicEngine
+from camshaft.deterministic import DeterministicEngine, manual_seed
 from camshaft.deterministic.testing import AuditedRun, AuditError, audit_resume
 from camshaft.engine import Engine, Events
 
@@ -314,6 +315,44 @@ def test_to_save_may_hold_lists_and_mappings_of_objects():
     engine = Engine(lambda engine, batch: None)
     with pytest.raises(TypeError, match=re.escape("`rest['losses'][1]` of `to_save` must have state_dict")):
         AuditedRun(engine, print, {"engine": [engine], "rest": {"losses": [engine, 3]}})
+
+
+def test_data_that_make_run_draws_without_a_seed_is_told_from_other_data():
+    def make_run(folder, is_seeded):
+        if is_seeded:
+            manual_seed(3)
+        training = Training(
+            TensorDataset(torch.randn(12, 3)), collate_fn=lambda rows: torch.stack([row for (row,) in rows])
+        )
+        return training.audited()
+
+    report = audit_resume(lambda folder: make_run(folder, is_seeded=False), stops=1, kills=0)
+    assert "call `manual_seed` there, before data is drawn" in report.findings[0].reason
+    assert audit_resume(lambda folder: make_run(folder, is_seeded=True), stops=1, kills=0).is_exact
+
+
+class Saver(Resetting):
+    """Saves some objects, and counts how often."""
+
+    def __init__(self, to_save):
+        super().__init__()
+        self.to_save = to_save
+
+    def __call__(self):
+        self.total += 1
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_saves_the_engine_itself_is_no_suspect(is_whole):
+    def make_run(folder):
+        training = Training()
+        to_save = training.to_save if is_whole else {"model": training.model}
+        training.engine.add_event_handler(Events.ITERATION_COMPLETED, Saver(to_save))
+        return training.audited()
+
+    report = audit_resume(make_run, stops=1, kills=0)
+    assert report.is_exact is is_whole
+    assert report.not_saved == (() if is_whole else ("Saver",))
 
 
 class Slotted:

@@ -51,7 +51,13 @@ def closing_over(value):
     return function
 
 
+def with_a_method(wrap, value):
+    return type("Made", (), {"draw": wrap(closing_over(value))})()
+
+
 HOLDERS = {
+    "static method of the class": lambda value: with_a_method(staticmethod, value),
+    "class method": lambda value: with_a_method(classmethod, value),
     "attribute": Holder,
     "helper": lambda value: Holder(Holder(value)),
     "list": lambda value: Holder([1, value]),

@@ -19,6 +19,11 @@ from camshaft.deterministic._stop import Stop, list_stops
 from camshaft.deterministic._unsaved import Resume, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
 
+_DRAWN = (
+    "the first batch depends on where the generators stand when `make_run` is called, which is elsewhere in another "
+    "process: call `manual_seed` there, before data is drawn or split"
+)
+
 
 class Progress(NamedTuple):
     """How far an audit is.
@@ -167,7 +172,7 @@ class _Audit:
             self._note_resume(before, record)
             found = compare_section(resumed.name, whole, record)
             if found is not None:
-                return number, [self._explained(found, record)]
+                return number, [self._explained(found, whole, record)]
             if record.end is not None:
                 return number, compare_ends(resumed.name, whole, record, self._noise)
             before = record
@@ -180,7 +185,7 @@ class _Audit:
             section = section._replace(save_at=stop.iteration, save_on=stop.event)
         if before is not None and before.checkpoint is not None:
             seed = derive_seed(self._seed, "resumed", number) % 2**62
-            section = section._replace(seed=seed, checkpoint=before.checkpoint.content)
+            section = section._replace(seed=seed, start_seed=seed + 1, checkpoint=before.checkpoint.content)
         return self._play(way, section)
 
     def _note_resume(self, before: Record | None, record: Record) -> None:
@@ -193,17 +198,20 @@ class _Audit:
             files = tuple(name for name, _ in sorted(before.files.items() ^ record.files_at_start.items()))
             self._resumes.append(Resume(one.others, other.others, later, before.saved, record.loaded, files))
 
-    def _explained(self, finding: Finding, record: Record) -> Finding:
+    def _explained(self, finding: Finding, whole: Record, record: Record) -> Finding:
         """Add what is found out about the data where a batch has come out differently."""
         if finding.what not in ("batch", "error") or not record.is_deterministic:
             return finding
         watched: list[Any] = []
-        section = self._beginning()._replace(iterations=1)
-        self._play(_Way("looking at the data", "data"), section, keep_data=watched.append)
-        return finding._replace(reason="\n".join([*filter(None, [finding.reason]), *explain(watched[0])]))
+        seed = derive_seed(self._seed, "made elsewhere") % 2**62  # the run is started with that of the whole one
+        section = self._beginning()._replace(seed=seed, iterations=1)
+        made = self._play(_Way("looking at the data", "data"), section, keep_data=watched.append)
+        is_drawn = made.steps.get(1, ({}, {}))[0] != whole.steps[1][0]
+        reasons = [finding.reason, _DRAWN if is_drawn else "", *explain(watched[0])]
+        return finding._replace(reason="\n".join(filter(None, reasons)))
 
     def _beginning(self) -> Section:
-        return Section(self._seed, iterations=self._limit)
+        return Section(self._seed, self._seed + 1, iterations=self._limit)
 
     def _play(self, way: _Way, section: Section, **options: Any) -> Record:
         folder = self._folder / way.folder

@@ -24,7 +24,8 @@ class AuditedRun:
         to_save: what a checkpoint has: names to objects with `state_dict` and `load_state_dict`, the engine among them;
             also names to lists and mappings of such objects, nested as one likes.
         others: objects that are looked at as well, by name, where neither the step nor a handler refers to them.
-        left_out: objects that may be others after a resume, such as the `Checkpoint` that writes the files.
+        left_out: objects that may be others after a resume. A handler that saves the engine, as a `Checkpoint` does
+            that has it in its `to_save`, is left out by itself.
     """
 
     engine: Engine[Any, Any]

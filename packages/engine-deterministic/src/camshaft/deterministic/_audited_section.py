@@ -18,7 +18,8 @@ class Section(NamedTuple):
     """A part of a training that goes on without a stop.
 
     Attributes:
-        seed: where the generators of the process stand before it.
+        seed: where the generators of the process stand before `make_run` is called.
+        start_seed: where they stand before `start` is called.
         checkpoint: what it begins with, None for the beginning.
         save_at: after which iteration a checkpoint is taken, None for none.
         save_on: at which event.
@@ -27,6 +28,7 @@ class Section(NamedTuple):
     """
 
     seed: int
+    start_seed: int
     checkpoint: bytes | None = None
     save_at: int | None = None
     save_on: Events = Events.ITERATION_COMPLETED

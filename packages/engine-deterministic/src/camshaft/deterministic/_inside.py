@@ -220,9 +220,10 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _methods(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the methods of an object of the user's own class: they may name global generators."""
-    for kind in type(value).__mro__:
-        if not is_of_library(kind):
-            yield from (("", part) for part in vars(kind).values() if isinstance(part, FunctionType))
+    kinds = [kind for kind in type(value).__mro__ if not is_of_library(kind)]
+    parts = [part for kind in kinds for part in vars(kind).values()]
+    functions = [part.__func__ if isinstance(part, staticmethod | classmethod) else part for part in parts]
+    yield from (("", part) for part in functions if isinstance(part, FunctionType))
 
 
 def _items(container: Any) -> Iterator[tuple[str, Any]]:

@@ -59,7 +59,7 @@ def _start(run: AuditedRun, section: Section, watcher: Watcher) -> None:
     with _hear_warnings(watcher.record) if section.checkpoint is not None else nullcontext():
         if section.checkpoint is not None:
             watcher.load(section.checkpoint)
-        manual_seed(section.seed + 1)
+        manual_seed(section.start_seed)
         run.start()
 
 

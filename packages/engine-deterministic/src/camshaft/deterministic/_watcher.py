@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,5 +144,11 @@ class Watcher:
             DATA: run.engine.state.dataloader, "step": run.engine.process_function, **self._handlers,
             STATE: unsaved, **run.others,
         }  # fmt: skip
-        others = look_at(run.engine, owners, self._handlers, self._objects, run.left_out)
+        left_out = (*run.left_out, *(each for each in self._handlers.values() if self._saves_engine(each)))
+        others = look_at(run.engine, owners, self._handlers, self._objects, left_out)
         return Seen(self._look_at_saved(), tuple(others))
+
+    def _saves_engine(self, handler: Any) -> bool:
+        """Return whether a handler is what saves the training, and so no part of it."""
+        to_save = getattr(handler, "to_save", None)
+        return isinstance(to_save, Mapping) and any(each is self._run.engine for each in objects_in(to_save).values())
