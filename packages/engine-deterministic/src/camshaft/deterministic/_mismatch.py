@@ -34,6 +34,11 @@ _REMEDIES = {
         "not found: seed that in a method `set_sample_seed(seed)` of the dataset. "
         "`camshaft.deterministic.check_purity(loader)` helps to find which"
     ),
+    "cannot be saved": (
+        "The sampler remembers something there from one epoch to the next, and this program has another value. Its "
+        "order may be another then, sooner or later. Give its class state_dict and load_state_dict, or let its order "
+        "follow from the epoch alone, by a method set_epoch(epoch)"
+    ),
     "worker_seeds": (
         "These workers were started when the data was made, before the run: seed the generators before that, or give "
         "the run what a generator function returns, which iterates over the loader only when it is drawn from"

@@ -52,6 +52,8 @@ class Order(Protocol):
     def batches(self, first: int) -> Iterator[Batch]:
         """Return the batches from number `first` on, 0-based."""
 
+    drawn: int | None  # how many batches were drawn, the end counts as one; None where that makes no difference
+
     def drawn_hash(self, number: int) -> str | None:
         """Return a hash of what was drawn before batch `number`; None where the order cannot come out differently."""
 
@@ -65,6 +67,8 @@ class IndexedOrder:
         batch_size: samples in a batch.
         drop_last: leave out a last batch that is not full.
     """
+
+    drawn: int | None = None
 
     def __init__(self, positions: Any, lookup: Sequence[Any] | None, batch_size: int, drop_last: bool) -> None:
         self._positions = positions
@@ -111,6 +115,7 @@ class StreamedOrder:
     """
 
     length = None
+    drawn: int | None = 0
 
     def __init__(self, sampler: Any, seed: int, is_batched: bool) -> None:
         self._sampler = sampler
@@ -151,6 +156,7 @@ class StreamedOrder:
     def _draw(self, iterator: Iterator[Any], number: int) -> list[Any] | None:
         """Return the indices of the next batch, None at the end."""
         drawn: Any = next(iterator, _END)
+        self.drawn = number + 1
         if drawn is _END:
             return None
         indices = list(drawn) if self._is_batched else [drawn]  # here: a batch may be a generator that draws only now

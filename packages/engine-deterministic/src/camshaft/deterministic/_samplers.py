@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader
 
 from camshaft.deterministic._fetch import nested_datasets
 from camshaft.deterministic._kept_value import token_of
-from camshaft.deterministic._memory import ObjectMemory, Remembered, remembers_by_itself
+from camshaft.deterministic._memory import Differing, ObjectMemory, Remembered, remembers_by_itself
 from camshaft.deterministic._order import sampler_chain
 from camshaft.engine import has_state
+
+UNSAVED = "unsaved"  # the entry of what can only be compared
 
 
 class Samplers:
@@ -24,15 +26,16 @@ class Samplers:
     Args:
         loader: the user's loader.
         others: further objects that may remember something.
+        compares: whether of what cannot be saved a hash is taken, for `differing`.
     """
 
-    def __init__(self, loader: DataLoader[Any], others: Sequence[Any] = ()) -> None:
+    def __init__(self, loader: DataLoader[Any], others: Sequence[Any] = (), *, compares: bool = False) -> None:
         chain = sampler_chain(loader)
         datasets = nested_datasets(getattr(loader, "dataset", None))
         self._saving = {str(depth): part for depth, part in enumerate(chain) if has_state(part)}
         remembering = [part for part in chain if remembers_by_itself(part) and not has_state(part)]
         self._owners = [*remembering, *others]
-        self._memory = ObjectMemory(self._owners, closed=datasets)
+        self._memory = ObjectMemory(self._owners, closed=datasets, compares=compares)
         is_told = any(callable(getattr(part, "set_epoch", None)) for part in datasets)
         self._told = ObjectMemory(datasets if is_told else [], is_watching=False)
         self._at_start: dict[str, Any] = {}
@@ -48,9 +51,17 @@ class Samplers:
         self._memory.begin_pass()
         self._told.begin_pass()
 
+    def end_pass(self) -> None:
+        """Note what samplers remember as a pass has been drawn to its end."""
+        self._memory.end_pass()
+
     def telling(self) -> AbstractContextManager[None]:
         """Note what the dataset remembers of a block in which it is told the epoch."""
         return self._told.watching()
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Put back what samplers remember, in datasets too, after a block in which batches are fetched once more."""
+        return self._memory.undisturbed()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -67,9 +78,23 @@ class Samplers:
         """Return what was remembered as the pass began; None where nothing ever is."""
         return self._written(self._at_start, self._memory.at_start(), self._told.at_start())
 
+    def inside(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return what `at_start` does, and what is remembered otherwise by now; None where that is nothing."""
+        at_start, learned = self._memory.inside()
+        states = self._changed_states()
+        return (
+            self._written(self._at_start, at_start, self._told.at_start()),
+            {"states": states, "counts": learned} if states or learned else None,
+        )
+
     def now(self) -> dict[str, Any] | None:
         """Return what is remembered now; None where nothing ever is."""
         return self._written(self._states(), self._memory.now(), self._told.now())
+
+    def differing(self, saved: Mapping[str, Any] | None) -> Differing:
+        """Return what could not be saved by `at_start`, `inside` or `now`, and is otherwise now: (saved, present)."""
+        unsaved = None if saved is None else saved.get(UNSAVED)
+        return {} if unsaved is None else self._memory.differing(unsaved)
 
     def restore(self, saved: Mapping[str, Any] | None) -> None:
         """Put back what `at_start` or `now` returned; None says that nothing was saved."""
@@ -81,15 +106,10 @@ class Samplers:
         self._memory.restore(saved["counts"])
         self._told.restore(saved.get("told"))
 
-    def learned(self) -> dict[str, Any] | None:
-        """Return what is remembered otherwise than at the start of the pass; None where that is nothing."""
-        states, counts = self._changed_states(), self._memory.learned()
-        return {"states": states, "counts": counts} if states or counts else None
-
     def restore_learned(self, saved: Mapping[str, Any] | None) -> None:
-        """Put back what `learned` returned, once the pass is drawn again up to where it was saved.
+        """Put back what `inside` returned as learned, where the pass is drawn again as far as it was.
 
-        That is what the training has changed. What drawing has changed by now, the samplers change themselves.
+        A state that drawing changes says where in the pass a sampler stands: to take that up is for its next pass.
         """
         if saved is None:
             return
@@ -113,7 +133,13 @@ class Samplers:
     ) -> dict[str, Any] | None:
         if not self._saving and not self._owners and told is None:
             return None
-        return {"states": states, "counts": counts, **({} if told is None else {"told": told})}
+        unsaved = self._memory.unsaved()
+        further = {"told": told, UNSAVED: unsaved or None}
+        return {
+            "states": states,
+            "counts": counts,
+            **{name: each for name, each in further.items() if each is not None},
+        }
 
     def _states(self) -> dict[str, Any]:
         return {depth: deepcopy(part.state_dict()) for depth, part in self._saving.items()}

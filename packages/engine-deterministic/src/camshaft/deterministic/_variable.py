@@ -16,11 +16,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from camshaft.deterministic._inside import GENERATORS, is_of_user
+from camshaft.deterministic._kept_array import PLAIN
 from camshaft.engine import Engine, has_state
 
 _MOST_HOLDERS = 100
 # Objects of the user's in a collection that is longer are data.
 _MOST_PARTS = 16
+# A longer one in a dataset is data, whatever it holds.
+_MOST_ITEMS = 10_000
 _MOST_STEPS = 2  # from a method to a global that a function changes which it calls
 _COLLECTIONS = (list, dict, set, deque)
 _CHANGED_IN_PLACE = (*_COLLECTIONS, bytearray, array, np.ndarray, torch.Tensor)
@@ -29,6 +32,18 @@ _FURTHER = ">"  # in the names of what only functions lead to
 ITSELF = "itself"  # the name of what an object has in it that is a collection
 # What saves itself, is saved by others, or is seeded.
 _CLOSED = (*GENERATORS, DataLoader, Engine, torch.nn.Module, type, Enum)
+
+
+class Asked(NamedTuple):
+    """A closed object, of which code elsewhere names some attributes.
+
+    Attributes:
+        closed: the object.
+        names: the attributes that the code names.
+    """
+
+    closed: Any
+    names: frozenset[str]
 
 
 class Variable(NamedTuple):
@@ -84,14 +99,17 @@ def holders_of(owner: Any, closed: Sequence[Any] = ()) -> dict[str, Any]:
 
     Args:
         owner: the object.
-        closed: objects that are not looked into.
+        closed: objects that are not looked into, but for attributes that the functions among these name.
     """
     found: dict[str, Any] = {}
-    seen = {*map(id, closed)}
+    asked: dict[str, Any] = {}
+    unseen, seen = {id(each): each for each in closed}, {*map(id, closed)}
     waiting = deque([("", owner, 0)])
     while waiting and len(found) < _MOST_HOLDERS:
         prefix, holder, steps = waiting.popleft()
         if id(holder) in seen and prefix:
+            if unseen.pop(id(holder), None) is not None:
+                asked[prefix] = holder
             continue
         seen.add(id(holder))
         found[prefix] = holder
@@ -99,7 +117,21 @@ def holders_of(owner: Any, closed: Sequence[Any] = ()) -> dict[str, Any]:
         is_at_home = _package_of(holder) == _package_of(type(owner))  # globals of libraries are their own affair
         if isinstance(holder, FunctionType) and steps < _MOST_STEPS and is_at_home:
             waiting.extend((f"{prefix}{name}.", part, steps + 1) for name, part in _neighbours(holder))
-    return found
+    functions = [each for each in found.values() if isinstance(each, FunctionType)] if asked else []
+    return found | {prefix: Asked(each, _named_of(each, functions)) for prefix, each in asked.items()}
+
+
+def _named_of(closed: Any, functions: Sequence[FunctionType]) -> frozenset[str]:
+    """Return the attributes of an object that functions name, and those that its methods name which they name."""
+    methods = {name: each for kind in type(closed).__mro__[::-1] for name, each in vars(kind).items()}
+    names: set[str] = set()
+    waiting = {name for function in functions for name in _attribute_names(function.__code__)}
+    while waiting:
+        name = waiting.pop()
+        names.add(name)
+        for function in _functions(methods.get(name)):
+            waiting |= _attribute_names(function.__code__) - names
+    return frozenset(names)
 
 
 def variables_of(holders: dict[str, Any]) -> dict[str, Variable]:
@@ -111,16 +143,20 @@ def variables_of(holders: dict[str, Any]) -> dict[str, Variable]:
     for prefix, holder in holders.items():
         for name in _names(holder, is_near=_FURTHER not in prefix):
             if name != ITSELF or prefix[:-1] not in found:
-                found[prefix + name] = Variable(holder, name)
+                found[prefix + name] = Variable(_itself(holder), name)
     return found
 
 
 def variable_named(name: str, holders: dict[str, Any]) -> Variable | None:
     """Return a variable, also one that is not there yet; None where what has it is not."""
     before, dot, last = name.rpartition(".")
-    holder = holders.get(before + dot)
+    holder = _itself(holders.get(before + dot))
     can_have = hasattr(holder, "__dict__") or last in _slots(holder) or last == ITSELF
     return Variable(holder, last) if before + dot in holders and can_have else None
+
+
+def _itself(holder: Any) -> Any:
+    return holder.closed if isinstance(holder, Asked) else holder
 
 
 def _has_variables(value: Any) -> bool:
@@ -133,7 +169,10 @@ def _has_variables(value: Any) -> bool:
 
 def _names(holder: Any, *, is_near: bool = True) -> Iterator[str]:
     """Yield the names of an object's variables; of functions further away, only such globals as they assign."""
-    if isinstance(holder, FunctionType):
+    if isinstance(holder, Asked):
+        attributes = getattr(holder.closed, "__dict__", {})
+        yield from sorted(name for name in holder.names & attributes.keys() if _is_short(attributes[name]))
+    elif isinstance(holder, FunctionType):
         yield from _cells(holder)
         yield from vars(holder)
         yield from (str(number) for number, _ in enumerate(holder.__defaults__ or ()))
@@ -159,6 +198,13 @@ def _parts(holder: Any) -> Iterator[tuple[str, Any]]:
             for key, part in _few_items(value)
             if _has_variables(part) and type(key) in (int, str)
         )
+
+
+def _is_short(value: Any) -> bool:
+    """Return whether something in a dataset may be a memory: numbers, arrays, and collections that are no data."""
+    if isinstance(value, _COLLECTIONS):
+        return len(value) <= _MOST_ITEMS
+    return isinstance(value, (*PLAIN, np.ndarray, torch.Tensor))
 
 
 def _few_items(value: Any) -> list[tuple[Any, Any]]:
@@ -226,6 +272,14 @@ def _global_names(code: CodeType) -> dict[str, bool]:
             for name, is_assigned in _global_names(part).items():
                 names[name] = names.get(name, False) or is_assigned
     return names
+
+
+@lru_cache(maxsize=1024)
+def _attribute_names(code: CodeType) -> frozenset[str]:
+    """Return the names of attributes that some code reads, of whatever object."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
+    inner = [_attribute_names(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return frozenset(names.union(*inner))
 
 
 def _read_of_function(function: FunctionType, name: str) -> Any:

@@ -48,13 +48,10 @@ class EndedBatch(NamedTuple):
         batch, everything = Batch(self.start, self.indices), setting._replace(skip=frozenset())
         return next(requests((batch,), everything, self.data_pass, self.number))
 
-    def compare(self, opened: Pass, report: Callable[..., None]) -> None:
-        """Draw it from a pass that begins with it, and report it if another one comes."""
-        name = f"batch {self.number} of epoch {self.data_pass}"
-        opened.repeat_last(name)
-        now = opened.last()
-        if now is not None and now != self.last:
-            report({f"{name}, fetched again": (self.last, now)})
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
+        return f"batch {self.number} of epoch {self.data_pass}"
 
 
 class PassEnd:
@@ -67,10 +64,12 @@ class PassEnd:
     Args:
         loader: the user's loader.
         setting: what its passes depend on beside it.
+        at_end: called when all batches of a pass were asked for.
     """
 
-    def __init__(self, loader: DataLoader[Any], setting: Setting) -> None:
+    def __init__(self, loader: DataLoader[Any], setting: Setting, at_end: Callable[[], object]) -> None:
         self._loader = loader
+        self._at_end = at_end
         self._setting = setting
         self._request: BatchRequest | None = None
         datasets = nested_datasets(loader.dataset)
@@ -88,6 +87,7 @@ class PassEnd:
         for request in wanted:
             self._request = request
             yield request
+        self._at_end()
         self._seen = self._look()
 
     def saved(self, opened: Pass, last: str | None) -> dict[str, Any] | None:

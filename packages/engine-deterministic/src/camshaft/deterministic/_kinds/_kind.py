@@ -13,9 +13,10 @@ from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 
 # In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
-# user's objects remember, and have learned; what is known of the pass that was left last, and of the last batch of one
-# that has ended.
-LAST, ORDER, MEMORY, LEARNED, ENDED, ENDED_BATCH = "last", "order", "memory", "learned", "ended", "ended_batch"
+# user's objects remember; what is known of the pass that was left last, and of the last batch of one that has ended.
+LAST, ORDER, MEMORY, ENDED, ENDED_BATCH = "last", "order", "memory", "ended", "ended_batch"
+# What samplers have come to remember in a pass; how many batches they had drawn by then, if not those that were used.
+LEARNED, DRAWN = "learned", "drawn"
 
 
 class Setting(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import chain, islice
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +15,7 @@ from camshaft.deterministic._describe import describe_map_style
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
 from camshaft.deterministic._kinds._ended_batch import PassEnd
 from camshaft.deterministic._kinds._kind import (
+    DRAWN,
     ENDED,
     ENDED_BATCH,
     LAST,
@@ -30,7 +32,7 @@ from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
 from camshaft.deterministic._order import Order, draw_order, tell_pass
-from camshaft.deterministic._samplers import Samplers
+from camshaft.deterministic._samplers import UNSAVED, Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, length_of
 
@@ -55,8 +57,8 @@ class MapStyleLoader:
     def __init__(self, data: DataLoader[Any], setting: Setting) -> None:
         self._loader = data
         self._setting = setting
-        self._samplers = Samplers(data)
-        self._end = PassEnd(data, setting)
+        self._samplers = Samplers(data, compares=True)
+        self._end = PassEnd(data, setting, self._samplers.end_pass)
         self._fetcher: SeededLoader | None = None
         self._single: SingleBatches | None = None
         self._data_pass: int | None = None  # the pass that was opened last
@@ -78,14 +80,13 @@ class MapStyleLoader:
         self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
         self._size = saved.get("size", length_of(self._loader.dataset))
         last = saved.get(LAST) if position.pass_open and position.batch else None
-        again = 0 if last is None else 1 + max(1, self._loader.num_workers)
-        wanted = self._wanted(self._order, position, saved, again)
-        if position.pass_open:
-            self._samplers.restore_learned(saved.get(LEARNED))
+        times = 1 + max(1, self._loader.num_workers)
+        wanted = self._wanted(self._order, position, saved, 0 if last is None else times)
         is_next = not position.pass_open and self._opened is None
         ended = self._end.to_compare(saved.get(ENDED_BATCH)) if is_next else None
         if wanted is not None:
-            wanted = self._end.follow(wanted if ended is None else chain([ended.request(self._setting)], wanted))
+            before = [] if ended is None else [ended.request(self._setting)] * times
+            wanted = self._end.follow(chain(before, wanted))
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
         self._opened = Pass(
@@ -96,10 +97,12 @@ class MapStyleLoader:
             skip=self._setting.skip,
             early=counting(self._samplers.counter),
         )
-        if wanted is not None and last is not None:
-            compare_repeated(self._opened, again, last, self._setting.report)
-        elif ended is not None:
-            ended.compare(self._opened, self._setting.report)
+        # Fetched in this process, these batches may change what a sampler reads in the dataset.
+        with nullcontext() if self._loader.num_workers else self._samplers.undisturbed():
+            if wanted is not None and last is not None:
+                compare_repeated(self._opened, times, last, self._setting.report)
+            elif ended is not None:
+                compare_repeated(self._opened, times, ended.last, self._setting.report, ended.name)
         return self._opened
 
     def recall(self, state: Any) -> None:
@@ -113,6 +116,7 @@ class MapStyleLoader:
             self._samplers.restore(ended.memory)
             ended.compare(self._draw(ended.data_pass), self._setting.report)
         self._samplers.restore(saved.get(MEMORY))
+        self._setting.report(self._samplers.differing(saved.get(MEMORY)))
 
     def state(self, position: Position) -> Any:
         """Return what samplers remember, a hash of what unknown ones have drawn, and one of the last batch."""
@@ -127,9 +131,12 @@ class MapStyleLoader:
                 ended_batch=self._end.saved(self._opened, self._opened.last()),
             )
         grown = self._size if self._size != length_of(self._loader.dataset) else None
+        memory, learned = self._samplers.inside()
+        depends = bool(learned and learned["counts"]) or UNSAVED in (memory or {})
         return without_empty(
-            memory=self._samplers.at_start(),
-            learned=self._samplers.learned(),
+            memory=memory,
+            learned=learned,
+            drawn=self._order.drawn if depends and self._order.drawn != position.batch else None,
             order=self._order.drawn_hash(position.batch),
             size=grown,
             length=None if grown is None else self._order.length,
@@ -176,16 +183,21 @@ class MapStyleLoader:
                 setting.report({"dataset_length of the pass": (saved["size"], present)})
             return None
         require_place(first, order.length, setting)
-        # What the training has changed is put back next: all that comes before has to be drawn by then.
-        behind = int(bool(first and (again or LEARNED in saved)))
+        depends = LEARNED in saved or UNSAVED in (saved.get(MEMORY) or {})
+        behind = int(bool(first and (again or depends)))
         batches = order.batches(first - behind)
         before = list(islice(batches, behind)) * again
+        # What is remembered is put back where the samplers stood: they had drawn further, if workers fetched ahead.
+        head = list(islice(batches, max(0, saved.get(DRAWN, first) - first)))
+        if position.pass_open:
+            self._samplers.restore_learned(saved.get(LEARNED))
+            setting.report(self._samplers.differing(saved.get(MEMORY)))
         if first and (order.length is None or first >= order.length):
-            head = list(islice(batches, 1))  # the end of a pass is known without starting workers
+            head = head or list(islice(batches, 1))  # the end of a pass is known without starting workers
             self._compare_order(order, first, saved)
             if not head and not before:
                 return None
-            batches = chain(head, batches)
+        batches = chain(head, batches)
         everything = setting._replace(skip=frozenset())
         repeated = [next(requests((each,), everything, position.data_pass, first - 1)) for each in before]
         return chain(repeated, requests(batches, setting, position.data_pass, first))
@@ -201,7 +213,7 @@ class MapStyleLoader:
         if drawn is None or self._data_pass is None or self._samplers.saves_itself:
             return None
         at_start = self._samplers.at_start()
-        return EndedOrder(self._data_pass, opened.given, opened.has_ended, drawn, self._size, at_start)._asdict()
+        return EndedOrder(self._data_pass, opened.given, order.drawn, drawn, self._size, at_start)._asdict()
 
     def _compare_order(self, order: Order, first: int, saved: Any) -> None:
         """Report it if the sampler has drawn other indices than it did in the saved run."""
@@ -225,26 +237,26 @@ class EndedOrder(NamedTuple):
     Attributes:
         data_pass: the pass.
         given: how many of its batches were used.
-        has_ended: whether there were no more.
-        drawn: a hash of these batches' indices.
+        drawn: how many were drawn, by workers that fetched ahead, say; the end counts as one.
+        order: a hash of the indices of those that were used.
         size: samples of the dataset.
         memory: what the samplers remembered as the pass began.
     """
 
     data_pass: int
     given: int
-    has_ended: bool
-    drawn: str
+    drawn: int | None
+    order: str
     size: int | None
     memory: dict[str, Any] | None
 
     def compare(self, order: Order, report: Callable[..., None]) -> None:
         """Draw these batches again, and report it if others come."""
-        for _ in islice(order.batches(0), self.given + self.has_ended):
+        for _ in islice(order.batches(0), self.drawn):
             pass
         now = order.drawn_hash(self.given)
-        if now != self.drawn:
-            report({f"order of the sampler in epoch {self.data_pass}, drawn again": (self.drawn, now)})
+        if now != self.order:
+            report({f"order of the sampler in epoch {self.data_pass}, drawn again": (self.order, now)})
 
 
 class SeededLoader:

@@ -139,7 +139,9 @@ def compare_last(opened: Pass, expected: str | None, report: Callable[..., None]
         report({f"batch {opened.given - 1}, drawn again": (expected, last)})
 
 
-def compare_repeated(opened: Pass, times: int, expected: str, report: Callable[..., None]) -> None:
+def compare_repeated(
+    opened: Pass, times: int, expected: str, report: Callable[..., None], name: str | None = None
+) -> None:
     """Fetch the batch before a pass that was opened at an index, drop it, and report it if it has changed.
 
     Args:
@@ -147,13 +149,14 @@ def compare_repeated(opened: Pass, times: int, expected: str, report: Callable[.
         times: how many times they have it.
         expected: hash of the batch that the saved run had there.
         report: called with what differs.
+        name: what the batch is called in errors, if it is not of this pass.
     """
     found = set()
     for _ in range(times):
-        if not opened.repeat_last():
+        if not opened.repeat_last(name):
             report({"batches": (f"at least {opened.given}", opened.given - 1)})
             return
         found.add(opened.last() or expected)
     differing = sorted(found - {expected})
     if differing:
-        report({f"batch {opened.given - 1}, fetched again": (expected, differing[0])})
+        report({f"{name or f'batch {opened.given - 1}'}, fetched again": (expected, differing[0])})
