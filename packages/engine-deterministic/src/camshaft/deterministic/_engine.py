@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any, Self, TypeVar, get_args
 
 from camshaft.deterministic._fetch import Seeding
+from camshaft.deterministic._given_data import GivenData, find_lost_place, find_replaced
 from camshaft.deterministic._kernels import deterministic_kernels
 from camshaft.deterministic._kinds import describe, draws_from_process, find_differences, make_source, require_known
-from camshaft.deterministic._mismatch import OnMismatch, report
+from camshaft.deterministic._mismatch import NEXT_DATA, REPLACED, OnMismatch, report
 from camshaft.deterministic._ranks import ranks_of
 from camshaft.deterministic._rng import check_seed, draw_seed
 from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
@@ -84,6 +85,9 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._source: DataSource | None = None  # of the data in use, or last used
         self._source_data: Any = None
         self._described: dict[str, Any] | None = None  # an iterator, before it was drawn from: it lets go of its loader
+        self._given = GivenData(None, None, None)  # what the run was given
+        self._is_given = False  # by `run`, and not by `set_data` before it
+        self._goes_on_at: Position | None = None  # where a loaded run does
         self._rng: dict[str, Any] | None = None  # between runs: where the generators stood
         self._loaded_description: dict[str, Any] = {}  # until the next run: what the loaded one depends on
         self._is_loaded = False
@@ -133,13 +137,14 @@ class DeterministicEngine(Engine[Batch, Output]):
         """
         if self.is_running:
             return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
-        self._has_begun = False
+        self._has_begun, self._is_given = False, data is not None
         with deterministic_kernels():
             try:
                 return super().run(data, max_epochs, epoch_length, seed, max_iters=max_iters)
             finally:
                 if self._has_begun:
                     self._rng = capture_rng()
+                    self._let_go_of_given()
 
     # ------------------------------------------------------------------ hooks of the core
 
@@ -187,7 +192,11 @@ class DeterministicEngine(Engine[Batch, Output]):
 
         Args:
             position: where the run goes on.
+
+        Raises:
+            ResumeMismatch: a handler of STARTED has set other data, which does not go on where it was left.
         """
+        report(find_lost_place(self._goes_on_at, position), self._on_mismatch)
         rng, self._rng = self._rng, None
         data = self.state.dataloader
         if rng is not None:
@@ -241,12 +250,13 @@ class DeterministicEngine(Engine[Batch, Output]):
         own: dict[str, Any] = {
             "_source": None,  # it has iterators and workers
             "_source_data": None,
+            "_given": GivenData(None, None, None),
             "_rng": self._present_rng(),
             "_loaded_description": self._description(),
             "_is_loaded": True,
             "_has_begun": False,
         }
-        memo[id(self._source)] = None
+        memo[id(self._source)] = memo[id(self._given)] = None
         copied = super().__deepcopy__(memo)
         vars(copied).update(own)
         return copied
@@ -262,7 +272,12 @@ class DeterministicEngine(Engine[Batch, Output]):
         differing: dict[str, tuple[Any, Any]] = {}
         if self._is_loaded and self._loaded_description:
             describe_now = partial(describe, plan.data, self._seeding)
-            differing = find_differences(self._loaded_description, plan.data, describe_now, plan.position)
+            saved, position = self._loaded_description, plan.position
+            differing = find_differences(saved, plan.data, describe_now, position)
+            if self._is_given:
+                differing |= find_replaced(saved, plan.data, describe_now, position.data_state)
+            if NEXT_DATA in saved:
+                differing[NEXT_DATA] = saved[NEXT_DATA], "unknown"
         if self.state.seed is not None and plan.seed != self.state.seed:
             differing["seed"] = (self.state.seed, plan.seed)
         return differing
@@ -272,6 +287,12 @@ class DeterministicEngine(Engine[Batch, Output]):
         saved_by = self._loaded_description.get("rank") if self._is_loaded else None
         if not plan.resumed or saved_by not in (None, ranks_of(plan.data).rank):
             self._rng = None  # those of another rank would give this one its numbers
+        self._goes_on_at = plan.position if plan.resumed and self._is_loaded else None
+        replaced = None
+        if plan.resumed and not self._is_given:
+            replaced = self._loaded_description.get(REPLACED) if self._is_loaded else self._replaced()
+        described = describe(plan.data, self._seeding) if isinstance(plan.data, Iterator) else None
+        self._given = GivenData(plan.data, described, replaced)
         if not plan.resumed:
             self._source = self._source_data = None
         self._is_loaded = False
@@ -281,9 +302,19 @@ class DeterministicEngine(Engine[Batch, Output]):
         """Return what the run depends on: as it was loaded, until a run has begun; then, the data in use."""
         if self._is_loaded or not self._has_begun:
             return dict(self._loaded_description)
-        if self._described is not None and self._source_data is self.state.dataloader:
-            return dict(self._described)
-        return describe(self.state.dataloader, self._seeding)
+        data, known = self.state.dataloader, self._described
+        is_opened = self._source_data is data
+        described = dict(known) if known is not None and is_opened else describe(data, self._seeding)
+        if (replaced := self._replaced()) is not None:
+            described[REPLACED] = dict(replaced)
+        return described if is_opened else {**described, NEXT_DATA: "waits"}
+
+    def _replaced(self) -> Mapping[str, Any] | None:
+        return self._given.replaced_by(self.state.dataloader, self._seeding)
+
+    def _let_go_of_given(self) -> None:
+        """Keep no data alive that is not in use any more, only its description."""
+        self._given = GivenData(self.state.dataloader, None, self._replaced())
 
     def _base_seed(self) -> int:
         seed = self.state.seed

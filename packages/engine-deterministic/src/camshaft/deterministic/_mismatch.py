@@ -12,8 +12,11 @@ from camshaft.engine import EngineWarning, StateDictError
 
 OnMismatch: TypeAlias = Literal["error", "warn", "ignore"]
 
+# In descriptions: that of the data which `run` was given, where other data was in use; and that other data waited for
+# the pass to end.
+REPLACED, NEXT_DATA = "replaced", "next_data"
 # Written down for other ends: the rank whose generators were saved; the environment is compared by its parts.
-_NOT_COMPARED = ("rank", "environment")
+_NOT_COMPARED = ("rank", "environment", REPLACED, NEXT_DATA)
 # The first release that writes each version of what is saved.
 RELEASES = {1: "0.1", 2: "0.2"}
 
@@ -27,6 +30,19 @@ _SHARE_ALIKE = (
 
 # By what the name of a field has in it.
 _REMEDIES = {
+    "data_given_to": (
+        "Other data was in use than the saved run had been given, and none of its batches was saved that could tell "
+        "one from the other. Give the data that was in use to `engine.set_data(data)`, and call `run()` without data"
+    ),
+    "place in the data": (
+        "A handler of STARTED has set data, which begins anew. Give it to `engine.set_data(data)` before "
+        "`run()`, which goes on where it was"
+    ),
+    "next_data": (
+        "Other data had been put into `state.dataloader`, or given to `set_data` in the middle of a step, and waited "
+        "for its turn when the state was taken. Put it in place when its turn has come, or save at a safe point: "
+        "`engine.at_safe_point(save)`"
+    ),
     "fetched again": (
         "A batch must depend on nothing but its place, the epoch and the random generators. The last one before the "
         "stop was fetched again, and another one came. Either the dataset, `collate_fn` or `worker_init_fn` is another "

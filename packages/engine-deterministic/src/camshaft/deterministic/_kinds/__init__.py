@@ -23,11 +23,11 @@ from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
 from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
-from camshaft.deterministic._kinds._kind import Kind, Setting
+from camshaft.deterministic._kinds._kind import ENDED_BATCH, LAST, Kind, Setting
 from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
 from camshaft.deterministic._kinds._pipeline import holds_back, is_pipeline, loses_samples
-from camshaft.deterministic._kinds._ranked import RankedSource
+from camshaft.deterministic._kinds._ranked import RankedSource, unwrap
 from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itself
 from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
 from camshaft.deterministic._kinds._stateful import StatefulData
@@ -137,6 +137,18 @@ def find_differences(
     return differing
 
 
+def shows_batch(data: Any, data_state: Any) -> bool:
+    """Return whether a saved state has a hash of a batch, by which other data than `data` is noticed.
+
+    Args:
+        data: the user's data.
+        data_state: what its source has saved. Of some kinds that is what the data itself has saved.
+    """
+    if kind_of(data) in (DeclaredData, StatefulLoader, StatefulData):
+        return False
+    return not {LAST, ENDED_BATCH}.isdisjoint(unwrap(data_state))
+
+
 def make_source(
     data: Any,
     seed: int,
@@ -203,4 +215,5 @@ __all__ = [
     "make_source",
     "require_known",
     "require_single_batches",
+    "shows_batch",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -210,6 +210,12 @@ class Followed(Peekable):
     def peek(self) -> tuple[Any, ...]:
         """Fetch the next batch of the pass early; the step is seeded for it when it is given out."""
         return self._batches.peek() if self._may_peek and isinstance(self._batches, Peekable) else ()
+
+
+def unwrap(data_state: Any) -> Mapping[str, Any]:
+    """Return what a kind of data has saved, of what `RankedSource.state` has returned, if it is a mapping."""
+    entries = entries_of(data_state)
+    return entries_of(entries[_DATA]) if set(entries) == {_RANK, _WORLD, _DATA} else entries
 
 
 def _without_last(state: Any) -> dict[str, Any] | None:
