@@ -9,17 +9,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from camshaft.deterministic._difference import copy_of, find_difference
+from camshaft.deterministic._difference import find_difference
 from camshaft.deterministic._fetch import BatchRequest, SeededDataset
-from camshaft.deterministic._inside import find_generators
-from camshaft.deterministic._leaf import Leaf, leaf_of_generator
+from camshaft.deterministic._noted import Noted, NotedDataset, difference_of, note
 from camshaft.deterministic._order import draw_order
-from camshaft.deterministic._rng_state import Mark, mark_rng
 from camshaft.deterministic._samplers import Samplers
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import ArgumentTypeError
 
-_DRAWS = "what it draws"
 SAMPLE, COLLATED, ORDER = "sample", "collated batch", "order of the sampler, batch"
 _REMEDIES = {
     SAMPLE: (
@@ -123,7 +120,7 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
         raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
     chosen = list(_spread(len(samples), 32) if indices is None else indices)
     requests = [([index], place) for place, index in enumerate(chosen)]
-    found = list(_fetch_twice(_NotedDataset(samples), _take_first, True, requests, seed))
+    found = list(_fetch_twice(NotedDataset(samples), _take_first, True, requests, seed))
     report = PurityReport(len(chosen), _impurities(SAMPLE, chosen, found))
     return report if loader is None else _check_loader(loader, chosen, seed, report)
 
@@ -136,7 +133,7 @@ def _check_loader(loader: DataLoader[Any], indices: list[Any], seed: int, report
     impure = report.impure
     if not impure:
         is_batched = loader.batch_sampler is not None
-        collate = partial(_note, loader.collate_fn, owners=(loader.dataset, loader.collate_fn))
+        collate = partial(note, loader.collate_fn, owners=(loader.dataset, loader.collate_fn))
         found = list(_fetch_twice(loader.dataset, collate, is_batched, requests, seed))
         impure = _impurities(COLLATED, [indices for indices, _ in requests], found)
     orders = list(zip(*_draw_twice(loader, seed), strict=True))
@@ -160,68 +157,6 @@ def _spread(length: int, count: int) -> list[int]:
     return [number * (length - 1) // max(1, count - 1) for number in range(count)]
 
 
-class _Noted(NamedTuple):
-    """Something that was made of random numbers.
-
-    Attributes:
-        result: a copy: it may be handed out again, changed.
-        left: where the generators were left.
-        has_drawn: whether any of them was drawn from.
-    """
-
-    result: Any
-    left: _Places
-    has_drawn: bool
-
-
-class _Places(NamedTuple):
-    """Where generators stand.
-
-    Attributes:
-        mark: those of the process.
-        private: those that the data has for itself.
-    """
-
-    mark: Mark
-    private: list[Leaf]
-
-    def is_at(self, other: _Places) -> bool:
-        return self.mark.is_at(other.mark) and self.private == other.private
-
-
-def _places(owners: Sequence[Any]) -> _Places:
-    return _Places(mark_rng(), [*map(leaf_of_generator, find_generators(*owners))])
-
-
-def _note(make: Callable[[Any], Any], argument: Any, owners: Sequence[Any]) -> _Noted:
-    """Make something, and note what is drawn for it from the generators of the process and of some objects."""
-    before = _places(owners)
-    result = copy_of(make(argument))
-    left = _places(owners)
-    return _Noted(result, left, not left.is_at(before))
-
-
-def _difference(one: _Noted, other: _Noted) -> tuple[str, str, str] | None:
-    found = find_difference(one.result, other.result, "")
-    if found is not None or one.left.is_at(other.left):
-        return found
-    return _DRAWS, "numbers" if one.has_drawn else "nothing", "other numbers" if other.has_drawn else "nothing"
-
-
-class _NotedDataset:
-    """A dataset of which it is noted what each sample draws.
-
-    Args:
-        dataset: the user's.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, index: Any) -> _Noted:
-        return _note(lambda index: self.dataset[index], index, [self.dataset])
-
-
 def _take_first(samples: list[Any]) -> Any:
     return samples[0]
 
@@ -230,7 +165,7 @@ Request: TypeAlias = tuple[list[Any], int]  # indices, and the place of the firs
 
 
 def _fetch_twice(
-    dataset: Any, collate_fn: Callable[[Any], _Noted], is_batched: bool, requests: Sequence[Request], seed: int
+    dataset: Any, collate_fn: Callable[[Any], Noted], is_batched: bool, requests: Sequence[Request], seed: int
 ) -> Iterator[tuple[str, str, str] | None]:
     """Fetch each request twice, the second time in the other order; yield what differs."""
     seeded = SeededDataset(dataset, collate_fn, "sample", is_batched)
@@ -242,7 +177,7 @@ def _fetch_twice(
 
     first = [fetch(request) for request in requests]
     second = [fetch(request) for request in reversed(requests)][::-1]
-    yield from (_difference(one, other) for one, other in zip(first, second, strict=True))
+    yield from (difference_of(one, other) for one, other in zip(first, second, strict=True))
 
 
 def _impurities(kind: str, names: Iterable[Any], found: Sequence[tuple[str, str, str] | None]) -> tuple[Impurity, ...]:
