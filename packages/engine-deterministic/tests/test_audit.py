@@ -156,6 +156,30 @@ def test_an_object_that_is_not_ready_to_give_its_state_is_passed_over():
     assert report.is_exact, str(report)
 
 
+class Part:
+    def __init__(self, name):
+        self.name = name
+
+
+def test_objects_as_keys_and_in_sets_are_the_same_wherever_they_lie_in_memory():
+    def make_run(folder):
+        training = Training()
+        parts = [Part(str(number)) for number in range(20)]
+        known, hits = set(parts), dict.fromkeys(parts, 1.0)
+
+        @training.engine.on(Events.ITERATION_COMPLETED)
+        def look(engine):
+            return len(known), len(hits)
+
+        run = training.audited()
+        training.engine.process_function = lambda engine, batch: {parts[3]: training.step(engine, batch), "x": 1}
+        return run
+
+    report = audit_resume(make_run, stops=3, kills=0)
+    assert report.is_exact, str(report)
+    assert not report.unsaved
+
+
 def test_what_loading_does_not_bring_back_is_told():
     class Forgetful(Resetting):
         def load_state_dict(self, state):

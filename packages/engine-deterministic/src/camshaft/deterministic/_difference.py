@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fingerprint import sparse_parts
-from camshaft.deterministic._inside import attributes_of, is_of_user
+from camshaft.deterministic._inside import attributes_of, is_of_user, key_text
 
 # Objects are looked into so deep: some lead back to where they came from.
 _MOST_DEEP = 12
@@ -54,7 +54,7 @@ def _first_row(first: Any, second: Any, where: str) -> tuple[str, str, str]:
 def parts_of(value: Any) -> dict[str, Any] | None:
     """Return the parts of a container by how they are reached, None for a value without parts."""
     if isinstance(value, Mapping):
-        return {f"[{key!r}]": part for key, part in value.items()}
+        return {f"[{key_text(key, number)}]": part for number, (key, part) in enumerate(value.items())}
     if isinstance(value, np.ndarray | np.void) and value.dtype.names is not None:
         return {f"[{name!r}]": value[name] for name in value.dtype.names}  # not the bytes between the fields
     if isinstance(value, np.ndarray) and value.dtype.hasobject:

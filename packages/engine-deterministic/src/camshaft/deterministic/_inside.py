@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from enum import Enum
 from itertools import islice
 from types import (
     BuiltinFunctionType,
@@ -232,7 +233,8 @@ def _items(container: Any) -> Iterator[tuple[str, Any]]:
     It is read in one go, and again if another thread has changed it meanwhile: one of a loader, or one that waits.
     """
     if isinstance(container, dict):
-        yield from ((f"[{key!r}]", part) for key, part in _read(lambda: iter(dict.items(container))))
+        items_of_dict = _read(lambda: iter(dict.items(container)))
+        yield from ((f"[{key_text(key, number)}]", part) for number, (key, part) in enumerate(items_of_dict))
         return
     base = next(each for each in _CONTAINERS if isinstance(container, each))
     is_set = isinstance(container, set | frozenset)
@@ -240,6 +242,14 @@ def _items(container: Any) -> Iterator[tuple[str, Any]]:
     if is_set:  # its own order differs from process to process
         items = sorted(items, key=_in_set)[:LONGEST]
     yield from ((f"[{number}]", part) for number, part in enumerate(items))
+
+
+def key_text(key: Any, number: int) -> str:
+    """Return what stands for a key of a dict: the same in another process, where an object lies elsewhere in memory."""
+    is_alike = isinstance(key, (*_SHARED, type, Enum)) or (
+        isinstance(key, tuple) and all(isinstance(part, _SHARED) for part in key)
+    )
+    return repr(key) if is_alike else f"{type(key).__qualname__} {number}"
 
 
 def _read(begin: Callable[[], Iterator[Any]], most: int | None = LONGEST) -> list[Any]:
@@ -251,8 +261,11 @@ def _read(begin: Callable[[], Iterator[Any]], most: int | None = LONGEST) -> lis
 
 
 def _in_set(item: Any) -> tuple[str, str]:
-    """Return what numbers and texts in a set are sorted by; others stay where they are among those of their class."""
-    return type(item).__qualname__, repr(item) if isinstance(item, _SHARED) else ""
+    """Return what the items of a set are sorted by: their class, and what is plain in them."""
+    if isinstance(item, _SHARED):
+        return type(item).__qualname__, repr(item)
+    plain = [(name, part) for name, part in _attributes(item) if isinstance(part, _SHARED)]
+    return type(item).__qualname__, repr(plain)
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
