@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from audited_trainings import FAULTS, SIZE, Rows, Training, exact, iterable_that_shuffles_secretly
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import TensorDataset
 
@@ -28,6 +29,7 @@ def test_a_training_that_forgets_nothing_is_exact_however_it_is_stopped():
     assert told[-1].iterations >= 48
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be saved:camshaft.engine.EngineWarning")
 @pytest.mark.parametrize("make_run", FAULTS, ids=lambda make_run: make_run.__name__)
 def test_what_was_forgotten_is_found_and_named(make_run):
     report = audit_resume(make_run, stops=2, kills=0)
@@ -105,6 +107,43 @@ def test_what_an_evaluator_resets_before_each_run_is_no_suspect(is_reset):
     report = audit_resume(make_run, stops=2, kills=0)
     named = ["`Resetting` attached to another engine: add it to `to_save`"]
     assert [str(each) for each in report.unsaved] == ([] if is_reset else named)
+
+
+class Score(nn.Module):
+    """A metric that is a module: what it adds up is an attribute, beside others."""
+
+    def __init__(self):
+        super().__init__()
+        self.total, self.weight = torch.zeros(()), 0.5
+
+
+class OfScore(Resetting):
+    """Saves what a score adds up, and resets it."""
+
+    def __init__(self):
+        self.score = Score()
+
+    def reset(self):
+        self.score.total = torch.zeros(())
+
+    def add(self, engine):
+        self.score.total = self.score.total + engine.state.output
+
+    def state_dict(self):
+        return {"total": self.score.total}
+
+
+def test_what_is_inside_an_object_that_is_reset_does_not_count_at_the_end():
+    def make_run(folder):
+        training, evaluator, total = Training(), Engine(lambda engine, batch: batch), OfScore()
+        evaluator.add_event_handler(Events.EPOCH_STARTED, total.reset)
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, total.add)
+        training.engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([1, 2, 3]))
+        return training.audited(evaluator=evaluator)
+
+    report = audit_resume(make_run, iterations=6, stops=2, kills=0)  # no evaluation after the last stop
+    assert report.is_exact, str(report)
+    assert not report.unsaved
 
 
 def test_what_made_no_difference_is_named_when_the_training_is_exact():

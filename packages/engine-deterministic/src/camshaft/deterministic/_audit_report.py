@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from camshaft.deterministic._audited_section import Record
 from camshaft.deterministic._leaf import Leaf, Leaves
-from camshaft.deterministic._thing import merge
-from camshaft.deterministic._unsaved import Unsaved, lasting
+from camshaft.deterministic._thing import Thing, merge
+from camshaft.deterministic._unsaved import Unsaved, suspects
 
 _MISSING = Leaf("", "not there")
 _ENGINE = (
@@ -136,13 +137,23 @@ def compare_ends(run: str, whole: Record, section: Record, noise: frozenset[str]
         ("saved object", merge(whole.end.saved), merge(section.end.saved)),
         ("engine", whole.engine_end, section.engine_end),
         ("metric", *_metrics_of_both(whole.metrics_end, section.metrics_end)),
-        ("object", merge(lasting(whole.end.others)), merge(lasting(section.end.others))),
+        ("object", *_objects_that_differ(whole.end.others, section.end.others, noise)),
     )
     for what, before, after in compared:
         found = _first_difference(before, after, noise)
         if found is not None:
             return [_with_reason(Finding(run, None, what, *found), section)]
     return []
+
+
+def _objects_that_differ(
+    before: Iterable[Thing], after: Iterable[Thing], noise: frozenset[str]
+) -> tuple[Leaves, Leaves]:
+    """Return what is otherwise of objects that are not saved, before and after; what data has in it does not count."""
+    found = [(thing, places) for thing, places in suspects(before, after, noise) if not thing.is_of_data]
+    names = [place for _, places in found for place in places]
+    one, other = merge(before), merge(after)
+    return {name: one[name] for name in names if name in one}, {name: other[name] for name in names if name in other}
 
 
 def _metrics_of_both(before: Leaves, after: Leaves) -> tuple[Leaves, Leaves]:

@@ -71,7 +71,7 @@ def list_unsaved(resumes: Iterable[Resume], noise: frozenset[str], *, is_exact: 
     passing: dict[str, Unsaved] = {}
     for resume in resumes:
         later = None if resume.later is None else {*_places(*resume.later, noise)}
-        for thing, places in _suspects(resume, noise):
+        for thing, places in suspects(resume.before, resume.after, noise):
             lines = lasting if later is None or not later.isdisjoint(places) else passing
             names = [thing.name] if thing.name else without_numbers(places)
             known = lines[thing.owner].names if thing.owner in lines else ()
@@ -80,9 +80,15 @@ def list_unsaved(resumes: Iterable[Resume], noise: frozenset[str], *, is_exact: 
     return list(lasting.values()) or ([] if is_exact else list(passing.values()) or files)
 
 
-def _suspects(resume: Resume, noise: frozenset[str]) -> Iterator[tuple[Thing, list[str]]]:
-    """Yield what was different right after a resume, with the places that were."""
-    changed = {thing.key: (thing, places) for thing, places in _pairs(resume.before, resume.after, noise)}
+def suspects(
+    before: Iterable[Thing], after: Iterable[Thing], noise: frozenset[str]
+) -> Iterator[tuple[Thing, list[str]]]:
+    """Yield the things that differ, with the places that do.
+
+    Left out are those that are reset before they are used again, and those that are inside an object whose state
+    differs as well and has all of that.
+    """
+    changed = {thing.key: (thing, places) for thing, places in _pairs(before, after, noise)}
     for thing, places in changed.values():
         holders = [changed[key][0] for key in thing.inside if key in changed]
         if not thing.begins_again and not any(_has_all(holder, thing, places) for holder in holders):
@@ -100,22 +106,6 @@ def list_not_restored(resumes: Iterable[Resume], noise: frozenset[str]) -> list[
         for thing, places in _pairs(resume.saved, resume.loaded, noise):
             found[thing.key] = [*dict.fromkeys((*found.get(thing.key, ()), *without_numbers(places)))]
     return [f"`{key}`: load_state_dict() has not brought back {join_names(places)}" for key, places in found.items()]
-
-
-def lasting(things: Iterable[Thing]) -> list[Thing]:
-    """Return the things whose end counts.
-
-    That is: not those that are reset before they are used again, nor what these have all of; nor what is the data's.
-    """
-    listed = list(things)
-    resets = {each.key: each for each in listed if each.begins_again}
-    return [
-        each
-        for each in listed
-        if not each.begins_again
-        and not each.is_of_data
-        and not any(_has_all(resets[key], each, list(each.leaves)) for key in each.inside if key in resets)
-    ]
 
 
 def _has_all(holder: Thing, thing: Thing, places: list[str]) -> bool:
