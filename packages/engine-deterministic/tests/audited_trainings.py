@@ -368,6 +368,29 @@ def count_in_a_file(folder):
     return training.audited()
 
 
+class Meter:
+    def __init__(self):
+        self.calls = 0
+
+
+class MeasuredModel(nn.Module):
+    """Counts its steps in an object."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.meter = inner, Meter()
+
+    def forward(self, x):
+        self.meter.calls += 1
+        return self.inner(x) * (1 + self.meter.calls / 50)
+
+
+def object_in_a_model(folder):
+    training = Training()
+    training.model = training.to_save["model"] = MeasuredModel(training.model)
+    return training.audited()
+
+
 def iterable_that_shuffles_secretly(folder):
     training = Training()
     secret = itertools.count(hash(folder))  # another one in each process, and for each run
@@ -391,6 +414,7 @@ FAULTS: dict[Callable[..., AuditedRun], str] = {
     handler_with_a_count: "`Every.calls`: give `Every` `state_dict`",
     attribute_of_the_state: "engine.state['worst']",
     model_that_counts: "model['steps']",
+    object_in_a_model: "`Meter.calls`: give `Meter` `state_dict`",
     attribute_of_an_evaluator: "evaluator.best`: keep it in `engine.state`",
     state_of_an_evaluator: "evaluator.state.rounds",
     attribute_of_an_optimizer: "optimizer.turns`",

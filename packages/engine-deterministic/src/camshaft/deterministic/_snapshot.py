@@ -151,6 +151,8 @@ def _further_parts(value: Any) -> Iterator[tuple[str, Any]]:
     """
     if isinstance(value, Engine):
         yield ".state", value.state
+    if isinstance(value, nn.Module):
+        yield from _objects_in_module(value)
     if isinstance(value, FunctionType) and not is_of_library(value):
         yield from ((f".{name}", part) for name, part in vars(value).items())
         yield from () if _is_installed(value.__module__) else _changing_globals(value)
@@ -164,6 +166,14 @@ def _further_parts(value: Any) -> Iterator[tuple[str, Any]]:
         known = _names_of_class(kind)
         others = [(name, part) for name, part in list(vars(value).items()) if name not in known and name[:1] != "_"]
         yield from ((f".{name}", part) for name, part in others)
+
+
+def _objects_in_module(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the objects of the user's own classes that a module and those in it have as attributes."""
+    for name, part in module.named_modules():
+        if is_of_user(part) and not _is_installed(type(part).__module__):
+            objects = {key: each for key, each in vars(part).items() if is_of_user(each) and key[:1] != "_"}
+            yield from ((f".{name}.{key}" if name else f".{key}", each) for key, each in objects.items())
 
 
 def _changing_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
