@@ -6,11 +6,20 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from audited_trainings import FAULTS, SIZE, Rows, Training, exact, iterable_that_shuffles_secretly
+from audited_trainings import (
+    FAULTS,
+    SIZE,
+    Rows,
+    Training,
+    collate_with_generator,
+    exact,
+    iterable_that_shuffles_secretly,
+)
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import TensorDataset
@@ -455,6 +464,19 @@ def test_batches_of_any_kind_are_compared(name, is_hidden):
     report = audit_resume(make_run, stops=1, kills=0)
     assert report.is_exact is not is_hidden
     assert is_hidden == any(each.what == "batch" for each in report.findings)
+
+
+def test_files_are_no_suspects_where_the_data_is_or_where_nothing_differs():
+    def with_log(make_run, folder):
+        run = make_run(folder)
+        log = folder / "log.txt"
+        run.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: log.write_text(str(run.engine.state.output)))
+        return run
+
+    for make_run in (collate_with_generator, exact):
+        report = audit_resume(partial(with_log, make_run), stops=1, kills=0)
+        assert report.is_exact is (make_run is exact)
+        assert not report.unsaved
 
 
 def test_a_training_that_does_not_repeat_itself_is_told_before_any_stop():

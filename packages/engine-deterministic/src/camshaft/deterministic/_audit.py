@@ -16,13 +16,15 @@ from camshaft.deterministic._play import play
 from camshaft.deterministic._reason import explain
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.deterministic._stop import Stop, list_stops
-from camshaft.deterministic._unsaved import Resume, list_not_restored, list_unsaved
+from camshaft.deterministic._unsaved import Resume, list_files_written, list_not_restored, list_unsaved
 from camshaft.engine import ArgumentError, as_integer
 
 _DRAWN = (
     "the first batch depends on where the generators stand when `make_run` is called, which is elsewhere in another "
     "process: call `manual_seed` there, before data is drawn or split"
 )
+# What a finding is about, where the data may be the reason.
+_OF_DATA = ("batch", "error")
 
 
 class Progress(NamedTuple):
@@ -157,6 +159,9 @@ class _Audit:
 
     def _report_of(self, counts: tuple[int, int, int], findings: tuple[Finding, ...]) -> AuditReport:
         unsaved = list_unsaved(self._resumes, self._noise, is_exact=not findings)
+        is_due_to_data = any(each.what in _OF_DATA for each in findings)
+        if findings and not unsaved and not is_due_to_data:
+            unsaved = list_files_written(self._resumes)
         not_restored = list_not_restored(self._resumes, self._noise)
         return AuditReport(
             *counts, findings, is_repeatable=True, unsaved=tuple(unsaved), not_restored=tuple(not_restored)
@@ -200,7 +205,7 @@ class _Audit:
 
     def _explained(self, finding: Finding, whole: Record, record: Record) -> Finding:
         """Add what is found out about the data where a batch has come out differently."""
-        if finding.what not in ("batch", "error") or not record.is_deterministic:
+        if finding.what not in _OF_DATA or not record.is_deterministic:
             return finding
         watched: list[Any] = []
         seed = derive_seed(self._seed, "made elsewhere") % 2**62  # the run is started with that of the whole one

@@ -9,7 +9,7 @@ from camshaft.deterministic._leaf import without_numbers
 from camshaft.deterministic._thing import Thing
 
 _MOST_NAMED = 4
-_FILE = "it was written after the checkpoint; a training that goes on from what is in a file needs it as it was then"
+_FILE = "written after the checkpoint; a training that goes on from what is in a file needs it as it was then"
 
 
 class Unsaved(NamedTuple):
@@ -76,8 +76,13 @@ def list_unsaved(resumes: Iterable[Resume], noise: frozenset[str], *, is_exact: 
             names = [thing.name] if thing.name else without_numbers(places)
             known = lines[thing.owner].names if thing.owner in lines else ()
             lines[thing.owner] = Unsaved(tuple(without_numbers((*known, *names))), thing.place, thing.advice)
-    files = [Unsaved((name,), "", _FILE) for name in dict.fromkeys(name for each in resumes for name in each.files)]
-    return list(lasting.values()) or ([] if is_exact else list(passing.values()) or files)
+    return list(lasting.values()) or ([] if is_exact else list(passing.values()))
+
+
+def list_files_written(resumes: Iterable[Resume]) -> list[Unsaved]:
+    """Return the files that were written between a checkpoint and the resume, in one line."""
+    names = dict.fromkeys(name for each in resumes for name in each.files)
+    return [Unsaved(tuple(names), "", _FILE)] if names else []
 
 
 def suspects(
