@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from functools import partial
+from functools import cached_property, lru_cache, partial, partialmethod
 
 import numpy as np
 import pytest
@@ -51,13 +51,28 @@ def closing_over(value):
     return function
 
 
-def with_a_method(wrap, value):
-    return type("Made", (), {"draw": wrap(closing_over(value))})()
+def of_a_class(attribute):
+    return type("Made", (), {"attribute": attribute})()
+
+
+def naming_a_class(value):
+    class Tools:
+        rng = value
+
+    return lambda: Tools
 
 
 HOLDERS = {
-    "static method of the class": lambda value: with_a_method(staticmethod, value),
-    "class method": lambda value: with_a_method(classmethod, value),
+    "static method of the class": lambda value: of_a_class(staticmethod(closing_over(value))),
+    "static object": lambda value: of_a_class(staticmethod(Holder(value))),
+    "cached function": lambda value: of_a_class(staticmethod(lru_cache(closing_over(value)))),
+    "class method": lambda value: of_a_class(classmethod(closing_over(value))),
+    "property": lambda value: of_a_class(property(closing_over(value))),
+    "cached property": lambda value: of_a_class(cached_property(closing_over(value))),
+    "partial method": lambda value: of_a_class(partialmethod(print, value)),
+    "attribute of the class": of_a_class,
+    "list of the class": lambda value: of_a_class([closing_over(value)]),
+    "class in a closure": naming_a_class,
     "attribute": Holder,
     "helper": lambda value: Holder(Holder(value)),
     "list": lambda value: Holder([1, value]),

@@ -7,7 +7,7 @@ import gc
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from itertools import islice
@@ -189,6 +189,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what an object refers to, each with the text that leads to it from there."""
     if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, GENERATORS):  # such as `rng.random`
         yield ".__self__", value.__self__
+    if isinstance(value, type):
+        yield from _class_parts(value.__mro__)
     if isinstance(value, _CLOSED):
         return
     if isinstance(value, FunctionType):
@@ -204,7 +206,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _attributes(value)
     elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
         yield from _attributes(value)
-        yield from _methods(value)
+        yield from _class_parts(type(value).__mro__)
     else:
         yield from (("", part) for part in _parts_of_builtin(value))
 
@@ -219,12 +221,17 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
                 yield f".{name}", member.__get__(value)
 
 
-def _methods(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the methods of an object of the user's own class: they may name global generators."""
-    kinds = [kind for kind in type(value).__mro__ if not is_of_library(kind)]
-    parts = [part for kind in kinds for part in vars(kind).values()]
-    functions = [part.__func__ if isinstance(part, staticmethod | classmethod) else part for part in parts]
-    yield from (("", part) for part in functions if isinstance(part, FunctionType))
+def _class_parts(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
+    """Yield what classes of the user's have: methods, which may name global generators, and attributes."""
+    for kind in kinds:
+        if is_of_library(kind):
+            continue
+        for name, defined in list(vars(kind).items()):
+            part = defined.__func__ if isinstance(defined, staticmethod | classmethod) else defined
+            if isinstance(part, FunctionType):
+                yield "", part
+            elif not name.startswith("__") and not isinstance(part, _SHARED):
+                yield f".{name}", part
 
 
 def _items(container: Any) -> Iterator[tuple[str, Any]]:
