@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import collections
+import copy
+import csv
+import io
 import itertools
 import random
 import types
@@ -494,13 +497,93 @@ def of_a_generator():
     yield from range(6)
 
 
+class OneShot:
+    """An iterator of a class of its own, of which nobody knows what iterating it again does."""
+
+    def __init__(self):
+        self.place = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.place += 1
+        if self.place > 5:
+            raise StopIteration
+        return self.place + random.random()
+
+
+class BeginningAnew(OneShot):
+    def __iter__(self):
+        self.place = 0
+        return self
+
+
+LINES = ["a,b", "c,d", "e,f"]
 ONCE = {
     "generator": of_a_generator,
     "part of a cycle": lambda: itertools.islice(itertools.cycle([1, 2, 3]), 20),
     "zip": lambda: zip(range(6), DataLoader(range(6)), strict=True),
+    "file": lambda: io.StringIO("\n".join(LINES)),
+    "csv": lambda: csv.reader(LINES),
+    "csv by names": lambda: csv.DictReader(LINES),
+    "class of its own": OneShot,
+    "map over one": lambda: map(str, OneShot()),
+    "beginning anew": BeginningAnew,
 }
 
 
 @pytest.mark.parametrize("name", ONCE)
-def test_an_iterator_that_has_ended_has_no_more_batches_in_a_new_process_either(name):
-    assert resume_everywhere(seeding_steps(ONCE[name]), epochs=3) > 6
+def test_an_iterator_that_has_ended_goes_on_in_a_new_process_as_it_did(name):
+    assert resume_everywhere(seeding_steps(ONCE[name]), epochs=3) > 1
+
+
+def test_a_file_that_the_program_sets_back_between_two_epochs_is_read_again():
+    def read(made, epochs):
+        seen = []
+        for _ in range(epochs):
+            made.loader.seek(0)
+            seen.append(list(made))
+        return seen
+
+    stopped, resumed = (ResumableLoader(io.StringIO("a\nb\n"), seed=3) for _ in range(2))
+    first = read(stopped, 1)
+    resumed.load_state_dict(loaded(dumped(stopped.state_dict())))
+    assert read(resumed, 1) == first == [["a\n", "b\n"]]
+
+
+class Chapters(OneShot):
+    """Ends, and goes on with something else."""
+
+    def __next__(self):
+        self.place += 1
+        if self.place % 4 == 0:
+            raise StopIteration
+        return self.place
+
+
+def test_an_iterator_that_goes_on_behind_its_end_is_exact_behind_one_epoch_and_refused_behind_more():
+    stopped, once, twice = (ResumableLoader(Chapters(), seed=3) for _ in range(3))
+    assert [list(stopped)] == [[1, 2, 3]]
+    once.load_state_dict(stopped.state_dict())
+    assert list(stopped) == list(once) == [5, 6, 7]
+    with pytest.raises(ResumeMismatch, match="drawn again"):
+        twice.load_state_dict(stopped.state_dict())
+
+
+def test_an_iterator_that_stands_at_its_end_takes_up_its_own_state():
+    made = ResumableLoader(OneShot(), seed=3)
+    assert len(list(made)) == 5
+    made.load_state_dict(made.state_dict())
+    assert list(made) == list(copy.deepcopy(made)) == []
+
+
+def of_indices():
+    yield from torch.randperm(6).tolist()
+
+
+def test_a_sampler_that_had_ended_before_an_epoch_is_refused_where_it_begins_anew():
+    stopped, resumed = (ResumableLoader(DataLoader(range(6), 2, sampler=of_indices()), seed=3) for _ in range(2))
+    assert [len(list(stopped)) for _ in range(2)] == [3, 0]
+    with pytest.raises(ResumeMismatch, match="batches of epoch 1"):
+        resumed.load_state_dict(stopped.state_dict())

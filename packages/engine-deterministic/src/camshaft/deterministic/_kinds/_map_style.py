@@ -213,7 +213,9 @@ class MapStyleLoader:
         if drawn is None or self._data_pass is None or self._samplers.saves_itself:
             return None
         at_start = self._samplers.at_start()
-        return EndedOrder(self._data_pass, opened.given, order.drawn, drawn, self._size, at_start)._asdict()
+        is_empty = opened.has_ended and (opened.given, order.drawn) == (0, 1)
+        ended = EndedOrder(self._data_pass, opened.given, order.drawn, drawn, self._size, at_start, is_empty)
+        return ended._asdict()
 
     def _compare_order(self, order: Order, first: int, saved: Any) -> None:
         """Report it if the sampler has drawn other indices than it did in the saved run."""
@@ -241,6 +243,7 @@ class EndedOrder(NamedTuple):
         order: a hash of the indices of those that were used.
         size: samples of the dataset.
         memory: what the samplers remembered as the pass began.
+        is_empty: whether there were none: a sampler that is an iterator, say, had come to its end before.
     """
 
     data_pass: int
@@ -249,11 +252,13 @@ class EndedOrder(NamedTuple):
     order: str
     size: int | None
     memory: dict[str, Any] | None
+    is_empty: bool = False
 
     def compare(self, order: Order, report: Callable[..., None]) -> None:
         """Draw these batches again, and report it if others come."""
-        for _ in islice(order.batches(0), self.drawn):
-            pass
+        drawn = sum(1 for _ in islice(order.batches(0), self.drawn))
+        if self.is_empty and drawn:
+            report({f"batches of epoch {self.data_pass}": (0, f"at least {drawn}")})
         now = order.drawn_hash(self.given)
         if now != self.order:
             report({f"order of the sampler in epoch {self.data_pass}, drawn again": (self.order, now)})

@@ -50,6 +50,7 @@ class Pass(Peekable):
     """An iterator over the batches of a pass that knows how far it has come, and says so when it fails.
 
     Attributes:
+        data_pass: its number.
         given: how many batches of the pass are done with, those before it was opened included.
         has_drawn: whether a batch was asked for since it was opened.
         has_ended: whether it was asked for more batches than there are.
@@ -79,7 +80,7 @@ class Pass(Peekable):
         self.has_drawn = False
         self.has_ended = has_ended
         self._batches = iter(()) if has_ended else batches
-        self._data_pass = position.data_pass
+        self.data_pass = position.data_pass
         self._loader_iterator = loader_iterator
         self._keeps_last = keeps_last
         self._skip = skip
@@ -156,7 +157,7 @@ class Pass(Peekable):
         except StopIteration:
             return False
         except Exception as error:
-            self._explain(error, f"{name or f'batch {self.given - 1} of pass {self._data_pass}'}, to compare it")
+            self._explain(error, f"{name or f'batch {self.given - 1} of pass {self.data_pass}'}, to compare it")
             raise
         return True
 
@@ -186,7 +187,7 @@ class Pass(Peekable):
             raise lost from error
 
     def _next_number(self) -> int:
-        return next_kept(self._skip, self._data_pass, self.given) if self._skip else self.given
+        return next_kept(self._skip, self.data_pass, self.given) if self._skip else self.given
 
     def _place(self) -> str:
-        return f"batch {self._next_number()} of pass {self._data_pass}"
+        return f"batch {self._next_number()} of pass {self.data_pass}"

@@ -13,6 +13,7 @@ from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
 from camshaft.deterministic._kept_iterator import KeptIterators, is_plain_iterator
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
+from camshaft.deterministic._kinds._iterator_end import FINISHED, IteratorEnd
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
 from camshaft.deterministic._kinds._pipeline import ThreadWatch, is_pipeline
@@ -49,6 +50,7 @@ class ReplayedData:
         self._is_iterator = hasattr(type(data), "__next__")
         # An iterator that has ended has no more batches, also where a new process has another one.
         self._may_be_spent = setting.isolates and is_plain_iterator(data)
+        self._end = IteratorEnd(draws=setting.isolates and self._is_iterator and not self._may_be_spent)
         self._is_spent = False
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
         self._memory = ObjectMemory([] if self._is_iterator else [data])
@@ -89,8 +91,11 @@ class ReplayedData:
         return self._opened
 
     def recall(self, state: Any) -> None:
-        """Put back what the data remembers between two passes."""
-        self._memory.restore(entries_of(state).get(MEMORY))
+        """Put back what the data remembers between two passes; bring an iterator to its end, if it had come to that."""
+        saved = entries_of(state)
+        self._memory.restore(saved.get(MEMORY))
+        if self._opened is None:
+            self._end.draw_again(saved.get(FINISHED), self._open_again, self._setting.report)
 
     def state(self, position: Position) -> Any:
         """Return which passes were drawn, how far, a hash of the last batch, and what the data counts."""
@@ -103,6 +108,7 @@ class ReplayedData:
                 memory=self._memory.now(),
                 iterators=left,
                 is_spent=self._is_at_its_end(),
+                finished=self._end.note(self._opened),
             )
         self._threads.warn()
         held = position.holds_batch
@@ -118,11 +124,13 @@ class ReplayedData:
         """Let go of the iterator; an iterator of the user's stands where the run has left it."""
         if self._opened is not None:
             self._unfinished = self._left_unfinished()
+            self._end.note(self._opened)
             self._opened.close()
 
     def _begin_next(self, position: Position, saved: Any) -> ReplayedPass:
         """Begin a pass; after loading, bring an iterator to where the saved run had left it."""
         earlier = self._left_unfinished()
+        self._end.note(self._opened)
         if self._opened is None and "passes" in saved:
             earlier = self._draw_again(position, saved["passes"]).passes()
             self._seed(position.data_pass)
@@ -150,6 +158,9 @@ class ReplayedData:
                 restore_rng(each["before"])
             skip_exactly(replay, min(1, each["drawn"]), self._setting.report)
         return replay
+
+    def _open_again(self, data_pass: int) -> ReplayedPass:
+        return self._open(self._data, Position(data_pass=data_pass), ())
 
     def _seed(self, data_pass: int) -> None:
         if not self._is_isolated:
@@ -229,7 +240,7 @@ class ReplayedPass(Pass):
     def passes(self, *, left_out: int = 0) -> list[dict[str, Any]]:
         """Return what is drawn to come here again, without the last `left_out` batches; it loads safely."""
         drawn = self.given - left_out
-        now = {"data_pass": self._data_pass, "drawn": drawn, "rng": self._rng, "before": self._before_last(left_out)}
+        now = {"data_pass": self.data_pass, "drawn": drawn, "rng": self._rng, "before": self._before_last(left_out)}
         # Numbers that an iterator remembers were drawn at its very beginning, or a moment ago.
         earlier = [
             {**each, "before": None, **({"rng": None} if number else {})} for number, each in enumerate(self._earlier)
