@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 import random
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -57,6 +58,17 @@ class Mark(NamedTuple):
 def mark_rng() -> Mark:
     """Return where `random`, `numpy.random` and torch's CPU generator stand."""
     return Mark(random.getstate(), _numpy.mark(), torch.default_generator.get_state())
+
+
+def mark_private(generator: Any) -> bytes:
+    """Return where a generator object stands, to be compared."""
+    if isinstance(generator, torch.Generator):
+        return generator.get_state().numpy().tobytes()
+    if isinstance(generator, random.Random):
+        return repr(generator.getstate()).encode()
+    if isinstance(generator, np.random.RandomState):
+        return pickle.dumps(generator.get_state(legacy=False))
+    return pickle.dumps(generator.bit_generator.state)
 
 
 class _NumpyReader:

@@ -59,7 +59,7 @@ class IsolatedIterator(Iterator[Any]):
         return next(self.iterator)
 
     def _draw_watched(self, watch: DrawWatch) -> Any:
-        watch.begin()
+        watch.begin(self._private)
         batch = self._draw()
-        watch.end(is_first=self.number == 0)
+        watch.end(self._private, is_first=self.number == 0)
         return batch

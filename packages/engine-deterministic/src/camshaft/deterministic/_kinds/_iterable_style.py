@@ -14,12 +14,20 @@ from camshaft.deterministic._describe import describe_loader
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, without_empty
+from camshaft.deterministic._kinds._kind import LAST, MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
-from camshaft.deterministic._kinds._pipeline import DrawWatch, Pipeline, ThreadWatch, loses_samples, pipeline_of
+from camshaft.deterministic._kinds._pipeline import (
+    DrawWatch,
+    Pipeline,
+    ThreadWatch,
+    functions_in,
+    loses_samples,
+    pipeline_of,
+    remembering_in,
+)
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, compare_last, skip_exactly
 from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
-from camshaft.deterministic._memory import ObjectMemory
+from camshaft.deterministic._memory import ObjectMemory, Remembered
 from camshaft.deterministic._order import tell_pass
 from camshaft.deterministic._seeds import derive_seed
 from camshaft.engine import Position, has_state
@@ -43,7 +51,7 @@ class IterableStyleLoader:
         if data.num_workers == 0 and has_state(data.dataset) and not loses_samples(data.dataset):
             self._passes = _SavedPasses(data, setting)
         else:
-            memory = ObjectMemory([data.dataset])
+            memory = ObjectMemory([data.dataset, *remembering_in(data.dataset)])
             threads = ThreadWatch(data.dataset)
             own = [] if data.num_workers else [data.dataset]  # that of a worker begins each pass as it was made
             self._passes = RedrawnPasses(
@@ -89,9 +97,8 @@ def _start(
     if loader.num_workers:
         iterator = iter(copy)
         return Started(iterator, iterator)
-    return Started(
-        IsolatedIterator(copy, derive_seed(seed, data_pass, "stream"), private_of=loader.collate_fn, watch=watch)
-    )
+    private = loader.collate_fn, *functions_in(loader.dataset)
+    return Started(IsolatedIterator(copy, derive_seed(seed, data_pass, "stream"), private_of=private, watch=watch))
 
 
 class _SavedPasses:
@@ -107,11 +114,15 @@ class _SavedPasses:
         self._start: Mapping[str, Any] = {}  # where the data stood between the passes, as this one began
         self._loaded: Any = None
         self._pipeline = pipeline_of(self._dataset) or Pipeline()
+        self._memory = ObjectMemory(remembering_in(self._dataset))  # which the state of the dataset lacks
         self._watch: DrawWatch | None = None
 
     def open(self, position: Position) -> Iterator[Any]:
         saved = entries_of(position.data_state)
         undrawn = self._undrawn_place()
+        if position.pass_open or self._opened is None:
+            self._memory.restore(saved.get(MEMORY))
+        self._memory.begin_pass()
         self._loaded = position.data_state if position.pass_open else None
         is_inside = position.pass_open and "now" in saved and position.batch > 0
         loaded = saved.get("between") if self._opened is None else None
@@ -138,19 +149,22 @@ class _SavedPasses:
             return position.data_state
         if not position.pass_open:
             place = self._before or self._undrawn_place()
-            return {"between": place or read_place(self._dataset, self._how_left())}
+            place = place or read_place(self._dataset, self._how_left())
+            return {"between": place, **entries_of(without_empty(memory=self._memory.now()))}
         if self._loaded is not None and not opened.has_drawn:  # a dataset may know its place only when it goes on
             return self._loaded
+        at_start, learned = self._memory.inside()
+        start = {"start": self._start, **entries_of(without_empty(memory=at_start))}
         if position.holds_batch:  # then the state now is of no use
-            return {"start": self._start}
-        now, is_drained = (self._before["state"], False) if self._before else opened.place()
+            return start
+        now, is_drained, memory = self._ended_place() if self._before else opened.place()
         has_ended = opened.has_ended or is_drained
-        if self._watch is not None and self._watch.has_drawn:
+        if self._watch is not None and (self._watch.has_drawn or learned is not None):
             if self._pipeline.threads:
                 self._pipeline.warn_of_threads()
             if not has_ended:  # the numbers that it holds back come from the start of the pass only
-                return {"start": self._start, **entries_of(without_empty(last=opened.last()))}
-        return {"start": self._start, "now": now, **entries_of(without_empty(has_ended=has_ended))}
+                return {**start, **entries_of(without_empty(last=opened.last()))}
+        return {"start": self._start, "now": now, **entries_of(without_empty(has_ended=has_ended, memory=memory))}
 
     def close(self) -> None:
         if self._opened is not None:
@@ -170,15 +184,19 @@ class _SavedPasses:
     def _is_drained(self) -> bool:
         return self._watched is not None and self._watched.has_ended
 
-    def _read_now(self) -> tuple[Any, bool]:
-        """Return where the dataset stands, and whether it has no more samples."""
-        return deepcopy(self._dataset.state_dict()), self._is_drained()
+    def _read_now(self) -> tuple[Any, bool, Remembered | None]:
+        """Return where the dataset stands, whether it has no more samples, and what its functions remember."""
+        return deepcopy(self._dataset.state_dict()), self._is_drained(), self._memory.now()
+
+    def _ended_place(self) -> tuple[Any, bool, Remembered | None]:
+        return entries_of(self._before).get("state"), False, self._memory.now()
 
     def _give(self, batches: Iterator[Any], position: Position) -> Pass:
         early = Early(self._read_now, put_back=self._put_back)
         return Pass(batches, position, keeps_last=self._pipeline.holds_back, early=early)
 
-    def _put_back(self, place: tuple[Any, bool]) -> None:
+    def _put_back(self, place: tuple[Any, bool, Remembered | None]) -> None:
+        self._memory.restore(place[2])
         # Others begin their next pass anew, unless a state was loaded right before.
         if getattr(self._dataset, "keeps_place", False):
             self._dataset.load_state_dict(deepcopy(place[0]))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from types import BuiltinFunctionType
+from collections.abc import Sequence
+from types import BuiltinFunctionType, MethodType
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from camshaft.deterministic._inside import holds_class, search
-from camshaft.deterministic._rng_state import Mark, mark_rng
+from camshaft.deterministic._kinds._kind import entries_of
+from camshaft.deterministic._rng_state import Mark, mark_private, mark_rng
 from camshaft.engine import EngineWarning
 
 _HUGGING_FACE, _NODES = "datasets.iterable_dataset", "torchdata.nodes"
@@ -23,6 +25,12 @@ _ONE_BY_ONE = {
     "SelectColumnsIterable", "SkipExamplesIterable", "StepExamplesIterable", "TakeExamplesIterable",
     "VerticallyConcatenatedMultiSourcesExamplesIterable",
 }  # fmt: skip
+# Nodes that go through what they have once.
+_FORWARD = {
+    "Batcher", "IterableWrapper", "Loader", "LoaderIterator", "ParallelMapper", "PinMemory", "Prefetcher", "Unbatcher",
+    "_InlineMapperIter", "_ParallelMapperImpl",
+}  # fmt: skip
+_BUFFER = "BufferShuffledExamplesIterable"
 _IN_THREADS = ("CyclingMultiSourcesExamplesIterable", "RandomlyCyclingMultiSourcesExamplesIterable", "Prefetcher")
 
 
@@ -32,12 +40,14 @@ class Pipeline(NamedTuple):
     Attributes:
         holds_back: whether it draws them for samples that it gives out later, and its state does not say which.
         threads: the stages that draw in threads of their own.
+        loses: whether its state lacks samples that it has drawn already.
         orders: how many orders it may draw with its first sample, as torch's `RandomSampler` does.
         has_own_order: whether it may draw an order in another way, too.
     """
 
     holds_back: bool = False
     threads: tuple[str, ...] = ()
+    loses: bool = False
     orders: int = 0
     has_own_order: bool = False
 
@@ -61,6 +71,40 @@ def is_pipeline(data: Any) -> bool:
     return type(data).__module__.startswith((_HUGGING_FACE, _NODES))
 
 
+def streams_in(data: Any) -> list[Any]:
+    """Return the datasets of Hugging Face's that some data holds and that save their place."""
+    parts = [each.value for each in search(("", data))]
+    return [part for part in parts if type(part).__module__ == _HUGGING_FACE and hasattr(part, "set_epoch")]
+
+
+def functions_in(data: Any) -> list[Any]:
+    """Return the user's functions, methods and callable objects that the stages of such data call."""
+    if not is_pipeline(data):
+        return []
+    found: list[Any] = []
+    for stage in (each.value for each in search(("", data)) if is_pipeline(each.value)):
+        kept = getattr(stage, "__dict__", {})
+        found += [each for each in (*kept.values(), *entries_of(kept.get("kwargs")).values()) if _is_function(each)]
+    return found
+
+
+def remembering_in(data: Any) -> list[Any]:
+    """Return what may remember something of these functions, which no state has; of methods their objects, too."""
+    functions = [each for each in functions_in(data) if getattr(each, "__name__", "") != "__getitem__"]  # of a dataset
+    parts = [(each.__self__, each.__func__) if isinstance(each, MethodType) else (each,) for each in functions]
+    return [*{id(part): part for pair in parts for part in pair}.values()]
+
+
+def _may_restart(data: Any, stages: Sequence[Any]) -> bool:
+    """Return whether a node may begin a stream of Hugging Face's anew in a pass: after loading, it begins elsewhere."""
+    nodes = {type(stage).__name__ for stage in stages if type(stage).__module__.startswith(_NODES)}
+    return bool(nodes - _FORWARD and streams_in(data))
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type | BuiltinFunctionType) and not is_pipeline(value)
+
+
 def pipeline_of(data: Any) -> Pipeline | None:
     """Return what is known of some data; None if it is neither of Hugging Face's nor of torchdata's."""
     if not is_pipeline(data):
@@ -72,6 +116,7 @@ def pipeline_of(data: Any) -> Pipeline | None:
     return Pipeline(
         holds_back=any(map(_holds_back, stages)),
         threads=threads,
+        loses=any(type(part).__name__ == _BUFFER for part in parts) or _may_restart(data, stages),
         orders=sum(type(sampler) is RandomSampler for sampler in samplers),
         has_own_order=any(type(sampler) not in (RandomSampler, SequentialSampler) for sampler in samplers),
     )
@@ -89,7 +134,7 @@ def loses_samples(dataset: Any) -> bool:
     That of Hugging Face's datasets does behind a shuffle buffer.
     """
     is_theirs = type(dataset).__module__.startswith("datasets.")
-    return is_theirs and holds_class(dataset, "BufferShuffledExamplesIterable")
+    return is_theirs and holds_class(dataset, _BUFFER)
 
 
 def _works_in_threads(stage: Any) -> bool:
@@ -134,17 +179,24 @@ class DrawWatch:
         self._ignores_first = ignores_first
         self._orders = orders
         self._before: Mark | None = None
+        self._private: list[bytes] = []
 
-    def begin(self) -> None:
-        """Note where the generators stand before a batch is drawn."""
+    def begin(self, private: Sequence[Any] = ()) -> None:
+        """Note where the generators stand before a batch is drawn.
+
+        Args:
+            private: generators of the data's own.
+        """
         self._before = None if self.has_drawn else mark_rng()
+        self._private = [] if self.has_drawn else [mark_private(each) for each in private]
 
-    def end(self, *, is_first: bool) -> None:
+    def end(self, private: Sequence[Any] = (), *, is_first: bool) -> None:
         """Look at them when it has been drawn."""
         before, self._before = self._before, None
         if before is not None and not (is_first and self._ignores_first):
             now = mark_rng()
             self.has_drawn = not now.is_at(before) and not (is_first and self._is_order(before, now))
+            self.has_drawn |= [mark_private(each) for each in private] != self._private
 
     def _is_order(self, before: Mark, now: Mark) -> bool:
         generator = torch.Generator()

@@ -16,7 +16,7 @@ from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._iterator_end import FINISHED, IteratorEnd
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
-from camshaft.deterministic._kinds._pipeline import ThreadWatch, is_pipeline
+from camshaft.deterministic._kinds._pipeline import ThreadWatch, is_pipeline, remembering_in
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._memory import ObjectMemory
 from camshaft.deterministic._order import tell_epoch
@@ -53,7 +53,7 @@ class ReplayedData:
         self._end = IteratorEnd(draws=setting.isolates and self._is_iterator and not self._may_be_spent)
         self._is_spent = False
         self._is_isolated = setting.isolates or setting.ranks.world_size > 1 or draws_by_itself(data)
-        self._memory = ObjectMemory([] if self._is_iterator else [data])
+        self._memory = ObjectMemory([] if self._is_iterator else [data, *remembering_in(data)])
         self._iterators = KeptIterators([] if self._is_iterator else [data], setting.report)
         self._threads = ThreadWatch(data)
         self._opened: ReplayedPass | None = None

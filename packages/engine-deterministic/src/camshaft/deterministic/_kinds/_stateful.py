@@ -8,12 +8,21 @@ from typing import Any, ClassVar
 
 from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
-from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, stream_seed, warn_of_lost_batch
+from camshaft.deterministic._kinds._kind import LAST, MEMORY, Setting, entries_of, stream_seed, warn_of_lost_batch
 from camshaft.deterministic._kinds._pass import Pass
-from camshaft.deterministic._kinds._pipeline import DrawWatch, pipeline_of
+from camshaft.deterministic._kinds._pipeline import DrawWatch, functions_in, pipeline_of, remembering_in
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
 from camshaft.deterministic._kinds._replayed import ReplayedData
-from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place, resume_pass
+from camshaft.deterministic._kinds._stateful_passes import (
+    EARLY,
+    ENDED,
+    FRESH,
+    begin_anew,
+    begin_pass,
+    read_place,
+    resume_pass,
+)
+from camshaft.deterministic._memory import ObjectMemory, Remembered
 from camshaft.deterministic._order import tell_epoch
 from camshaft.deterministic._rng import isolated
 from camshaft.deterministic._seeds import derive_seed
@@ -50,6 +59,7 @@ class StatefulData:
         self._start: Mapping[str, Any] = {}  # where the data stood between the passes, as this one began
         self._replayed: ReplayedData | None = None  # where the state is another rank's
         self._pipeline = pipeline_of(data)
+        self._memory = ObjectMemory(remembering_in(data))  # which the state of the data lacks
         self._watch: DrawWatch | None = None
         self._earlier: Mapping[str, Any] | None = None  # the state that was taken last, and behind how many batches
         self._check: Mapping[str, Any] | None = None  # the same, with a hash of the batch behind it
@@ -69,7 +79,9 @@ class StatefulData:
             return self._replayed.open(position)
         if position.pass_open:
             return self._open_inside(position)
-        loaded = _marked(position.data_state).get("between") if self._opened is None else None
+        entries = _marked(position.data_state) if self._opened is None else {}
+        loaded = entries.get("between")
+        self._begin_memory(entries)
         place, self._before = self._before or loaded or undrawn, None
         self._start = place or self._read_place()
         tell_epoch(self._data, position.data_pass)
@@ -83,7 +95,8 @@ class StatefulData:
         if self._opened is None:
             return position.data_state
         if not position.pass_open:
-            return {_MARK: {"between": self._before or self._undrawn_place() or self._read_place()}}
+            place = self._before or self._undrawn_place() or self._read_place()
+            return self._written(self._memory.now(), between=place)
         return self._state_inside(self._opened, position)
 
     def close(self) -> None:
@@ -95,6 +108,8 @@ class StatefulData:
     def _open_inside(self, position: Position) -> Iterator[Any]:
         entries, at_start = _marked(self._loaded), position._replace(batch=0)
         tell_epoch(self._data, position.data_pass)
+        self._check_earlier(entries.get("check"), position)
+        self._begin_memory(entries)
         if "ended" in entries:
             self._before = entries["ended"]
             self._opened = Pass(iter(()), position, has_ended=True)
@@ -107,7 +122,6 @@ class StatefulData:
         else:
             warn_of_lost_batch(position, self._data)
             self._start = entries.get("began", {})
-            self._check_earlier(entries.get("check"), position)
             self._opened = self._go_on(entries.get("now", self._loaded), position)
         return self._opened
 
@@ -117,6 +131,7 @@ class StatefulData:
     def _check_earlier(self, check: Mapping[str, Any] | None, position: Position) -> None:
         """Draw the batch behind an earlier state again, and report it if it is not what the saved run saw there."""
         if check is not None:
+            self._memory.restore(check.get(MEMORY))
             opened = self._go_on(check["state"], position._replace(batch=check["batch"]))
             skip_exactly(opened, 1, self._setting.report)
             compare_last(opened, check[LAST], self._setting.report)
@@ -136,24 +151,30 @@ class StatefulData:
         if position.batch:
             with isolated(derive_seed(seed, 0)):
                 batches = start()
-        watched = IsolatedIterator(batches, seed, position.batch, watch=self._watch)
+        watched = IsolatedIterator(
+            batches, seed, position.batch, private_of=functions_in(self._data), watch=self._watch
+        )
         return Pass(watched, position, keeps_last=is_pipeline)
 
     def _begin(self, place: Mapping[str, Any] | None) -> Iterator[Any]:
-        return self._iterate() if place is None else begin_pass(self._data, place, self._iterate)
+        if place is None:
+            return begin_anew(self._data, self._iterate)
+        return begin_pass(self._data, place, self._iterate)
 
     def _state_inside(self, opened: Pass, position: Position) -> Any:
         if self._loaded is not None and not opened.has_drawn:  # data may know its place again only when it goes on
             return self._loaded
         if opened.has_ended:
-            return {_MARK: {"ended": self._before or self._read_place()}}
+            return self._written(self._memory.now(), ended=self._before or self._read_place())
         if not opened.given:
-            return {_MARK: {"start": self._start}}
-        if self._watch is not None and self._watch.has_drawn and self._pipeline is not None:
-            if self._pipeline.threads:
+            return self._written(self._memory.at_start(), start=self._start)
+        at_start, learned = self._memory.inside()
+        has_drawn = self._watch is not None and (self._watch.has_drawn or learned is not None)
+        if self._pipeline is not None and (has_drawn or self._pipeline.loses):
+            if has_drawn and self._pipeline.threads:
                 self._pipeline.warn_of_threads()
             last = None if position.holds_batch else opened.last()
-            return {_MARK: {"start": self._start, LAST: last}}
+            return self._written(at_start, start=self._start, last=last)
         now = self._data.state_dict()
         return now if self._pipeline is None else self._checked(now, opened)
 
@@ -163,10 +184,19 @@ class StatefulData:
         if earlier is not None and seen is not None:
             self._check = {**earlier, LAST: seen}
         if earlier is None or earlier["batch"] != opened.given:
-            self._earlier = {"batch": opened.given, "state": deepcopy(now)}
+            self._earlier = {"batch": opened.given, "state": deepcopy(now), MEMORY: self._memory.now()}
             opened.note_next()
         entries = {"now": now, "began": self._start}
-        return {_MARK: entries if self._check is None else {**entries, "check": self._check}}
+        return self._written(
+            self._memory.now(), **entries if self._check is None else {**entries, "check": self._check}
+        )
+
+    def _begin_memory(self, entries: Mapping[str, Any]) -> None:
+        self._memory.restore(entries.get(MEMORY))
+        self._memory.begin_pass()
+
+    def _written(self, memory: Remembered | None, **entries: Any) -> dict[str, Any]:
+        return {_MARK: entries if memory is None else {**entries, MEMORY: memory}}
 
     def _undrawn_place(self) -> dict[str, Any] | None:
         """Return where the data stands if nothing was drawn since it was opened inside a pass."""

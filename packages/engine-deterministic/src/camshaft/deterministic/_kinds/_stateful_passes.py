@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from camshaft.deterministic._kinds._pipeline import streams_in
 from camshaft.deterministic._rng import isolated, remember_generators
 from camshaft.engine import EngineWarning
 
@@ -38,17 +39,28 @@ def begin_pass(owner: Any, place: Mapping[str, Any], start: Callable[[], Iterato
         start: iterates over the owner, or over the loader around it.
     """
     if place["state"] is None:
-        return start()
+        return begin_anew(owner, start)
     if _is_torchdata(owner):  # begins anew but for the first iteration after loading, and may draw its order in each
         with isolated(0):  # its nodes count a pass only when it was asked for a batch, at its end at the latest
             next(resume_pass(owner, place["state"], lambda: iter(owner)), None)
-        return start()
+        return begin_anew(owner, start)
     owner.load_state_dict(deepcopy(place["state"]))
     if place["left"] == ENDED:
         return _after_an_end(start)
     if place["left"] == EARLY and not _keeps_place(owner):
         with isolated(0):  # the first iteration after loading is the one that goes on: it is given up
             next(iter(owner), None)
+    return start()
+
+
+def begin_anew(owner: Any, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Begin a pass from the start, where nothing was loaded for it.
+
+    A dataset of Hugging Face's begins where a state was loaded that has its epoch. torchdata's nodes around it tell it
+    no epoch, so it would begin all passes there.
+    """
+    for stream in streams_in(owner) if _is_torchdata(owner) else ():
+        stream.load_state_dict(None)
     return start()
 
 
