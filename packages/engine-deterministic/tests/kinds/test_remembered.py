@@ -286,3 +286,12 @@ def test_content_of_a_class_of_the_users_that_is_gone_is_told():
     epochs_of(stopped, 1)
     with pytest.warns(EngineWarning, match="`memory` of .* is not there, or of another type"):
         make(None).load_state_dict(stopped.state_dict())
+
+
+def test_a_table_of_a_library_is_no_memory_and_its_caches_are_not_told():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": range(6)})
+    data = resumable(lambda: DataLoader(Stream(table, lambda stream: stream.memory["a"].sum()), 2))
+    for _ in range(2):
+        epochs_of(data, 1)
+        data.state_dict()

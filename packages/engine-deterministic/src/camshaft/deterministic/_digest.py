@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from camshaft.deterministic._fingerprint import Fingerprint
-from camshaft.deterministic._inside import GENERATORS, attributes_of
+from camshaft.deterministic._inside import GENERATORS, attributes_of, is_pickled_in_its_own_way
 from camshaft.deterministic._kept_array import read_whole
 from camshaft.engine import Engine, has_state
 
@@ -30,7 +30,6 @@ _MOST_DEEP = 16
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _COLLECTIONS: tuple[Any, ...] = (list, tuple, set, frozenset, deque, OrderedDict, dict)
 _OF_PYTHON = ("builtins", "itertools")
-_PICKLING = ("__reduce_ex__", "__reduce__", "__getstate__")
 _SHOWING = ("tqdm", "rich", "tensorboard", "logging")  # bars and logs: nothing depends on them
 # What is seeded, saved by others, or leads anywhere.
 _CLOSED = (
@@ -147,7 +146,7 @@ class _Reader:
             yield self.hash(value.get(None), depth)
         elif (held := _bytes_in(value)) is not None:
             yield repr(read_whole(held) or Fingerprint(held).text()).encode()
-        elif not _is_pickled_in_its_own_way(value):
+        elif not is_pickled_in_its_own_way(type(value)):
             yield from self._named(attributes_of(value), depth)
         else:
             try:
@@ -158,10 +157,6 @@ class _Reader:
             if isinstance(reduced, str):
                 reduced = (reduced,)
             yield from self._parts((*reduced[:3], *map(_listed, reduced[3:5])), depth)
-
-
-def _is_pickled_in_its_own_way(value: Any) -> bool:
-    return any(getattr(type(value), name) is not getattr(object, name) for name in _PICKLING)
 
 
 def _bytes_in(value: Any) -> np.ndarray[Any, Any] | None:

@@ -40,6 +40,7 @@ _TRIES = 100  # to read what another thread changes; each takes microseconds
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _OF_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "camshaft"} - {"__main__"}
 _OF_PYTHON = ("builtins", "itertools")
+_PICKLING = ("__reduce_ex__", "__reduce__", "__getstate__")
 _SHARED = (bool, int, float, complex, str, bytes, type(None))
 _TRANSPARENT = (*_CONTAINERS, MethodType, functools.partial, SimpleNamespace)
 _CLOSED = (
@@ -166,6 +167,11 @@ def is_of_library(definition: Any) -> bool:
 def is_of_user(value: object) -> bool:
     """Return whether an object is of a class of the user's own, not of Python's, torch's, numpy's or Camshaft's."""
     return not is_of_library(type(value))
+
+
+def is_pickled_in_its_own_way(kind: type) -> bool:
+    """Return whether a class has a say in what its objects are pickled by."""
+    return any(getattr(kind, name) is not getattr(object, name) for name in _PICKLING)
 
 
 def label_of(value: Any) -> str | None:

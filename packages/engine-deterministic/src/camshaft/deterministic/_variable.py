@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dis
+import sys
+import sysconfig
 from array import array
 from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._inside import GENERATORS, is_of_user
+from camshaft.deterministic._inside import GENERATORS, is_of_user, is_pickled_in_its_own_way
 from camshaft.deterministic._kept_array import PLAIN
 from camshaft.engine import Engine, has_state
 
@@ -28,6 +30,7 @@ _MOST_STEPS = 2  # from a method to a global that a function changes which it ca
 _COLLECTIONS = (list, dict, set, deque)
 _CHANGED_IN_PLACE = (*_COLLECTIONS, bytearray, array, np.ndarray, torch.Tensor)
 _TRANSPARENT = (FunctionType, SimpleNamespace, UserDict, UserList)
+_INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _FURTHER = ">"  # in the names of what only functions lead to
 ITSELF = "itself"  # the name of what an object has in it that is a collection
 # What saves itself, is saved by others, or is seeded.
@@ -162,9 +165,15 @@ def _itself(holder: Any) -> Any:
 def _has_variables(value: Any) -> bool:
     if isinstance(value, _TRANSPARENT):
         return True
-    if isinstance(value, _CLOSED) or not is_of_user(value) or has_state(value):
+    if isinstance(value, _CLOSED) or not is_of_user(value) or has_state(value) or _is_library_value(type(value)):
         return False
     return hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
+
+
+def _is_library_value(kind: type) -> bool:
+    """Return whether a class of an installed library says itself what its objects are: other attributes are caches."""
+    path = str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
+    return path.startswith(_INSTALLED) and is_pickled_in_its_own_way(kind)
 
 
 def _names(holder: Any, *, is_near: bool = True) -> Iterator[str]:
