@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import io
 import itertools
 import random
+import weakref
 from collections import deque
 from functools import cached_property, lru_cache, partial, partialmethod
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler
 
+from camshaft.deterministic import ResumableLoader
 from camshaft.deterministic._inside import _parts, _read, find_generators, find_loaders, search
+from camshaft.deterministic.testing import check_data
 
 GLOBAL_LOADER = DataLoader(range(3))
 
@@ -232,3 +236,69 @@ def test_a_container_that_another_thread_changes_while_it_is_read_is_read_again(
         return items
 
     assert [1, 2, 3, 4] == _read(begin)
+
+
+class Refusing:
+    """Raises when it is asked for anything, its class included, as a proxy of what is gone does."""
+
+    def __getattribute__(self, name):
+        raise ReferenceError(name)
+
+
+def gone():
+    return weakref.proxy(Holder(None))
+
+
+class Holding(Dataset):
+    def __init__(self, value):
+        self.value, self.values, self.count = value, [value], 0
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        if index >= 6:
+            raise IndexError
+        return index + random.random()
+
+
+class Iterated(Holding):
+    __getitem__ = None
+
+    def __iter__(self):
+        self.count += 1
+        return iter(range(6))
+
+
+CLOSED = {
+    "raising": lambda: Holding(Refusing()),
+    "gone": lambda: Holding(gone()),
+    "in a loader": lambda: DataLoader(Holding(Refusing()), 2, shuffle=True),
+    "in what is drawn again": lambda: Iterated(Refusing()),
+    "in a sampler": lambda: DataLoader(range(6), 2, sampler=Iterated(gone())),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_what_does_not_let_itself_be_looked_at_is_left_alone(name):
+    check_data(CLOSED[name], max_epochs=2)
+    made, again = (ResumableLoader(CLOSED[name](), seed=3) for _ in range(2))
+    list(made)
+    again.load_state_dict(made.state_dict())
+    assert [str(batch) for batch in again] == [str(batch) for batch in made]
+
+
+def archive():
+    file = io.BytesIO()
+    np.savez(file, one=np.arange(3), two=np.arange(4))
+    file.seek(0)
+    return np.load(file)
+
+
+def test_an_archive_of_numpy_is_data_like_any_mapping():
+    check_data(archive, max_epochs=2)
+
+
+def test_generators_beside_what_refuses_are_found():
+    generator = random.Random(1)
+    assert find_generators(Holder([Refusing(), gone(), generator])) == [generator]

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from looping import dumped, epochs_of, loaded, resumable
+from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, seeding_steps
 from torch.utils.data import DataLoader, IterableDataset
 
 from camshaft.deterministic import DeterministicEngine
@@ -295,3 +295,24 @@ def test_a_table_of_a_library_is_no_memory_and_its_caches_are_not_told():
     for _ in range(2):
         epochs_of(data, 1)
         data.state_dict()
+
+
+class OfGroups:
+    """A sampler of the rows of a table, group by group."""
+
+    def __init__(self):
+        pandas = pytest.importorskip("pandas")
+        self.groups = pandas.DataFrame({"kind": [0, 1] * 6}).groupby("kind")
+
+    def __len__(self):
+        return 12
+
+    def __iter__(self):
+        return iter([row for _, rows in self.groups for row in rows.sample(frac=1).index])
+
+
+def test_the_caches_of_the_groups_of_a_table_are_no_memory():
+    assert resume_everywhere(seeding_steps(lambda: DataLoader(range(12), 3, sampler=OfGroups())), epochs=2) > 2
+    made = resumable(lambda: OfGroups().groups)
+    epochs_of(made, 1)
+    made.state_dict()

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from camshaft.deterministic._fingerprint import Fingerprint
-from camshaft.deterministic._inside import GENERATORS, attributes_of, is_pickled_in_its_own_way
+from camshaft.deterministic._inside import GENERATORS, attributes_of, is_pickled_in_its_own_way, refuses
 from camshaft.deterministic._kept_array import read_whole
 from camshaft.engine import Engine, has_state
 
@@ -77,7 +77,9 @@ class _Reader:
     def hash(self, value: Any, depth: int) -> bytes:
         self._left -= 1
         hasher = blake2b(type(value).__qualname__.encode(), digest_size=8)
-        if isinstance(value, _PLAIN):
+        if refuses(value):
+            pass  # counts by its type
+        elif isinstance(value, _PLAIN):
             hasher.update(value if isinstance(value, bytes) else repr(value).encode())
         elif self._left > 0 and depth < _MOST_DEEP and not self._is_closed(value):
             self._seen[id(value)] = value

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from camshaft.deterministic._inside import attributes_of, is_of_user
+from camshaft.deterministic._inside import attributes_of, is_of_user, refuses
 
 # Of a long tensor or array, about so many elements are read, spread evenly; of a long list, so many items.
 _READ_ELEMENTS = 512
@@ -143,7 +143,7 @@ def _leaves_of_object(value: Any) -> Iterator[bytes | torch.Tensor]:
             yield from _leaves(getattr(value, field.name))
     elif is_of_user(value):
         for name, part in sorted(attributes_of(value).items()):
-            if isinstance(part, torch.Tensor | np.ndarray):
+            if not refuses(part) and isinstance(part, torch.Tensor | np.ndarray):
                 yield name.encode()
                 yield from _leaves(part)
 

@@ -41,6 +41,7 @@ _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _OF_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "camshaft"} - {"__main__"}
 _OF_PYTHON = ("builtins", "itertools")
 _PICKLING = ("__reduce_ex__", "__reduce__", "__getstate__")
+_CACHES = {"_cache": "pandas"}
 _SHARED = (bool, int, float, complex, str, bytes, type(None))
 _TRANSPARENT = (*_CONTAINERS, MethodType, functools.partial, SimpleNamespace)
 _CLOSED = (
@@ -136,6 +137,8 @@ def search(
     waiting = deque(Found(name, owner) for name, owner in owners)
     while waiting and len(found) < most:
         each = waiting.popleft()
+        if refuses(each.value):
+            continue
         if (id(each.value) in seen and not isinstance(each.value, _SHARED)) or closed(each.value):
             continue
         seen.add(id(each.value))
@@ -155,6 +158,22 @@ def _is_transparent(value: Any) -> bool:
     """Return whether what something has belongs to whoever has that: it is a container, or an iterator of Python's."""
     is_iterator = type(value).__module__ in _OF_PYTHON and hasattr(type(value), "__next__")
     return is_iterator or isinstance(value, _TRANSPARENT)
+
+
+def refuses(value: Any) -> bool:
+    """Return whether an object does not let itself be looked at: it raises even when it is asked for its class.
+
+    So do proxies of what is gone, or not there yet, and objects that take any name for one of their entries, as numpy's
+    archives have one.
+    """
+    ways: tuple[Any, Any] = type(value).__getattribute__, object.__getattribute__
+    if ways[0] is ways[1]:
+        return False
+    try:
+        value.__class__, getattr(value, "__dict__", None)  # asked whether it raises
+    except Exception:  # noqa: BLE001  # whatever it raises, it is not looked into
+        return True
+    return False
 
 
 def is_of_library(definition: Any) -> bool:
@@ -182,8 +201,15 @@ def label_of(value: Any) -> str | None:
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots included."""
-    return {name[1:]: part for name, part in _attributes(value)}
+    """Return the attributes of an object, those in slots included; not what is known to be a cache."""
+    return {name[1:]: part for name, part in _attributes(value) if not is_cache(value, name[1:])}
+
+
+def is_cache(value: Any, name: str) -> bool:
+    """Return whether an attribute is where a library keeps what follows from the rest of the object."""
+    if name not in _CACHES:
+        return False
+    return any(kind.__module__.partition(".")[0] == _CACHES[name] for kind in type(value).__mro__)
 
 
 def _inside(owners: tuple[object, ...]) -> list[Any]:

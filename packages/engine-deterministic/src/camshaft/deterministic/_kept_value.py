@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._inside import refuses
 from camshaft.deterministic._kept_array import (
     MOST,
     PLAIN,
@@ -52,7 +53,7 @@ def token_of(value: Any, depth: int = 0) -> Any:
     """Return what changes when a value does, soon enough to be asked for often: of long ones a part is read."""
     if type(value) in PLAIN:
         return type(value), value
-    if depth > _MOST_DEEP:
+    if depth > _MOST_DEEP or refuses(value):
         return type(value)
     base = _base_of(value)
     if base is not None:
@@ -104,6 +105,8 @@ class _Keeper:
     def keep(self, value: Any, depth: int) -> Kept:
         if type(value) in PLAIN:
             return value
+        if refuses(value):
+            raise NotKept
         if is_written(value):
             return {type(value).__name__: write_text(value)}
         self._count(value, depth)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._inside import GENERATORS, is_of_user, is_pickled_in_its_own_way
+from camshaft.deterministic._inside import GENERATORS, is_cache, is_of_user, is_pickled_in_its_own_way, refuses
 from camshaft.deterministic._kept_array import PLAIN
 from camshaft.engine import Engine, has_state
 
@@ -145,8 +145,9 @@ def variables_of(holders: dict[str, Any]) -> dict[str, Variable]:
     found: dict[str, Variable] = {}
     for prefix, holder in holders.items():
         for name in _names(holder, is_near=_FURTHER not in prefix):
-            if name != ITSELF or prefix[:-1] not in found:
-                found[prefix + name] = Variable(_itself(holder), name)
+            variable = Variable(_itself(holder), name)
+            if (name != ITSELF or prefix[:-1] not in found) and not refuses(variable.read()):
+                found[prefix + name] = variable
     return found
 
 
@@ -163,6 +164,8 @@ def _itself(holder: Any) -> Any:
 
 
 def _has_variables(value: Any) -> bool:
+    if refuses(value):
+        return False
     if isinstance(value, _TRANSPARENT):
         return True
     if isinstance(value, _CLOSED) or not is_of_user(value) or has_state(value) or _is_library_value(type(value)):
@@ -192,7 +195,7 @@ def _names(holder: Any, *, is_near: bool = True) -> Iterator[str]:
     else:
         if isinstance(holder, _COLLECTIONS):
             yield ITSELF
-        yield from getattr(holder, "__dict__", ())
+        yield from (name for name in getattr(holder, "__dict__", ()) if not is_cache(holder, name))
         yield from (name for name in _slots(holder) if hasattr(holder, name))
 
 
@@ -200,6 +203,8 @@ def _parts(holder: Any) -> Iterator[tuple[str, Any]]:
     """Yield the objects with variables that are the values of variables, or in a short collection that is one."""
     for name in _names(holder):
         value = Variable(holder, name).read()
+        if refuses(value):
+            continue
         if name != ITSELF and _has_variables(value):
             yield name, value
         yield from (
@@ -263,7 +268,7 @@ def _is_class_of_user(kind: type) -> bool:
 
 def _is_own_global(function: FunctionType, name: str, *, is_near: bool) -> bool:
     """Return whether a global is one that the function changes: it assigns it, or may change it in place."""
-    if name not in function.__globals__:
+    if name not in function.__globals__ or refuses(function.__globals__[name]):
         return False
     is_assigned = _global_names(function.__code__)[name]
     return is_assigned or (is_near and isinstance(function.__globals__[name], _CHANGED_IN_PLACE))
