@@ -10,7 +10,7 @@ from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._skip import Skip, as_skip
 from camshaft.engine import ArgumentError, ArgumentTypeError, Position, StateDictError, is_integer
 
-_KEYS = ("epoch", "index", "is_open", "seed", "skip", "data", "deterministic")
+_KEYS = ("epoch", "index", "is_open", "seed", "skip", "data", "deterministic", "told")
 _REQUIRED = ("epoch", "index")
 _UNCHANGED = "; the loader is unchanged"
 
@@ -23,12 +23,27 @@ class LoaderState(NamedTuple):
         seed: base seed; None in a dict that was written by hand.
         skip: batches that are left out.
         description: what the batches depend on, to be compared.
+        told: the epoch that the sampler was told last, None if it was not.
     """
 
     position: Position
     seed: int | None
     skip: Skip
     description: Mapping[str, Any]
+    told: int | None = None
+
+    def find_confusion(self, told: int) -> dict[str, tuple[Any, Any]]:
+        """Return why a loop that tells an epoch cannot go on here, by name: (saved, present).
+
+        A loop that takes batches of several loaders begins the shorter ones again within one of its epochs. These
+        count on, and when they are told an epoch, nobody knows whether it begins or goes on.
+
+        Args:
+            told: the epoch that the sampler is told before the first batch.
+        """
+        epoch, is_open = self.position.data_pass, self.position.pass_open
+        is_ahead = told == epoch and is_open and self.told not in (None, epoch)
+        return {"epoch told": (f"{self.told}, gone on to {epoch}", told)} if told < epoch or is_ahead else {}
 
 
 def write_state(state: LoaderState) -> dict[str, Any]:
@@ -46,6 +61,7 @@ def write_state(state: LoaderState) -> dict[str, Any]:
         "skip": [list(place) for place in sorted(state.skip)],
         "data": () if position.data_state is None else (position.data_state,),
         "deterministic": dict(state.description),
+        "told": state.told,
     }
 
 
@@ -68,7 +84,8 @@ def read_state(entries: Any) -> LoaderState:
     description = entries.get("deterministic")
     if description is not None and not isinstance(description, Mapping):
         raise StateDictError(f"`deterministic` must be None or a mapping, got {description!r}{_UNCHANGED}")
-    return LoaderState(_read_position(entries), _read_seed(entries), skip, description or {})
+    told = None if entries.get("told") is None else _read_count(entries, "told")
+    return LoaderState(_read_position(entries), _read_seed(entries), skip, description or {}, told)
 
 
 def _read_position(entries: Mapping[str, Any]) -> Position:

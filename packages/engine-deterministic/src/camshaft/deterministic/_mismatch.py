@@ -38,6 +38,10 @@ _REMEDIES = {
         "A handler of STARTED has set data, which begins anew. Give it to `engine.set_data(data)` before "
         "`run()`, which goes on where it was"
     ),
+    "epoch told": (
+        "A loop that begins a loader again within one of its epochs, as Lightning does with the shorter one of some, "
+        "does not say where it goes on. Let the loaders have one length, or make one loader of a dataset of both"
+    ),
     "next_data": (
         "Other data had been put into `state.dataloader`, or given to `set_data` in the middle of a step, and waited "
         "for its turn when the state was taken. Put it in place when its turn has come, or save at a safe point: "

@@ -52,6 +52,7 @@ class Reader:
         given: how many batches of this pass are done with, those left out included.
         drawn: the same, with a batch that is on its way to the loop; None in the middle of a fetch.
         skip: batches that are left out.
+        is_moved: whether no iteration has begun since another place was taken up.
         is_busy: whether it is in the middle of a call.
 
     Args:
@@ -74,6 +75,7 @@ class Reader:
         self._turn = 0  # number of the present iteration
         self._failure: Exception | None = None  # what the data raised when it was asked for its state
         self._doubt: BaseException | None = None  # what has cut off a fetch from data whose place is not known since
+        self.is_moved = False
         self.is_busy = False
 
     @property
@@ -94,6 +96,7 @@ class Reader:
     def begin(self, iteration: Iteration) -> int:
         """Make an iteration the present one, at the position or with the next pass; return its turn."""
         self._turn += 1
+        self.is_moved = False
         if not self._goes_on:
             self._leave(closes=not self._keeps_workers)
             self._rest_at(self._next_position())
@@ -246,6 +249,7 @@ class Reader:
             new.recall(position)
         self._rest_at(position)
         self._turn, self._source, self._make_source, self.skip = self._turn + 1, new, make_source, skip
+        self.is_moved = True
         if old is not None:
             old.close()
 

@@ -104,6 +104,8 @@ class ResumableLoader:
         self._seed = draw_seed() if chosen is None else chosen
         # An iterator lets go of its loader when it has ended; other data is described as it is when it is asked.
         self._described = describe(loader, seeding) if isinstance(loader, Iterator) else None
+        self._told: int | None = None  # the epoch that the sampler was told last
+        self._loaded: LoaderState | None = None  # until an iteration begins
         self._reader = self._make_reader(as_skip(skip))
 
     # ------------------------------------------------------------------ iterating
@@ -148,8 +150,11 @@ class ResumableLoader:
 
     @property
     def sampler(self) -> ToldSampler:
-        """The sampler of the loader; its `set_epoch` is that of this object."""
-        return ToldSampler(getattr(self.loader, "sampler", None), self.set_epoch)
+        """The sampler of the loader; its `set_epoch` is that of this object.
+
+        Right after a state was loaded, it raises ResumeMismatch if the state has come further than that epoch.
+        """
+        return ToldSampler(getattr(self.loader, "sampler", None), self._follow)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `for` loop be the epoch of this number, from its start.
@@ -163,6 +168,7 @@ class ResumableLoader:
             ArgumentError: not an integer of at least 0.
         """
         self._reader.turn_to(as_integer("epoch", epoch, least=0))
+        self._told = None
 
     def batch_at(self, epoch: int, index: int) -> Any:
         """Return any batch, as a loop gets it, augmentation included; no other batch is fetched.
@@ -216,15 +222,16 @@ class ResumableLoader:
         """Return where the next batch comes from, and what the batches depend on.
 
         Entries: `epoch`, `index`, `seed`, `skip`; `is_open`, whether the epoch has begun; `data`, what the data saves;
-        `deterministic`, which is compared when the state is loaded. Numbers, strings, lists, dicts and tensors only,
-        for `torch.load(weights_only=True)`, if the data itself saves no others.
+        `deterministic`, which is compared when the state is loaded; `told`, the epoch that `sampler.set_epoch` was told
+        last. Numbers, strings, lists, dicts and tensors only, for `torch.load(weights_only=True)`, if the data itself
+        saves no others.
 
         Raises:
             RuntimeError: asked in the middle of a fetch, or the data could not say where it was left.
         """
         position = self._reader.position()
         position = position._replace(data_state=deepcopy(position.data_state))
-        return write_state(LoaderState(position, self._seed, self.skip, self._describe()))
+        return write_state(LoaderState(position, self._seed, self.skip, self._describe(), self._told))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Let the next `for` loop go on where a state was taken.
@@ -249,7 +256,7 @@ class ResumableLoader:
         if self._given_seed is None and state.seed is not None:
             seed, is_drawn = state.seed, False
         self._reader.move_to(state.position, self._source_maker(seed, is_drawn), self.skip | state.skip)
-        self._seed, self._is_seed_drawn = seed, is_drawn
+        self._seed, self._is_seed_drawn, self._told, self._loaded = seed, is_drawn, state.told, state
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: it stands at the same place, and opens the data by itself."""
@@ -257,11 +264,18 @@ class ResumableLoader:
         return {"own": own, "skip": self.skip, "position": self._reader.position()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state["own"])
+        vars(self).update(state["own"], _loaded=None)
         self._reader = self._make_reader(state["skip"])
         self._reader.move_to(state["position"], self._source_maker(self._seed, self._is_seed_drawn), state["skip"])
 
     # ------------------------------------------------------------------ parts of the above
+
+    def _follow(self, epoch: int) -> None:
+        """Follow what a library tells the sampler, unless it does not fit to the state that was loaded just before."""
+        if self._loaded is not None and self._reader.is_moved:
+            report(self._loaded.find_confusion(as_integer("epoch", epoch, least=0)), self._on_mismatch)
+        self.set_epoch(epoch)
+        self._told = epoch
 
     def _make_reader(self, skip: Skip) -> Reader:
         keeps_workers = bool(getattr(self.loader, "persistent_workers", False))
