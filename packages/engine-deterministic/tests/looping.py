@@ -11,7 +11,7 @@ import torch
 from every_kind import loader
 
 from camshaft.deterministic import ResumableLoader
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 
 
 def resumable(make=lambda: loader(shuffle=True), seed=7, **options):

@@ -18,7 +18,7 @@ from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, see
 from torch.utils.data import DataLoader, IterableDataset
 
 from camshaft.deterministic import DeterministicEngine, ResumableLoader, ResumeMismatch
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import Events
 

@@ -28,9 +28,9 @@ from torch.utils.data import (
 )
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch, manual_seed
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 from camshaft.deterministic._inside import find_loaders
-from camshaft.deterministic._workers import end_workers
+from camshaft.deterministic._loading._workers import end_workers
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import EngineWarning, Events
 

@@ -237,7 +237,7 @@ class Named(NamedTuple):
     y: object
 
 
-class Thing:
+class Part:
     """Says nothing of what it holds."""
 
     def __init__(self, content):
@@ -253,10 +253,10 @@ CONTENTS = {
     "nan": lambda x: torch.cat([x, torch.tensor([[float("nan")] * 5])]),
     "plain nan": lambda x: [float("nan"), float("inf"), None, True],
     "array": lambda x: x.numpy(),
-    "array of objects": lambda x: np.array(["a", None, Thing(1)], dtype=object),
-    "dict": lambda x: {"x": x, 3: "text", Thing(0): 1},
+    "array of objects": lambda x: np.array(["a", None, Part(1)], dtype=object),
+    "dict": lambda x: {"x": x, 3: "text", Part(0): 1},
     "namedtuple": lambda x: Named(x, b"bytes"),
-    "object": Thing,
+    "object": Part,
     "set": lambda x: {"one", "two", "three", "four"},
     "negative view": lambda x: torch.complex(x, x).conj().imag,
     "sparse": lambda x: x.to_sparse(),

@@ -11,7 +11,8 @@ from every_kind import DATA, ENDLESS, Failing, Noisy, Stream, loader
 from torch.utils.data import IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
-from camshaft.deterministic import DeterministicEngine, ResumableLoader, _trial
+from camshaft.deterministic import DeterministicEngine, ResumableLoader
+from camshaft.deterministic._checks import _trial
 from camshaft.deterministic.testing import check_data
 from camshaft.engine import Events, Peekable
 

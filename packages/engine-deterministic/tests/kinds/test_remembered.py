@@ -17,7 +17,7 @@ from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, see
 from torch.utils.data import DataLoader, IterableDataset
 
 from camshaft.deterministic import DeterministicEngine
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 from camshaft.engine import EngineWarning, Events
 
 RECORD = np.dtype([("a", "i1"), ("n", "i8")], align=True)

@@ -16,7 +16,7 @@ from looping import disturb, epochs_of, resumable, texts
 from torch.utils.data import RandomSampler
 
 from camshaft.deterministic import KeyedSampler
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 from camshaft.engine import ArgumentError
 
 AT_ONCE = {

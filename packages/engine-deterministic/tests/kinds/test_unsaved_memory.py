@@ -17,7 +17,7 @@ from looping import dumped, epochs_of, loaded, resumable
 from torch.utils.data import DataLoader, Sampler
 
 from camshaft.deterministic import DeterministicEngine, ResumeMismatch
-from camshaft.deterministic._difference import find_difference
+from camshaft.deterministic._checks._difference import find_difference
 from camshaft.engine import EngineWarning, Events
 
 SIZE = 6

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from camshaft.deterministic._audit import Progress, audit_resume
-from camshaft.deterministic._audited_run import AuditError
+from camshaft.deterministic._audit._audit import Progress, audit_resume
+from camshaft.deterministic._audit._audited_run import AuditError
 from camshaft.engine import EngineError
 
 

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, Wei
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
-from camshaft.deterministic._accelerator import accelerator_name
-from camshaft.deterministic._fetch import Seeding, choose_seeding
 from camshaft.deterministic._inside import find_loaders
-from camshaft.deterministic._keyed_sampler import KeyedSampler
-from camshaft.deterministic._order import sampler_chain
-from camshaft.deterministic._workers import workers_of
+from camshaft.deterministic._loading._fetch import Seeding, choose_seeding
+from camshaft.deterministic._loading._keyed_sampler import KeyedSampler
+from camshaft.deterministic._loading._order import sampler_chain
+from camshaft.deterministic._loading._workers import workers_of
+from camshaft.deterministic._random._accelerator import accelerator_name
 from camshaft.engine import is_integer, length_of
 
 # Where the iterators of Python are from.

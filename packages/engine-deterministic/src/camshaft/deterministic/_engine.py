@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self, TypeVar, get_args
 
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._given_data import GivenData, find_lost_place, find_replaced
-from camshaft.deterministic._kernels import deterministic_kernels
 from camshaft.deterministic._kinds import describe, draws_from_process, find_differences, make_source, require_known
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._ranks import ranks_of
 from camshaft.deterministic._mismatch import NEXT_DATA, REPLACED, OnMismatch, report
-from camshaft.deterministic._ranks import ranks_of
-from camshaft.deterministic._rng import check_seed, draw_seed
-from camshaft.deterministic._rng_state import capture_rng, check_rng, restore_rng
-from camshaft.deterministic._streams import seed_pass
+from camshaft.deterministic._random._kernels import deterministic_kernels
+from camshaft.deterministic._random._rng import check_seed, draw_seed
+from camshaft.deterministic._random._rng_state import capture_rng, check_rng, restore_rng
+from camshaft.deterministic._random._streams import seed_pass
 from camshaft.engine import ArgumentError, DataSource, Engine, Position, RunPlan, State, StateDictError, last_values
 
 Batch = TypeVar("Batch")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds import describe, shows_batch
+from camshaft.deterministic._loading._fetch import Seeding
 from camshaft.deterministic._mismatch import REPLACED, compare_runs
 from camshaft.engine import Position
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from camshaft.deterministic._random._rng import check_seed
 from camshaft.deterministic._reader import BEGINNING
-from camshaft.deterministic._rng import check_seed
 from camshaft.deterministic._skip import Skip, as_skip
 from camshaft.engine import ArgumentError, ArgumentTypeError, Position, StateDictError, is_integer
 

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from weakref import finalize
 
 from camshaft.deterministic._kinds import RankedSource
-from camshaft.deterministic._rng import unless_another_thread_isolates
+from camshaft.deterministic._random._rng import unless_another_thread_isolates
 from camshaft.deterministic._skip import Skip, next_kept
 from camshaft.engine import EngineWarning, Events, Peekable, Position
 

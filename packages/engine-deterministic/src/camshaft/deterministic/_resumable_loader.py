@@ -7,17 +7,17 @@ from copy import deepcopy
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias, get_args
 
-from camshaft.deterministic._copy import is_iterable_style
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds import describe, find_differences, make_source, require_known, require_single_batches
 from camshaft.deterministic._kinds._ranked import RankedSource
 from camshaft.deterministic._loader_state import LoaderState, read_state, write_state
+from camshaft.deterministic._loading._copy import is_iterable_style
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._ranks import ranks_of
+from camshaft.deterministic._loading._told_sampler import ToldSampler
 from camshaft.deterministic._mismatch import OnMismatch, report
-from camshaft.deterministic._ranks import ranks_of
+from camshaft.deterministic._random._rng import check_seed, draw_seed
 from camshaft.deterministic._reader import Iteration, MakeSource, Reader
-from camshaft.deterministic._rng import check_seed, draw_seed
 from camshaft.deterministic._skip import Skip, as_skip
-from camshaft.deterministic._told_sampler import ToldSampler
 from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer
 
 Tell: TypeAlias = Callable[[Mapping[str, tuple[Any, Any]]], None]

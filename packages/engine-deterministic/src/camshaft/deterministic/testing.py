@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from camshaft.deterministic._audit import Progress, audit_resume
-from camshaft.deterministic._audit_report import AuditReport, Finding
-from camshaft.deterministic._audited_run import AuditedRun, AuditError
-from camshaft.deterministic._difference import find_difference
-from camshaft.deterministic._resume_check import ResumeDifference, ResumeReport, check_resume
-from camshaft.deterministic._trial import Entry, Saved, Trial, resume
-from camshaft.deterministic._unsaved import Unsaved
+from camshaft.deterministic._audit._audit import Progress, audit_resume
+from camshaft.deterministic._audit._audit_report import AuditReport, Finding
+from camshaft.deterministic._audit._audited_run import AuditedRun, AuditError
+from camshaft.deterministic._audit._unsaved import Unsaved
+from camshaft.deterministic._checks._difference import find_difference
+from camshaft.deterministic._checks._resume_check import ResumeDifference, ResumeReport, check_resume
+from camshaft.deterministic._checks._trial import Entry, Saved, Trial, resume
 
 __all__ = [
     "AuditError",

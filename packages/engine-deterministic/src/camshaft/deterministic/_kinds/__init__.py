@@ -11,15 +11,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._copy import (
-    is_copyable,
-    is_iterable_style,
-    is_map_style,
-    iterates_as_torch,
-    require_copyable,
-)
 from camshaft.deterministic._describe import describe_environment
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
 from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
@@ -32,11 +24,19 @@ from camshaft.deterministic._kinds._replayed import ReplayedData, draws_by_itsel
 from camshaft.deterministic._kinds._sequence import SequenceData, iterates_by_index, only_holds
 from camshaft.deterministic._kinds._stateful import StatefulData
 from camshaft.deterministic._kinds._stateful_loader import StatefulLoader
+from camshaft.deterministic._loading._copy import (
+    is_copyable,
+    is_iterable_style,
+    is_map_style,
+    iterates_as_torch,
+    require_copyable,
+)
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._order import tell_pass
+from camshaft.deterministic._loading._ranks import Ranks, ranks_of
+from camshaft.deterministic._memory._samplers import Samplers
 from camshaft.deterministic._mismatch import compare_runs
-from camshaft.deterministic._order import tell_pass
-from camshaft.deterministic._ranks import Ranks, ranks_of
-from camshaft.deterministic._samplers import Samplers
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
 from camshaft.engine import ArgumentError, Position, has_state
 

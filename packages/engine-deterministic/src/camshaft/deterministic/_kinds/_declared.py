@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._pass import Pass
+from camshaft.deterministic._loading._fetch import Seeding
 from camshaft.engine import ArgumentTypeError, DataSource, Position
 
 

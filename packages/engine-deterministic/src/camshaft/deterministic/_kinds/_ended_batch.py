@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._fetch import BatchRequest, nested_datasets
 from camshaft.deterministic._fingerprint import Fingerprint
-from camshaft.deterministic._kept_array import PLAIN
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._kinds._request import requests
-from camshaft.deterministic._order import Batch
-from camshaft.deterministic._variable import holders_of, variables_of
+from camshaft.deterministic._loading._fetch import BatchRequest, nested_datasets
+from camshaft.deterministic._loading._order import Batch
+from camshaft.deterministic._memory._kept_array import PLAIN
+from camshaft.deterministic._memory._variable import holders_of, variables_of
 from camshaft.engine import length_of
 
 _READ_ITEMS = 64

@@ -7,8 +7,8 @@ from typing import Any
 
 from camshaft.deterministic._inside import find_generators
 from camshaft.deterministic._kinds._pipeline import DrawWatch
-from camshaft.deterministic._rng import Undo, isolated
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._random._rng import Undo, isolated
+from camshaft.deterministic._random._seeds import derive_seed
 
 
 class IsolatedIterator(Iterator[Any]):

@@ -9,10 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 
-from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_loader
-from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import LAST, MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
@@ -27,9 +24,12 @@ from camshaft.deterministic._kinds._pipeline import (
 )
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started, compare_last, skip_exactly
 from camshaft.deterministic._kinds._stateful_passes import EARLY, ENDED, FRESH, begin_pass, read_place
-from camshaft.deterministic._memory import ObjectMemory, Remembered
-from camshaft.deterministic._order import tell_pass
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._copy import copy_loader, plain_class
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._order import tell_pass
+from camshaft.deterministic._memory._kept_iterator import KeptIterators
+from camshaft.deterministic._memory._memory import ObjectMemory, Remembered
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position, has_state
 
 

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from camshaft.deterministic._fetch import Seeding
-from camshaft.deterministic._ranks import Ranks
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._ranks import Ranks
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
 from camshaft.engine import EngineWarning, Position
 

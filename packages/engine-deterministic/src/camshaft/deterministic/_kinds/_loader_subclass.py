@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._copy import copy_loader, is_copyable, is_map_style
 from camshaft.deterministic._describe import describe_loader, describe_map_style, inner_workers
-from camshaft.deterministic._fetch import BatchRequest, Seeding, choose_seeding
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._map_style import SeededLoader
 from camshaft.deterministic._kinds._redrawn import RedrawnPasses, Started
 from camshaft.deterministic._kinds._request import requests
-from camshaft.deterministic._order import draw_order, tell_pass
-from camshaft.deterministic._samplers import Samplers
-from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._workers import end_workers
+from camshaft.deterministic._loading._copy import copy_loader, is_copyable, is_map_style
+from camshaft.deterministic._loading._fetch import BatchRequest, Seeding, choose_seeding
+from camshaft.deterministic._loading._order import draw_order, tell_pass
+from camshaft.deterministic._loading._workers import end_workers
+from camshaft.deterministic._memory._samplers import Samplers
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position
 
 

@@ -10,9 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._copy import copy_loader, plain_class
 from camshaft.deterministic._describe import describe_map_style
-from camshaft.deterministic._fetch import BatchRequest, SeededDataset, Seeding, WorkerSetup, choose_seeding, identity
 from camshaft.deterministic._kinds._ended_batch import PassEnd
 from camshaft.deterministic._kinds._kind import (
     DRAWN,
@@ -31,9 +29,18 @@ from camshaft.deterministic._kinds._pass import Pass, counting
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._kinds._request import requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
-from camshaft.deterministic._order import Order, draw_order, tell_pass
-from camshaft.deterministic._samplers import UNSAVED, Samplers
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._copy import copy_loader, plain_class
+from camshaft.deterministic._loading._fetch import (
+    BatchRequest,
+    SeededDataset,
+    Seeding,
+    WorkerSetup,
+    choose_seeding,
+    identity,
+)
+from camshaft.deterministic._loading._order import Order, draw_order, tell_pass
+from camshaft.deterministic._memory._samplers import UNSAVED, Samplers
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position, length_of
 
 

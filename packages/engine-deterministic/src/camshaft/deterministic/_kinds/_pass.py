@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._loading._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.deterministic._skip import Skip, next_kept
-from camshaft.deterministic._workers import end_workers, find_lost, pids_in, watch_workers, workers_of
 from camshaft.engine import LookAhead, Peekable, Position
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 
 from camshaft.deterministic._inside import holds_class, search
 from camshaft.deterministic._kinds._kind import entries_of
-from camshaft.deterministic._rng_state import Mark, mark_private, mark_rng
+from camshaft.deterministic._random._rng_state import Mark, mark_private, mark_rng
 from camshaft.engine import EngineWarning
 
 _HUGGING_FACE, _NODES = "datasets.iterable_dataset", "torchdata.nodes"

@@ -20,10 +20,10 @@ from camshaft.deterministic._kinds._kind import (
     stream_seed,
 )
 from camshaft.deterministic._kinds._pass import Pass
-from camshaft.deterministic._rng import isolated, remember_generators
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._random._rng import isolated, remember_generators
+from camshaft.deterministic._random._seeds import derive_seed
+from camshaft.deterministic._random._streams import seed_pass, seed_step
 from camshaft.deterministic._skip import kept_numbers
-from camshaft.deterministic._streams import seed_pass, seed_step
 from camshaft.engine import Peekable, Position
 
 # Marks a state that was saved by one of several ranks: which one, of how many.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from camshaft.deterministic._kept_iterator import KeptIterators
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Counter, Pass, counting
 from camshaft.deterministic._kinds._pipeline import ThreadWatch
+from camshaft.deterministic._memory._kept_iterator import KeptIterators
 from camshaft.engine import Position
 
 

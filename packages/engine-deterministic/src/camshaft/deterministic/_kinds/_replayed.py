@@ -9,20 +9,20 @@ from itertools import repeat, starmap
 from typing import Any, ClassVar
 
 from camshaft.deterministic._describe import describe_inside
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._inside import find_loaders
-from camshaft.deterministic._kept_iterator import KeptIterators, is_plain_iterator
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._iterator_end import FINISHED, IteratorEnd
 from camshaft.deterministic._kinds._kind import MEMORY, Setting, entries_of, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass, counting
 from camshaft.deterministic._kinds._pipeline import ThreadWatch, is_pipeline, remembering_in
 from camshaft.deterministic._kinds._redrawn import compare_last, skip_exactly
-from camshaft.deterministic._memory import ObjectMemory
-from camshaft.deterministic._order import tell_epoch
-from camshaft.deterministic._rng_state import GeneratorStates, read_rng, restore_rng
-from camshaft.deterministic._seeds import derive_seed
-from camshaft.deterministic._streams import seed_pass
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._order import tell_epoch
+from camshaft.deterministic._memory._kept_iterator import KeptIterators, is_plain_iterator
+from camshaft.deterministic._memory._memory import ObjectMemory
+from camshaft.deterministic._random._rng_state import GeneratorStates, read_rng, restore_rng
+from camshaft.deterministic._random._seeds import derive_seed
+from camshaft.deterministic._random._streams import seed_pass
 from camshaft.engine import EngineWarning, Position
 
 

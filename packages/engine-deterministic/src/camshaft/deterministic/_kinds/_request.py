@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from camshaft.deterministic._fetch import BatchRequest
 from camshaft.deterministic._kinds._kind import Setting
-from camshaft.deterministic._order import Batch
-from camshaft.deterministic._ranks import Ranks
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._fetch import BatchRequest
+from camshaft.deterministic._loading._order import Batch
+from camshaft.deterministic._loading._ranks import Ranks
+from camshaft.deterministic._random._seeds import derive_seed
 
 
 def requests(batches: Iterable[Batch], setting: Setting, data_pass: int, first: int) -> Iterator[BatchRequest]:

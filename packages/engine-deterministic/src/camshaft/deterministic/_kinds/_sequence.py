@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, stream_seed, without_empty
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_repeated
-from camshaft.deterministic._rng import isolated
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._random._rng import isolated
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position, length_of
 
 # Their iteration gives what their indices give, in order.

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._copy import copy_loader
-from camshaft.deterministic._fetch import SeededDataset, choose_seeding, nested_datasets
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._kinds._request import requests
-from camshaft.deterministic._memory import ObjectMemory
-from camshaft.deterministic._order import IndexedOrder, Order, draw_order, sampler_chain, tell_pass
+from camshaft.deterministic._loading._copy import copy_loader
+from camshaft.deterministic._loading._fetch import SeededDataset, choose_seeding, nested_datasets
+from camshaft.deterministic._loading._order import IndexedOrder, Order, draw_order, sampler_chain, tell_pass
+from camshaft.deterministic._memory._memory import ObjectMemory
 from camshaft.engine import ArgumentError, has_state
 
 # An order is known to come again by so many of its batches, at least.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
-from camshaft.deterministic._fetch import Seeding
 from camshaft.deterministic._kinds._isolated import IsolatedIterator
 from camshaft.deterministic._kinds._kind import LAST, MEMORY, Setting, entries_of, stream_seed, warn_of_lost_batch
 from camshaft.deterministic._kinds._pass import Pass
@@ -22,10 +21,11 @@ from camshaft.deterministic._kinds._stateful_passes import (
     read_place,
     resume_pass,
 )
-from camshaft.deterministic._memory import ObjectMemory, Remembered
-from camshaft.deterministic._order import tell_epoch
-from camshaft.deterministic._rng import isolated
-from camshaft.deterministic._seeds import derive_seed
+from camshaft.deterministic._loading._fetch import Seeding
+from camshaft.deterministic._loading._order import tell_epoch
+from camshaft.deterministic._memory._memory import ObjectMemory, Remembered
+from camshaft.deterministic._random._rng import isolated
+from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position
 
 # Marks a state that is more than what the data saved.

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from camshaft.deterministic._copy import copy_loader
 from camshaft.deterministic._describe import describe_loader
-from camshaft.deterministic._fetch import Seeding, WorkerSetup
 from camshaft.deterministic._kinds._kind import Setting, entries_of, warn_of_lost_batch
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import skip_exactly
-from camshaft.deterministic._order import tell_pass
-from camshaft.deterministic._rng import seed_generators
-from camshaft.deterministic._seeds import ChildSeeds, derive_seed
+from camshaft.deterministic._loading._copy import copy_loader
+from camshaft.deterministic._loading._fetch import Seeding, WorkerSetup
+from camshaft.deterministic._loading._order import tell_pass
+from camshaft.deterministic._random._rng import seed_generators
+from camshaft.deterministic._random._seeds import ChildSeeds, derive_seed
 from camshaft.engine import Position, has_state
 
 

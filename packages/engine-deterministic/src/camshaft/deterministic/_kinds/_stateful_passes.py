@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 from camshaft.deterministic._kinds._pipeline import streams_in
-from camshaft.deterministic._rng import isolated, remember_generators
+from camshaft.deterministic._random._rng import isolated, remember_generators
 from camshaft.engine import EngineWarning
 
 # How the pass before was left: it was not begun, it came to its end, or it was left before.

@@ -1,0 +1,1 @@
+"""Does data resume exactly, and if not, why?"""

@@ -1,0 +1,1 @@
+"""What the user's objects remember from pass to pass: found, saved, put back."""

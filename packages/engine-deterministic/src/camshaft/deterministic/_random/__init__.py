@@ -1,0 +1,1 @@
+"""Random numbers: one seed for every consumer, and the generators of the process and its devices."""
