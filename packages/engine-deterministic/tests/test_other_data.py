@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import weakref
 
@@ -45,7 +46,21 @@ class Place(Source):
         self.start = state["last"]
 
 
+class Turned:
+    """A sampler that gives the places of large values from behind."""
+
+    def __init__(self, values):
+        self.places = sorted(range(len(values)), reverse=values[0] > 100)
+
+    def __len__(self):
+        return len(self.places)
+
+    def __iter__(self):
+        return iter(self.places)
+
+
 KINDS = {
+    "sampler of its own": lambda values: DataLoader(values, 1, sampler=Turned(values)),
     "list": list,
     "loader": lambda values: DataLoader(values, 1, shuffle=True),
     "drawn again": Source,
@@ -197,3 +212,37 @@ def test_data_set_at_the_start_of_a_resumed_run_does_not_begin_anew_unnoticed():
     with pytest.raises(ResumeMismatch, match="place in the data"):
         resumed.run(HARD)
     assert len(whole) == 9
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_a_run_that_is_interrupted_as_data_is_set_goes_on_over_it_in_a_copy_and_from_its_state(make):
+    whole, _ = whole_run(make, Events.EPOCH_STARTED(once=2), put_by_method)
+    engine, seen = program(make, Events.EPOCH_STARTED(once=2), put_by_method)
+    engine.add_event_handler(Events.EPOCH_STARTED(once=2), engine.interrupt)
+    engine.run(make(EASY), max_epochs=3, epoch_length=3, seed=1)
+    resumed, rest = recorder()
+    resumed.load_state_dict(through_file(engine.state_dict()))
+    with pytest.raises(ResumeMismatch, match="data_given_to"):
+        resumed.run(make(EASY))
+    resumed.set_data(make(HARD))
+    resumed.run()
+    copied, copied_rest = copy.deepcopy(engine), []
+    copied.process_function = lambda engine, batch: copied_rest.append(float(batch))
+    copied.run()
+    engine.run()
+    assert rest == copied_rest == whole[3:]
+    assert seen == whole
+
+
+def test_data_that_is_set_between_two_runs_of_an_engine_counts_as_set():
+    engine, _ = recorder()
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=4), engine.terminate)
+    engine.run(list(EASY), max_epochs=3, seed=1)
+    engine.set_data(list(HARD))
+    states = []
+    engine.add_event_handler(Events.STARTED, lambda: engine.at_safe_point(lambda: states.append(engine.state_dict())))
+    engine.run()
+    resumed, _ = recorder()
+    resumed.load_state_dict(states[0])
+    with pytest.raises(ResumeMismatch, match="data_given_to"):
+        resumed.run(list(EASY))

@@ -74,6 +74,8 @@ class RunStatus:
         position, suspended = self.position(state), self.last().suspended
         if suspended is None or position.data_state is not None:
             return position
+        if not position.pass_open and suspended.fetcher.data is not state.dataloader:
+            return position  # other data was put in place, and is to be opened by the run that goes on
         return position._replace(data_state=suspended.fetcher.source.state(position))
 
     def is_implied(self) -> bool | None:

@@ -290,7 +290,8 @@ class DeterministicEngine(Engine[Batch, Output]):
         self._goes_on_at = plan.position if plan.resumed and self._is_loaded else None
         replaced = None
         if plan.resumed and not self._is_given:
-            replaced = self._loaded_description.get(REPLACED) if self._is_loaded else self._replaced()
+            loaded, here = self._loaded_description.get(REPLACED), self._given.replaced_by(plan.data, self._seeding)
+            replaced = loaded if self._is_loaded else here
         described = describe(plan.data, self._seeding) if isinstance(plan.data, Iterator) else None
         self._given = GivenData(plan.data, described, replaced)
         if not plan.resumed:
@@ -307,7 +308,7 @@ class DeterministicEngine(Engine[Batch, Output]):
         described = dict(known) if known is not None and is_opened else describe(data, self._seeding)
         if (replaced := self._replaced()) is not None:
             described[REPLACED] = dict(replaced)
-        return described if is_opened else {**described, NEXT_DATA: "waits"}
+        return {**described, NEXT_DATA: "waits"} if self.position.pass_open and not is_opened else described
 
     def _replaced(self) -> Mapping[str, Any] | None:
         return self._given.replaced_by(self.state.dataloader, self._seeding)
