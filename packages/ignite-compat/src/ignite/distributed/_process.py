@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,7 @@ from ignite.distributed._topology import (
 )
 from ignite.utils import setup_logger
 
+LET_GO_S = 0.1  # seconds that the threads of a group have to let go of their last tensors
 _NOT_HERE = {
     "horovod": 'Horovod is not supported: launch with torchrun and take "nccl" or "gloo"',
     "xla-tpu": "groups of XLA processes are not supported: launch with torch_xla's own launcher and "
@@ -115,6 +117,9 @@ def finalize() -> None:
     """Leave the group; without one nothing happens."""
     if is_distributed():
         dist.destroy_process_group()
+        # Replicas of `DistributedDataParallel` keep the threads of the group. These let go of the last tensors a moment
+        # after an operation is over, and nobody is told when. If Python is taken down then, the process is aborted.
+        time.sleep(LET_GO_S)
     forget_groups()
     forget_topology()
 
