@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import mmap
 import sys
 import threading
 from collections import UserList, deque
@@ -107,7 +108,9 @@ def test_data_that_is_iterated_by_index_is_a_sequence(data: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{0: 1}, {1}, iter("a"), Shuffling(), ShufflingList("ab"), None, 3], ids=lambda data: type(data).__name__
+    "data",
+    [{0: 1}, {1}, iter("a"), Shuffling(), ShufflingList("ab"), mmap.mmap(-1, 4), None, 3],
+    ids=lambda data: type(data).__name__,
 )
 def test_data_with_an_iteration_of_its_own_is_no_sequence(data: Any) -> None:
     assert not is_sequence(data)

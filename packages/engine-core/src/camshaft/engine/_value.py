@@ -82,7 +82,9 @@ def is_sequence(data: object) -> bool:
 
     It is for lists, tuples, ranges, arrays and other types whose iteration Python or a library in C provides,
     for a `collections.abc.Sequence` that keeps its `__iter__`, and for a class without `__iter__`, which Python
-    iterates by index. A class with an `__iter__` of its own may do anything in it, and a mapping is none.
+    iterates by its `__getitem__`. A class with an `__iter__` of its own may do anything in it, and a mapping is none.
+    Nor is a type of a library in C without `__iter__`: it may be iterated in another way than it is indexed, as
+    `mmap.mmap` is.
 
     Args:
         data: anything; it is not iterated.
@@ -95,7 +97,9 @@ def is_sequence(data: object) -> bool:
     if not (hasattr(kind, "__len__") and hasattr(kind, "__getitem__")) or isinstance(data, Mapping):
         return False
     iterate = getattr(kind, "__iter__", None)
-    return iterate is None or iterate is Sequence.__iter__ or isinstance(iterate, WrapperDescriptorType)
+    if iterate is None:  # Python then iterates by a `__getitem__` that is written in Python
+        return not isinstance(kind.__getitem__, WrapperDescriptorType)
+    return iterate is Sequence.__iter__ or isinstance(iterate, WrapperDescriptorType)
 
 
 def length_of(data: object) -> int | None:

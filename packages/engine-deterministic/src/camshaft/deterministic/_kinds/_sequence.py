@@ -14,7 +14,7 @@ from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._loading._fetch import Seeding
 from camshaft.deterministic._random._rng import isolated
 from camshaft.deterministic._random._seeds import derive_seed
-from camshaft.engine import Position, length_of
+from camshaft.engine import Position, is_sequence, length_of
 
 # Their iteration gives what their indices give, in order.
 _BUILTIN = (list, tuple, range, str, bytes, torch.Tensor, np.ndarray)
@@ -104,14 +104,16 @@ class SequenceData:
 def iterates_by_index(data: Any) -> bool:
     """Return whether iterating `data` gives what its indices give, in order, by the way its class iterates.
 
-    So do lists, tuples, ranges, tensors and arrays; classes without `__iter__`, which Python iterates by index;
-    and those that take `__iter__` from `collections.abc.Sequence`. A wrapper around a loader, or a table with an
-    index of its own, does not, though it has a length and items.
+    So do lists, tuples, ranges, tensors and arrays; classes without `__iter__` whose `__getitem__` is written in
+    Python; and those that take `__iter__` from `collections.abc.Sequence`. A wrapper around a loader, or a table with
+    an index of its own, does not, though it has a length and items.
     """
     kind = type(data)
     if not hasattr(kind, "__getitem__") or not hasattr(kind, "__len__"):
         return False
-    return getattr(kind, "__iter__", None) in (None, Sequence.__iter__) or only_holds(data)
+    if getattr(kind, "__iter__", None) is None:
+        return is_sequence(data)
+    return kind.__iter__ is Sequence.__iter__ or only_holds(data)
 
 
 def only_holds(data: Any) -> bool:
