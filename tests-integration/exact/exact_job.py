@@ -7,7 +7,7 @@ import io
 import random
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -228,8 +228,11 @@ class Job:
         with warnings.catch_warnings():
             for message, category in EXPECTED:
                 warnings.filterwarnings("ignore", message, category)
-            trainer.run(KINDS[setting.kind].make(setting.workers), **limits)
+            data = KINDS[setting.kind].make(setting.workers)
+            trainer.run(data, **limits)
         self.log.append(("standing", *self.standing()))
+        if isinstance(data, Generator):  # else its loader is freed in a cycle: torch then waits 5 s for its workers
+            data.close()
 
     def _stop(self) -> None:
         if not self.trainer.should_terminate:
