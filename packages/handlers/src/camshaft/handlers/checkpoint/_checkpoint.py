@@ -343,25 +343,15 @@ class Checkpoint:
 
     @overload
     def restore_latest(
-        self,
-        to_load: Objects | None = None,
-        *,
-        trusted: bool = False,
-        strict: bool = True,
-        map_location: Any = "cpu",
+        self, to_load: Objects | None = None, *, trusted: bool = False, strict: bool = True, map_location: Any = "cpu",
         missing_ok: Literal[False] = False,
-    ) -> LoadReport: ...
+    ) -> LoadReport: ...  # fmt: skip
 
     @overload
     def restore_latest(
-        self,
-        to_load: Objects | None = None,
-        *,
-        trusted: bool = False,
-        strict: bool = True,
-        map_location: Any = "cpu",
+        self, to_load: Objects | None = None, *, trusted: bool = False, strict: bool = True, map_location: Any = "cpu",
         missing_ok: bool,
-    ) -> LoadReport | None: ...
+    ) -> LoadReport | None: ...  # fmt: skip
 
     def restore_latest(
         self,
