@@ -229,11 +229,10 @@ class Engine(StopFlags, SharedRequests, Generic[Batch, Output]):
     def set_data(self, data: Any) -> None:
         """Take the next batch from other data; `epoch_length` does not change.
 
-        Called before a run, it takes effect only if `run()` is given no data. A saved state holds no data: before a run
-        that is resumed, set what was in use then.
+        Called before a run, it takes effect only if `run()` is given no data.
 
         Args:
-            data: as for `run`.
+            data: as for `run`. A saved state holds no data: before a run that is resumed, give what was in use then.
 
         Raises:
             ArgumentTypeError: `data` is not iterable.
