@@ -6,7 +6,9 @@ import collections
 import io
 import itertools
 import multiprocessing
+import os
 import random
+import signal
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +108,27 @@ def number_the_dataset(worker):
     get_worker_info().dataset.number = worker + 1
 
 
+class Caching(Own):
+    """Augments a sample once, and gives that ever after."""
+
+    def __init__(self):
+        self.samples = {}
+
+    def more(self, index):
+        return self.samples.setdefault(index, float(torch.rand(())))
+
+
+class Growing(Own):
+    """Gives a sample as it is the first time only."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def more(self, index):
+        is_first, _ = index not in self.seen, self.seen.add(index)
+        return is_first
+
+
 FAULTS = {
     "generator made at its first use": lambda workers: loader(Lazy(), workers),
     "bit generator": lambda workers: loader(BitGenerator(), workers),
@@ -114,6 +137,8 @@ FAULTS = {
     "count": lambda workers: loader(Numbering(), workers),
     "generator function": lambda workers: loader(Generating(), workers),
     "samples changed in place": lambda workers: loader(InPlace(), workers),
+    "cache of random samples": lambda workers: loader(Caching(), workers),
+    "what was seen before": lambda workers: loader(Growing(), workers),
     "collate_fn with a memory": lambda workers: loader(Noisy(), workers, collate_fn=numbering_collate()),
 }
 
@@ -152,6 +177,40 @@ def refuse(name, saved, workers, done):
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_a_batch_depends_on_beside_its_seeds_is_refused(name, workers, done):
     refuse(name, workers, workers, done)
+
+
+def first_batches(made, count):
+    batches = itertools.chain.from_iterable(made for _ in itertools.count())
+    return [plain(next(batches)) for _ in range(count)]
+
+
+def plain(batch):
+    return batch.tolist() if isinstance(batch, torch.Tensor) else [*map(plain, batch)] if is_nested(batch) else batch
+
+
+def is_nested(batch):
+    return isinstance(batch, list | tuple)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("name", sorted(FAULTS.keys() - {"cache of random samples"}))
+def test_a_memory_is_refused_or_makes_no_difference(name, size):
+    def make():
+        data = FAULTS[name](0)
+        return ResumableLoader(DataLoader(data.dataset, size, shuffle=True, collate_fn=data.collate_fn), seed=3)
+
+    whole, refused = first_batches(make(), 36), 0
+    for done in range(1, 20):
+        saved, made = make(), make()
+        first_batches(saved, done)
+        made.load_state_dict(saved.state_dict())
+        try:
+            rest = first_batches(made, 36 - done)
+        except ResumeMismatch:
+            refused += 1
+        else:
+            assert whole[done:] == rest
+    assert refused > 15
 
 
 @pytest.mark.parametrize(("saved", "workers"), [(0, 2), (2, 0)])
@@ -194,19 +253,53 @@ def test_an_engine_refuses_other_data_before_any_step():
     assert len(steps) == 2
 
 
-@pytest.mark.parametrize(
-    ("data", "other"), [([1, 2, 3], [1, 5, 3]), (torch.eye(3), torch.zeros(3, 3))], ids=["list", "tensor"]
-)
-def test_another_list_or_tensor_is_refused(data, other):
-    state = state_behind(ResumableLoader(data, seed=3), 2)
-    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
+ITEMS = {
+    "list": ([1, 2, 3], [1, 5, 6]),
+    "tensor": (torch.eye(3), torch.zeros(3, 3)),
+    "array": (np.eye(3), np.zeros((3, 3))),
+}
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+@pytest.mark.parametrize("name", ITEMS)
+def test_another_list_or_tensor_is_refused(name, done):
+    data, other = ITEMS[name]
+    told = f"batch {done}, the next one" if done < 3 else "batch 2, fetched again"
+    state = state_behind(ResumableLoader(data, seed=3), done)
+    with pytest.raises(ResumeMismatch, match=told):
         next(iter(resumed(state, other)))
     first, second = (DeterministicEngine(lambda engine, batch: None) for _ in range(2))
-    first.add_event_handler(Events.ITERATION_COMPLETED(once=2), first.terminate)
-    first.run(data)
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=done), first.terminate)
+    first.run(data, max_epochs=2)
     second.load_state_dict(first.state_dict())
-    with pytest.raises(ResumeMismatch, match="batch 1, fetched again"):
+    with pytest.raises(ResumeMismatch, match=told):
         second.run(other)
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_step_that_changes_the_batches_of_a_list_in_place_raises_no_alarm_in_the_first_epoch(done):
+    def batches():
+        return [torch.full((2,), float(number)) for number in range(3)]
+
+    made = ResumableLoader(batches(), seed=3)
+    for batch in itertools.islice(made, done):
+        batch.data.numpy()[:] = -1
+    assert [batch.tolist() for batch in resumed(made.state_dict(), batches())][: 3 - done] == [
+        [float(number)] * 2 for number in range(done, 3)
+    ]
+
+
+def test_batches_that_an_earlier_epoch_has_changed_in_place_are_refused():
+    def batches():
+        return [torch.ones(2), torch.ones(2)]
+
+    made = ResumableLoader(batches(), seed=3)
+    for _ in range(2):
+        for batch in made:
+            batch += 1
+    next(iter(made))
+    with pytest.raises(ResumeMismatch, match="batch 1, the next one.*in place"):
+        next(iter(resumed(made.state_dict(), batches())))
 
 
 def test_a_difference_that_is_allowed_goes_on_behind_it():
@@ -370,10 +463,58 @@ class Fetching(Noisy):
         return noise(index)
 
 
-def test_one_batch_is_fetched_twice_between_two_epochs():
+def test_a_batch_of_one_sample_is_fetched_twice():
     state, data = ended(ResumableLoader(loader(Fetching()), seed=3)), Fetching()
     next(iter(resumed(state, loader(data))))
     assert data.fetched == [1 + 1 + 2]  # the last batch of the epoch has one sample, the next has two
+
+
+def test_a_longer_batch_is_fetched_once_and_its_first_sample_before_it():
+    state, data = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3), Fetching()
+    next(iter(resumed(state, loader(data))))
+    assert data.fetched == [1 + 2 + 2]  # of these the last two are new
+
+
+class FailingAtFirst(Fetching):
+    def __getitem__(self, index):
+        if self.fetched == [0]:
+            self.fetched[0] += 1
+            raise OSError("such a number cannot be used")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_sample_with_other_random_numbers_is_not_raised(workers):
+    state = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3)
+    rest = list(resumed(state, loader(FailingAtFirst(), workers)))
+    assert len(rest) == 3
+
+
+class Dying(Fetching):
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_at_the_first_sample_is_named():
+    state = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*") as raised:
+        next(iter(resumed(state, loader(Dying(), 1))))
+    assert "worker 0 of 1 was lost" in str(raised.value.__notes__)
+
+
+class FailingSecond(Fetching):
+    def __getitem__(self, index):
+        if self.fetched == [1]:
+            raise OSError("the disk is away")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_batch_that_is_fetched_again_says_what_it_was_for(workers):
+    state = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3)
+    with pytest.raises(OSError, match="the disk is away") as raised:
+        next(iter(resumed(state, loader(FailingSecond(), workers))))
+    assert "batch 2 of pass 0, to compare it" in str(raised.value.__notes__)
 
 
 class Sized(Noisy):

@@ -47,6 +47,10 @@ _REMEDIES = {
         "for its turn when the state was taken. Put it in place when its turn has come, or save at a safe point: "
         "`engine.at_safe_point(save)`"
     ),
+    "the next one": (
+        "The list, tensor or array holds another item there than in the saved run: it is another one, or something has "
+        "changed its items or their order, such as a step that changes its batch in place"
+    ),
     "fetched again": (
         "A batch must depend on nothing but its place, the epoch and the random generators. The last one before the "
         "stop was fetched again, and another one came. Either the dataset, `collate_fn` or `worker_init_fn` is another "

@@ -15,7 +15,7 @@ from camshaft.deterministic._describe import describe_environment
 from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
 from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
-from camshaft.deterministic._kinds._kind import ENDED_BATCH, LAST, Kind, Setting
+from camshaft.deterministic._kinds._kind import ENDED_BATCH, LAST, NEXT, Kind, Setting
 from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
 from camshaft.deterministic._kinds._pipeline import holds_back, is_pipeline, loses_samples
@@ -146,7 +146,7 @@ def shows_batch(data: Any, data_state: Any) -> bool:
     """
     if kind_of(data) in (DeclaredData, StatefulLoader, StatefulData):
         return False
-    return not {LAST, ENDED_BATCH}.isdisjoint(unwrap(data_state))
+    return not {LAST, NEXT, ENDED_BATCH}.isdisjoint(unwrap(data_state))
 
 
 def make_source(

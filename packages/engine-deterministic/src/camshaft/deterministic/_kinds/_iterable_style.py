@@ -193,7 +193,7 @@ class _SavedPasses:
 
     def _give(self, batches: Iterator[Any], position: Position) -> Pass:
         early = Early(self._read_now, put_back=self._put_back)
-        return Pass(batches, position, keeps_last=self._pipeline.holds_back, early=early)
+        return Pass(batches, position, keeps_last_from=0 if self._pipeline.holds_back else None, early=early)
 
     def _put_back(self, place: tuple[Any, bool, Remembered | None]) -> None:
         self._memory.restore(place[2])

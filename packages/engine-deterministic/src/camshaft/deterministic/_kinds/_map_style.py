@@ -27,7 +27,7 @@ from camshaft.deterministic._kinds._kind import (
 )
 from camshaft.deterministic._kinds._pass import Pass, counting
 from camshaft.deterministic._kinds._redrawn import compare_repeated
-from camshaft.deterministic._kinds._request import requests
+from camshaft.deterministic._kinds._request import Repeat, repeats, requests
 from camshaft.deterministic._kinds._single_batch import SingleBatches
 from camshaft.deterministic._loading._copy import copy_loader, plain_class
 from camshaft.deterministic._loading._fetch import (
@@ -50,9 +50,10 @@ class MapStyleLoader:
     Each sample is fetched under a seed that depends on its place in the order, in whichever worker. Persistent
     workers live as long as the source.
 
-    The batch before the place is fetched again, by each worker and by the first one twice, and compared with what the
-    saved run had there. What batches depend on beside their seeds cannot be known, but so it is told: other data;
-    what differs from worker to worker; and what a fetch leaves behind for the next one.
+    The batch before the place is fetched again by each worker, and compared with what the saved run had there. In the
+    first one its first sample comes before, under other random numbers. What batches depend on beside their seeds
+    cannot be known, but so it is told: other data; what differs from worker to worker; and what a fetch leaves behind
+    for the next one.
 
     Args:
         data: the user's loader; it is not changed.
@@ -87,29 +88,29 @@ class MapStyleLoader:
         self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
         self._size = saved.get("size", length_of(self._loader.dataset))
         last = saved.get(LAST) if position.pass_open and position.batch else None
-        times = 1 + max(1, self._loader.num_workers)
-        wanted = self._wanted(self._order, position, saved, 0 if last is None else times)
+        again, wanted = self._wanted(self._order, position, saved, compares=last is not None)
         is_next = not position.pass_open and self._opened is None
         ended = self._end.to_compare(saved.get(ENDED_BATCH)) if is_next else None
         if wanted is not None:
-            before = [] if ended is None else [ended.request(self._setting)] * times
-            wanted = self._end.follow(chain(before, wanted))
+            again = again if ended is None else repeats(ended.request(self._setting), self._loader.num_workers)
+            wanted = self._end.follow(chain([each.request for each in again], wanted))
         self._data_pass = position.data_pass
         iterator = iter(()) if wanted is None else self._fetch(wanted, position.data_pass)
         self._opened = Pass(
             iterator,
             position,
             loader_iterator=iterator,
-            keeps_last=True,
+            keeps_last_from=0,
             skip=self._setting.skip,
             early=counting(self._samplers.counter),
         )
         # Fetched in this process, these batches may change what a sampler reads in the dataset.
         with nullcontext() if self._loader.num_workers else self._samplers.undisturbed():
+            compared = [each.compares for each in again]
             if wanted is not None and last is not None:
-                compare_repeated(self._opened, times, last, self._setting.report)
+                compare_repeated(self._opened, compared, last, self._setting.report)
             elif ended is not None:
-                compare_repeated(self._opened, times, ended.last, self._setting.report, ended.name)
+                compare_repeated(self._opened, compared, ended.last, self._setting.report, ended.name)
         return self._opened
 
     def recall(self, state: Any) -> None:
@@ -174,26 +175,30 @@ class MapStyleLoader:
                 if self._data_pass is not None:
                     tell_pass(self._loader, self._data_pass)
 
-    def _wanted(self, order: Order, position: Position, saved: Any, again: int) -> Iterator[BatchRequest] | None:
-        """Return the requests for what is left of a pass, None where that is nothing.
+    def _wanted(
+        self, order: Order, position: Position, saved: Any, compares: bool
+    ) -> tuple[list[Repeat], Iterator[BatchRequest] | None]:
+        """Return what fetches the batch before, and the requests for what is left of a pass: None for nothing.
 
         Args:
             order: the order of the pass.
             position: where it is opened.
             saved: what was saved there.
-            again: how many times the batch before comes first, whatever is left out.
+            compares: whether the batch before is fetched, to be compared, whatever is left out.
         """
         first, setting = position.batch if position.pass_open else 0, self._setting
         if first and "size" in saved and saved["size"] != length_of(self._loader.dataset):
             if "length" not in saved or first < saved["length"]:
                 present = length_of(self._loader.dataset)
                 setting.report({"dataset_length of the pass": (saved["size"], present)})
-            return None
+            return [], None
         require_place(first, order.length, setting)
         depends = LEARNED in saved or UNSAVED in (saved.get(MEMORY) or {})
-        behind = int(bool(first and (again or depends)))
+        behind = int(bool(first and (compares or depends)))
         batches = order.batches(first - behind)
-        before = list(islice(batches, behind)) * again
+        before = list(islice(batches, behind))
+        if compares and not before:
+            setting.report({"batches": (f"at least {first}", first - 1)})
         # What is remembered is put back where the samplers stood: they had drawn further, if workers fetched ahead.
         head = list(islice(batches, max(0, saved.get(DRAWN, first) - first)))
         if position.pass_open:
@@ -202,12 +207,12 @@ class MapStyleLoader:
         if first and (order.length is None or first >= order.length):
             head = head or list(islice(batches, 1))  # the end of a pass is known without starting workers
             self._compare_order(order, first, saved)
-            if not head and not before:
-                return None
-        batches = chain(head, batches)
+            if not head and not (before and compares):
+                return [], None
         everything = setting._replace(skip=frozenset())
-        repeated = [next(requests((each,), everything, position.data_pass, first - 1)) for each in before]
-        return chain(repeated, requests(batches, setting, position.data_pass, first))
+        again = requests(before if compares else (), everything, position.data_pass, first - 1)
+        fetches = [each for request in again for each in repeats(request, self._loader.num_workers)]
+        return fetches, requests(chain(head, batches), setting, position.data_pass, first)
 
     def _draw(self, data_pass: int) -> Order:
         self._samplers.begin_pass()

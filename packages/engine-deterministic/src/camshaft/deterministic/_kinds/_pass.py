@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -60,7 +61,7 @@ class Pass(Peekable):
         position: where the pass was opened.
         has_ended: as the attribute, at the beginning.
         loader_iterator: torch's own iterator, if there is one that may have workers.
-        keeps_last: whether a hash of the last batch is kept for `last`.
+        keeps_last_from: number of the batch from which on a hash of the last one is kept for `last`; None for never.
         skip: batches that `batches` leaves out.
         early: how a batch is fetched early; None where it must not be.
     """
@@ -72,7 +73,7 @@ class Pass(Peekable):
         *,
         has_ended: bool = False,
         loader_iterator: Iterator[Any] | None = None,
-        keeps_last: bool = False,
+        keeps_last_from: int | None = None,
         skip: Skip = frozenset(),
         early: Early | None = None,
     ) -> None:
@@ -82,7 +83,7 @@ class Pass(Peekable):
         self._batches = iter(()) if has_ended else batches
         self.data_pass = position.data_pass
         self._loader_iterator = loader_iterator
-        self._keeps_last = keeps_last
+        self._keeps_last_from = sys.maxsize if keeps_last_from is None else keeps_last_from
         self._skip = skip
         self._early = early
         self._last: Fingerprint | None = None
@@ -103,7 +104,7 @@ class Pass(Peekable):
             self._explain(error, self._place())
             raise
         self.given = self._next_number() + 1
-        if self._keeps_last:
+        if self.given > self._keeps_last_from:
             self._last = Fingerprint(batch)
             if self._notes_next:
                 self._noted, self._notes_next = self._last, False
@@ -141,6 +142,21 @@ class Pass(Peekable):
             self._early.put_back(batches.kept)
             self._batches = iter(())
 
+    def rehearse(self, name: str | None = None) -> None:
+        """Fetch a batch that nobody asks for, for what the fetch leaves behind.
+
+        So nobody asks for its error either, unless it tells that a worker is gone.
+
+        Args:
+            name: what it is called in errors, if it is not of this pass.
+        """
+        try:
+            next(self._batches, None)
+        except Exception as error:
+            self._explain(error, self._compared(name))
+            if pids_in(error):
+                raise
+
     def repeat_last(self, name: str | None = None) -> bool:
         """Fetch the batch before the place where the pass was opened, which `batches` begin with, for `last`.
 
@@ -157,7 +173,7 @@ class Pass(Peekable):
         except StopIteration:
             return False
         except Exception as error:
-            self._explain(error, f"{name or f'batch {self.given - 1} of pass {self.data_pass}'}, to compare it")
+            self._explain(error, self._compared(name))
             raise
         return True
 
@@ -188,6 +204,9 @@ class Pass(Peekable):
 
     def _next_number(self) -> int:
         return next_kept(self._skip, self.data_pass, self.given) if self._skip else self.given
+
+    def _compared(self, name: str | None) -> str:
+        return f"{name or f'batch {self.given - 1} of pass {self.data_pass}'}, to compare it"
 
     def _place(self) -> str:
         return f"batch {self._next_number()} of pass {self.data_pass}"

@@ -12,6 +12,7 @@ from camshaft.deterministic._kinds._kind import (
     ENDED_BATCH,
     LAST,
     MEMORY,
+    NEXT,
     ORDER,
     Kind,
     Recalling,
@@ -30,7 +31,7 @@ from camshaft.engine import Peekable, Position
 _RANK, _WORLD, _DATA = "rank", "world_size", "data"
 _END: Any = object()
 # What was seen by the rank that has saved it.
-_OWN = (LAST, ENDED, ENDED_BATCH, ORDER)
+_OWN = (LAST, NEXT, ENDED, ENDED_BATCH, ORDER)
 
 
 class RankedSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -90,7 +90,7 @@ class RedrawnPasses:
         batches, loader_iterator = self._start(position.data_pass)
         at_start = position._replace(batch=0)
         early = counting(self._memory.counter)
-        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last=True, early=early)
+        self._opened = Pass(batches, at_start, loader_iterator=loader_iterator, keeps_last_from=0, early=early)
         if position.pass_open:
             skip_exactly(self._opened, position.batch, self._setting.report)
             compare_last(self._opened, saved.get("last"), self._setting.report)
@@ -140,19 +140,22 @@ def compare_last(opened: Pass, expected: str | None, report: Callable[..., None]
 
 
 def compare_repeated(
-    opened: Pass, times: int, expected: str, report: Callable[..., None], name: str | None = None
+    opened: Pass, fetches: Iterable[bool], expected: str, report: Callable[..., None], name: str | None = None
 ) -> None:
     """Fetch the batch before a pass that was opened at an index, drop it, and report it if it has changed.
 
     Args:
-        opened: a pass whose batches begin with that one.
-        times: how many times they have it.
+        opened: a pass whose batches begin with fetches of that one.
+        fetches: for each of them, whether it is compared.
         expected: hash of the batch that the saved run had there.
         report: called with what differs.
         name: what the batch is called in errors, if it is not of this pass.
     """
     found = set()
-    for _ in range(times):
+    for compares in fetches:
+        if not compares:
+            opened.rehearse(name)
+            continue
         if not opened.repeat_last(name):
             report({"batches": (f"at least {opened.given}", opened.given - 1)})
             return

@@ -220,7 +220,7 @@ class ReplayedPass(Pass):
         is_isolated: bool = False,
         early: Early | None = None,
     ) -> None:
-        super().__init__(batches, position, has_ended=has_ended, keeps_last=True, early=early)
+        super().__init__(batches, position, has_ended=has_ended, keeps_last_from=0, early=early)
         self.is_open = True
         self._rng = rng
         self._before = before

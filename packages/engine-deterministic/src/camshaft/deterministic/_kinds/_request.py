@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._loading._fetch import BatchRequest
@@ -25,3 +26,35 @@ def requests(batches: Iterable[Batch], setting: Setting, data_pass: int, first: 
         batch_key = derive_seed(key, "batch", number, ranks.rank)
         first_place = batch.start * ranks.world_size + ranks.rank
         yield BatchRequest(batch.indices, data_pass, number, key, batch_key, first_place, ranks.world_size)
+
+
+class Repeat(NamedTuple):
+    """A fetch that is made to see whether a batch comes again.
+
+    Attributes:
+        request: what it asks for.
+        compares: whether the result is compared; else it only leaves something behind for the fetch after it.
+    """
+
+    request: BatchRequest
+    compares: bool
+
+
+def repeats(request: BatchRequest, workers: int) -> list[Repeat]:
+    """Return the fetches that show whether a batch depends on anything beside its request.
+
+    Each worker fetches the batch. The first one, or this process, fetches its first sample before that, under other
+    random numbers. So a memory of the dataset shows in the batch, be it that it has seen only a part of these samples,
+    or has seen them otherwise. A batch of one sample is fetched twice instead.
+
+    Args:
+        request: what the batch was fetched by.
+        workers: how many processes fetch in turns; 0 means this one.
+    """
+    first = Repeat(request, compares=True) if len(request) == 1 else Repeat(_rehearsal(request), compares=False)
+    return [first, *[Repeat(request, compares=True)] * max(1, workers)]
+
+
+def _rehearsal(request: BatchRequest) -> BatchRequest:
+    samples_key, batch_key = derive_seed(request.samples_key, "other"), derive_seed(request.batch_key, "other")
+    return BatchRequest(request[:1], request.data_pass, request.number, samples_key, batch_key, request.first_place)

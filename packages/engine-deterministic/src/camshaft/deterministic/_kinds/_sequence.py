@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from camshaft.deterministic._kinds._kind import LAST, Setting, entries_of, require_place, stream_seed, without_empty
+from camshaft.deterministic._fingerprint import Fingerprint
+from camshaft.deterministic._kinds._kind import (
+    LAST,
+    NEXT,
+    Setting,
+    entries_of,
+    require_place,
+    stream_seed,
+    without_empty,
+)
 from camshaft.deterministic._kinds._pass import Early, Pass
 from camshaft.deterministic._kinds._redrawn import compare_repeated
 from camshaft.deterministic._loading._fetch import Seeding
@@ -23,9 +32,10 @@ _BUILTIN = (list, tuple, range, str, bytes, torch.Tensor, np.ndarray)
 class SequenceData:
     """Opens a pass by index.
 
-    The item before the place is compared with the one that the saved run had there, where it can be had again: from
-    data that only holds its items, and on streams of their own. Others draw from the generators of the process, as the
-    steps before have left them.
+    An item is compared with the one that the saved run had there. Of data that only holds its items, it is the next
+    one, which no step has changed yet and which costs nothing until a state is taken; at the end it is the last one. On
+    streams of their own, the last one is fetched again. Other items draw from the generators of the process, as the
+    steps before have left them, and cannot be had again.
 
     Args:
         data: the user's sequence.
@@ -37,7 +47,8 @@ class SequenceData:
     def __init__(self, data: Any, setting: Setting) -> None:
         self._data = data
         self._setting = setting
-        self._is_repeatable = setting.isolates or only_holds(data)
+        self._only_holds = only_holds(data)
+        self._is_repeatable = setting.isolates or self._only_holds
         self._opened: Pass | None = None
 
     @staticmethod
@@ -50,22 +61,24 @@ class SequenceData:
         """Return the batches behind `position`."""
         if not position.pass_open:
             return self._give(iter(self._data), position)
-        first, last = position.batch, entries_of(position.data_state).get(LAST)
+        first, saved = position.batch, entries_of(position.data_state)
+        last = saved.get(LAST)
         require_place(first, length_of(self._data), self._setting)
+        self._compare_next(first, saved.get(NEXT))
         if last is None or not first or not self._is_repeatable:
             return self._give(self._from(first), position)
         opened = self._give(self._from(first - 1), position)
         with isolated(self._seed_at(position.data_pass, first - 1)):
-            compare_repeated(opened, 1, last, self._setting.report)
+            compare_repeated(opened, [True], last, self._setting.report)
         return opened
 
     def state(self, position: Position) -> Any:
-        """Return a hash of the last item, None where it could not be had again."""
+        """Return a hash of the next item, or of the last one; None where neither could be had again."""
         opened = self._opened
         if opened is None or not position.pass_open:
             return position.data_state if opened is None else None
         is_known = self._is_repeatable and opened.given == position.batch
-        return without_empty(last=opened.last() if is_known else None)
+        return without_empty(last=opened.last(), next=self._next(position.batch)) if is_known else None
 
     def close(self) -> None:
         """Let go of the pass."""
@@ -83,12 +96,28 @@ class SequenceData:
         with isolated(self._seed_at(data_pass, number)):
             return self._data[number]
 
+    def _first_kept(self) -> int:
+        """Return the number of the first item of which a hash is kept as it is given out."""
+        return max(0, len(self._data) - 1) if self._only_holds else 0
+
+    def _next(self, number: int) -> str | None:
+        """Return a hash of an item that is still to come, None if there is none, or if only a fetch could tell."""
+        return Fingerprint(self._data[number]).text() if self._only_holds and number < len(self._data) else None
+
+    def _compare_next(self, number: int, saved: str | None) -> None:
+        present = None if saved is None else self._next(number)
+        if present not in (None, saved):
+            self._setting.report({f"batch {number}, the next one": (saved, present)})
+
     def _seed_at(self, data_pass: int, number: int) -> int:
         return derive_seed(stream_seed(self._setting, data_pass), number)
 
     def _give(self, items: Iterator[Any], position: Position) -> Pass:
         self._opened = Pass(
-            items, position, keeps_last=self._is_repeatable, early=Early() if self._is_repeatable else None
+            items,
+            position,
+            keeps_last_from=self._first_kept() if self._is_repeatable else None,
+            early=Early() if self._is_repeatable else None,
         )
         return self._opened
 

@@ -154,7 +154,7 @@ class StatefulData:
         watched = IsolatedIterator(
             batches, seed, position.batch, private_of=functions_in(self._data), watch=self._watch
         )
-        return Pass(watched, position, keeps_last=is_pipeline)
+        return Pass(watched, position, keeps_last_from=0 if is_pipeline else None)
 
     def _begin(self, place: Mapping[str, Any] | None) -> Iterator[Any]:
         if place is None:
