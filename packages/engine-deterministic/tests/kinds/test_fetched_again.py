@@ -289,6 +289,16 @@ def test_a_step_that_changes_the_batches_of_a_list_in_place_raises_no_alarm_in_t
     ]
 
 
+def test_a_list_that_is_changed_between_two_runs_in_one_process_is_used_as_it_is():
+    seen, data = [], [1, 2, 3, 4]
+    engine = DeterministicEngine(lambda engine, batch: seen.append(batch))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.terminate)
+    engine.run(data, max_epochs=2)
+    data[2] = 30
+    engine.run(data)
+    assert seen == [1, 2, 30, 4] * 2
+
+
 def test_batches_that_an_earlier_epoch_has_changed_in_place_are_refused():
     def batches():
         return [torch.ones(2), torch.ones(2)]
