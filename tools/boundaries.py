@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,20 +54,24 @@ class Import:
     at_module_level: bool
 
 
-def imports(source: str, module: str, *, is_package: bool = False) -> list[Import]:
+@cache
+def imports(source: str, module: str, *, is_package: bool = False) -> tuple[Import, ...]:
     """Return every import of a module, relative ones resolved, `import_module("...")` calls included."""
-    tree = ast.parse(source)
-    inside_functions = {
-        id(inner)
-        for outer in ast.walk(tree)
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for inner in ast.walk(outer)
-    }
-    return [
-        Import(name, getattr(node, "lineno", 0), id(node) not in inside_functions)
-        for node in ast.walk(tree)
+    return tuple(
+        Import(name, getattr(node, "lineno", 0), at_module_level)
+        for node, at_module_level in _nodes(ast.parse(source))
         for name in _imported_names(node, module, is_package=is_package)
-    ]
+    )
+
+
+def _nodes(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield every node of a tree, and whether it is outside all functions."""
+    waiting = deque([(tree, True)])
+    while waiting:
+        node, outside = waiting.popleft()
+        outside = outside and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield node, outside
+        waiting.extend((child, outside) for child in ast.iter_child_nodes(node))
 
 
 def _imported_names(node: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from exact_cases import Outcome, disturb
 from exact_job import Job, Setting
@@ -19,22 +19,27 @@ from exact_samples import Workers
 from camshaft.engine import Events
 from camshaft.handlers import Checkpoint, DiskSaver
 
+sys.path.append(str(Path(__file__).parents[2] / "tools"))  # which the tests have on their path
+from warm_python import WarmPython
+
+# What the processes import before they are begun: they are forks of one that has.
+MODULES = ("torch", "torch.utils.data", "torch._dynamo", "torchdata.stateful_dataloader", "torchdata.nodes")
 KILLED_AT = (5, 4)  # iterations, counted in each process
 
 
 def kill_and_resume(setting: Setting, workers: tuple[Workers, ...], seed: int) -> list[Outcome]:
     """Run a training whole, and in three processes of which the first two are killed; compare all they wrote."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, closing(WarmPython(MODULES)) as python:
         folder = Path(name)
         (folder / "whole").mkdir()
         (folder / "killed").mkdir()
-        whole = _start(setting, folder / "whole", seed, None)
+        whole = _run(python, setting, folder / "whole", seed, None)
         expected = _entries(folder / "whole")
         outcomes = []
         for number, each in enumerate(workers):
             last = KILLED_AT[number] if number < len(KILLED_AT) else None
             resumed = setting._replace(workers=each)
-            process = _start(resumed, folder / "killed", seed, last)
+            process = _run(python, resumed, folder / "killed", seed, last)
             problem = None if process.returncode == (0 if last is None else -signal.SIGKILL) else process.stderr
             happened = _entries(folder / "killed")
             if problem is None and (whole.returncode or expected[: len(happened)] != happened):
@@ -46,22 +51,14 @@ def kill_and_resume(setting: Setting, workers: tuple[Workers, ...], seed: int) -
         return outcomes
 
 
-class Ended(NamedTuple):
-    """How a process ended."""
-
-    returncode: int
-    stderr: str
-
-
-def _start(setting: Setting, folder: Path, seed: int, kill_at: int | None) -> Ended:
-    command = [sys.executable, __file__, json.dumps(setting), str(folder), str(seed), json.dumps(kill_at)]
-    errors = folder / "stderr.txt"
-    # A file, not a pipe: the workers of a killed process keep it open until they notice that they are alone.
-    with errors.open("w") as file, subprocess.Popen(command, stderr=file, start_new_session=True) as process:
-        returncode = process.wait(timeout=600)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    return Ended(returncode, errors.read_text())
+def _run(
+    python: WarmPython, setting: Setting, folder: Path, seed: int, kill_at: int | None
+) -> subprocess.CompletedProcess[str]:
+    process = python.start(__file__, json.dumps(setting), folder, seed, json.dumps(kill_at))
+    ended = process.wait()
+    with suppress(ProcessLookupError):  # workers of a killed process live until they notice that they are alone
+        os.killpg(process.pid, signal.SIGKILL)
+    return ended
 
 
 def _entries(folder: Path) -> list[Any]:
@@ -100,6 +97,7 @@ class KilledJob(Job):
 
 def main(setting: str, folder: str, seed: str, kill_at: str) -> None:
     """Run a training, from its newest checkpoint if there is one, and die on the way if told so."""
+    os.setsid()  # its workers are ended with its session
     kind, workers, *rest = json.loads(setting)
     fields: list[Any] = [tuple(each) if isinstance(each, list) else each for each in rest]
     job = KilledJob(Setting(kind, Workers(*workers), *fields), Path(folder))
