@@ -299,6 +299,43 @@ def test_a_list_that_is_changed_between_two_runs_in_one_process_is_used_as_it_is
     assert seen == [1, 2, 30, 4] * 2
 
 
+def ones():
+    return [torch.ones(2), torch.ones(2), torch.ones(2)]
+
+
+def halve(engine, batch):
+    batch *= 0.5
+
+
+@pytest.mark.parametrize("at", [Events.ITERATION_COMPLETED(once=2), Events.EPOCH_COMPLETED(once=1)])
+def test_what_the_step_has_changed_in_place_is_refused_once_another_epoch_would_use_it(at):
+    first, second = DeterministicEngine(halve), DeterministicEngine(halve)
+    states = []
+    first.add_event_handler(at, lambda engine: engine.at_safe_point(lambda: states.append(engine.state_dict())))
+    first.run(ones(), max_epochs=3)
+    second.load_state_dict(states[0])
+    with pytest.raises(ResumeMismatch, match="as the step left it.*a copy of its batch"):
+        second.run(ones())
+    assert second.state.iteration == 3  # the first epoch went on bit for bit
+
+
+def test_what_the_step_has_changed_in_place_does_not_matter_in_the_last_epoch():
+    first, second = DeterministicEngine(halve), DeterministicEngine(halve)
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=2), first.terminate)
+    first.run(ones(), max_iters=3)
+    second.load_state_dict(first.state_dict())
+    assert second.run(ones()).iteration == 3
+
+
+def test_a_list_changed_in_place_is_refused_after_a_loop_too():
+    made = ResumableLoader(ones(), seed=3)
+    for batch in made:
+        batch *= 0.5
+    again = resumed(made.state_dict(), ones())
+    with pytest.raises(ResumeMismatch, match="as the step left it"):
+        next(iter(again))
+
+
 def test_batches_that_an_earlier_epoch_has_changed_in_place_are_refused():
     def batches():
         return [torch.ones(2), torch.ones(2)]

@@ -51,6 +51,10 @@ _REMEDIES = {
         "The list, tensor or array holds another item there than in the saved run: it is another one, or something has "
         "changed its items or their order, such as a step that changes its batch in place"
     ),
+    "as the step left it": (
+        "The saved run had changed this item of the list, tensor or array, and the epochs to come would have had the "
+        "changed one. Let the step work on a copy of its batch, or give the data that the saved run has made"
+    ),
     "fetched again": (
         "A batch must depend on nothing but its place, the epoch and the random generators. The last one before the "
         "stop was fetched again, and another one came. Either the dataset, `collate_fn` or `worker_init_fn` is another "

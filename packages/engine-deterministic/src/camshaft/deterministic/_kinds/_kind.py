@@ -15,8 +15,8 @@ from camshaft.engine import EngineWarning, Position
 # In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
 # user's objects remember; what is known of the pass that was left last, and of the last batch of one that has ended.
 LAST, ORDER, MEMORY, ENDED, ENDED_BATCH = "last", "order", "memory", "ended", "ended_batch"
-# In that of a list: a hash of the batch that is to be given next.
-NEXT = "next"
+# In that of a list: the numbers and hashes of the batch that comes next, and of the last one as the step has left it.
+NEXT, USED = "next", "used"
 # What samplers have come to remember in a pass; how many batches they had drawn by then, if not those that were used.
 LEARNED, DRAWN = "learned", "drawn"
 

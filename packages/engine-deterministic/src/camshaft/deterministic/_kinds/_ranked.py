@@ -14,6 +14,7 @@ from camshaft.deterministic._kinds._kind import (
     MEMORY,
     NEXT,
     ORDER,
+    USED,
     Kind,
     Recalling,
     Setting,
@@ -31,7 +32,7 @@ from camshaft.engine import Peekable, Position
 _RANK, _WORLD, _DATA = "rank", "world_size", "data"
 _END: Any = object()
 # What was seen by the rank that has saved it.
-_OWN = (LAST, NEXT, ENDED, ENDED_BATCH, ORDER)
+_OWN = (LAST, NEXT, USED, ENDED, ENDED_BATCH, ORDER)
 
 
 class RankedSource:

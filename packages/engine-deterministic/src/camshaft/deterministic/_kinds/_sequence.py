@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from camshaft.deterministic._fingerprint import Fingerprint
 from camshaft.deterministic._kinds._kind import (
     LAST,
     NEXT,
+    USED,
     Setting,
     entries_of,
     require_place,
@@ -37,6 +38,10 @@ class SequenceData:
     streams of their own, the last one is fetched again. Other items draw from the generators of the process, as the
     steps before have left them, and cannot be had again.
 
+    What a step has changed in place stays changed in the epochs to come, but not in another process. So of data that
+    only holds its items, the last one is saved as the step has left it, too. It has to be like that when the next pass
+    begins; if there is none, it does not matter.
+
     Args:
         data: the user's sequence.
         setting: what the passes depend on beside it.
@@ -50,6 +55,7 @@ class SequenceData:
         self._only_holds = only_holds(data)
         self._is_repeatable = setting.isolates or self._only_holds
         self._opened: Pass | None = None
+        self._changed: Mapping[str, tuple[Any, Any]] = {}  # what makes the next pass another one
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
@@ -60,12 +66,15 @@ class SequenceData:
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
         if not position.pass_open:
+            changed, self._changed = self._changed, {}
+            self._setting.report(changed)
             return self._give(iter(self._data), position)
         first, saved = position.batch, entries_of(position.data_state)
         last = saved.get(LAST)
         require_place(first, length_of(self._data), self._setting)
         if self._opened is None:  # in one process, whoever changes a list between two runs wants that
-            self._compare_next(first, saved.get(NEXT))
+            self._setting.report(self._differing("the next one", saved.get(NEXT)))
+            self.recall(saved)
         if last is None or not first or not self._is_repeatable:
             return self._give(self._from(first), position)
         opened = self._give(self._from(first - 1), position)
@@ -73,13 +82,21 @@ class SequenceData:
             compare_repeated(opened, [True], last, self._setting.report)
         return opened
 
+    def recall(self, state: Any) -> None:
+        """Note whether the item that was given last is what the steps before had made of it."""
+        if self._opened is None:
+            self._changed = self._differing("as the step left it", entries_of(state).get(USED))
+
     def state(self, position: Position) -> Any:
-        """Return a hash of the next item, or of the last one; None where neither could be had again."""
+        """Return hashes of the next item and of the last one; None where they could not be had again."""
         opened = self._opened
-        if opened is None or not position.pass_open:
-            return position.data_state if opened is None else None
+        if opened is None:
+            return position.data_state
+        used = self._hashed(opened.given - 1)
+        if not position.pass_open:
+            return without_empty(used=used)
         is_known = self._is_repeatable and opened.given == position.batch
-        return without_empty(last=opened.last(), next=self._next(position.batch)) if is_known else None
+        return without_empty(last=opened.last(), next=self._hashed(opened.given), used=used) if is_known else None
 
     def close(self) -> None:
         """Let go of the pass."""
@@ -101,14 +118,20 @@ class SequenceData:
         """Return the number of the first item of which a hash is kept as it is given out."""
         return max(0, len(self._data) - 1) if self._only_holds else 0
 
-    def _next(self, number: int) -> str | None:
-        """Return a hash of an item that is still to come, None if there is none, or if only a fetch could tell."""
-        return Fingerprint(self._data[number]).text() if self._only_holds and number < len(self._data) else None
+    def _hashed(self, number: int) -> list[Any] | None:
+        """Return the number and the hash of an item, None if there is none, or if only a fetch could tell."""
+        if not self._only_holds or not 0 <= number < len(self._data):
+            return None
+        found = Fingerprint(self._data[number]).text()
+        return None if found is None else [number, found]
 
-    def _compare_next(self, number: int, saved: str | None) -> None:
-        present = None if saved is None else self._next(number)
-        if present not in (None, saved):
-            self._setting.report({f"batch {number}, the next one": (saved, present)})
+    def _differing(self, what: str, saved: list[Any] | None) -> dict[str, tuple[Any, Any]]:
+        """Return by name what is held now in place of an item: (saved, present)."""
+        if saved is None:
+            return {}
+        number, expected = saved
+        present = self._hashed(number)
+        return {} if present is None or present == saved else {f"batch {number}, {what}": (expected, present[1])}
 
     def _seed_at(self, data_pass: int, number: int) -> int:
         return derive_seed(stream_seed(self._setting, data_pass), number)
