@@ -193,44 +193,70 @@ class _Doubling(DataLoader[Any]):
 
 
 def rows_of_the_check(rounds: int) -> list[Figure]:
-    """Measure what it costs that a resumed run compares the batch before the stop with what the saved run saw."""
-    size, done = 100 * BATCH_SIZE, 60
-    data = Cheap(size)
-    loader = _Doubling(data, BATCH_SIZE, shuffle=True)
-    saved = DeterministicEngine(nothing)
-    saved.add_event_handler(Events.ITERATION_COMPLETED(once=done), saved.terminate)
-    saved.run(loader)
-    data.fetched = 0
-    resumed = DeterministicEngine(nothing)
-    resumed.load_state_dict(saved.state_dict())
-    resumed.run(loader)
-    batches = [torch.rand(BATCH_SIZE, 64) for _ in range(2_000)]
+    """Measure what it costs that a resumed run compares a batch with what the saved run had there."""
+    batches = [torch.rand(BATCH_SIZE, 64) for _ in range(5_000)]
     pairs = [(batch, torch.arange(BATCH_SIZE)) for batch in batches]
+    numbers = list(range(len(batches)))
     seconds = in_turns(
         {
-            "plain pairs": lambda: Engine(nothing).run(pairs),
-            "our pairs": lambda: DeterministicEngine(nothing).run(pairs),
-            "plain": lambda: Engine(nothing).run(batch for batch in batches),
-            "ours": lambda: DeterministicEngine(nothing).run(batch for batch in batches),
+            "numbers": lambda: DeterministicEngine(nothing).run(numbers),
+            "pairs": lambda: DeterministicEngine(nothing).run(pairs),
+            "generator by hand": lambda: Engine(nothing).run(_noting(batches)),
+            "generator": lambda: DeterministicEngine(nothing).run(batch for batch in batches),
         },
         rounds,
     )
     return [
-        Figure("samples fetched for the comparison, in one resume", data.fetched - size, "samples", at_most=BATCH_SIZE),
         Figure(
-            "an iteration over a list: more with DeterministicEngine, which reads the two tensors of each batch",
-            (seconds["our pairs"] - seconds["plain pairs"]) / len(batches) * 1e6,
-            "us",
-            at_most=40,
+            "loader of a map-style dataset: samples fetched to compare, in one resume",
+            _fetched_to_compare(DataLoader),
+            "samples",
+            at_most=BATCH_SIZE + 1,
         ),
-        Figure("an iteration over a generator, Engine", seconds["plain"] / len(batches) * 1e6, "us"),
         Figure(
-            "more with DeterministicEngine, which keeps in mind each batch and where the generators stood",
-            (seconds["ours"] - seconds["plain"]) / len(batches) * 1e6,
-            "us",
-            at_most=100,
+            "loader with an __iter__ of its own: the same",
+            _fetched_to_compare(_Doubling),
+            "samples",
+            at_most=BATCH_SIZE,
+        ),
+        Figure(
+            "an iteration over a list: pairs of tensors / numbers",
+            seconds["pairs"] / seconds["numbers"],
+            "x",
+            at_most=1.5,
+        ),
+        Figure("an iteration over a generator", seconds["generator"] / len(batches) * 1e6, "us"),
+        Figure(
+            "the same / noting by hand where the generators stand",
+            seconds["generator"] / seconds["generator by hand"],
+            "x",
+            at_most=1,
         ),
     ]
+
+
+def _fetched_to_compare(kind: type[DataLoader[Any]]) -> int:
+    """Return how many samples a resume in the middle of a pass fetches besides those that it gives out or skips."""
+    size, done = 100 * BATCH_SIZE, 60
+    data = Cheap(size)
+    loader = kind(data, BATCH_SIZE, shuffle=True)
+    saved, resumed = DeterministicEngine(nothing), DeterministicEngine(nothing)
+    saved.add_event_handler(Events.ITERATION_COMPLETED(once=done), saved.terminate)
+    saved.run(loader, max_epochs=2)
+    resumed.load_state_dict(saved.state_dict())
+    resumed.add_event_handler(Events.EPOCH_COMPLETED, resumed.terminate)
+    data.fetched = 0
+    resumed.run(loader)
+    needed = size if kind is _Doubling else size - done * BATCH_SIZE
+    return data.fetched - needed
+
+
+def _noting(batches: Iterable[Any]) -> Iterator[Any]:
+    """Give out batches, and keep for each where the generators stood."""
+    for batch in batches:
+        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        yield batch
+        del before
 
 
 def _resume(engine: Any, loader: Any, done: int) -> None:
