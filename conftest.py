@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 # The order of a sum depends on the number of threads: one makes every figure the same on every machine, and tests that
 # start processes of their own do not fight for cores. Set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A program that a script has started in the background ignores Ctrl-C, and so do those that it starts. The tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Property tests try the same examples in every run, however slow the machine is: a failure is never a matter of luck.
 # `--hypothesis-profile=explore` tries others.

@@ -4,8 +4,6 @@ import gc
 import io
 import multiprocessing
 import random
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
@@ -283,15 +281,9 @@ def test_after_a_failure_no_worker_lives_though_the_error_does(persistent):
         assert caught.tb is not None
 
 
-def run_program(name, *arguments):
-    path = Path(__file__).parent / "programs" / name
-    command = [sys.executable, str(path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-
-
 @pytest.mark.parametrize("where", ["fetch", "step", "handler"])
-def test_a_lost_worker_is_named_wherever_the_program_is_and_the_run_goes_on_with_new_ones(where):
-    run = run_program("lost_worker.py", where)
+def test_a_lost_worker_is_named_wherever_the_program_is_and_the_run_goes_on_with_new_ones(warm_python, where):
+    run = warm_python.run(Path(__file__).parent / "programs" / "lost_worker.py", where)
     assert run.returncode == 0, run.stderr
 
 

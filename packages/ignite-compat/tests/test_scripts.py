@@ -4,8 +4,6 @@
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +12,13 @@ PROGRAMS = Path(__file__).parent / "programs"
 EXPECTED = json.loads((PROGRAMS / "scripts.json").read_text(encoding="utf-8"))
 
 
-def run(name, folder):
+def run(python, name, folder):
     """Run a script as a program of its own: some start processes, all seed the generators."""
     code = (
         f"import json, pathlib, sys; sys.path.insert(0, {str(PROGRAMS)!r}); import {name}\n"
         f"if __name__ == '__main__': print(json.dumps({name}.main(pathlib.Path({str(folder)!r}))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    done = python.run("-c", code)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -37,8 +35,8 @@ def close(value):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_script_gives_what_the_reference_gives(name, tmp_path):
-    assert close(EXPECTED[name]) == run(name, tmp_path)
+def test_a_script_gives_what_the_reference_gives(name, tmp_path, warm_python):
+    assert close(EXPECTED[name]) == run(warm_python, name, tmp_path)
 
 
 def test_what_was_recorded_trained_something():
