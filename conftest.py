@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # start processes of their own do not fight for cores. Set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A program that a script has started in the background ignores Ctrl-C, and so do those that it starts. The tests send it.
+# What a script has started in the background ignores Ctrl-C, and so does all that it starts. The tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
