@@ -403,6 +403,23 @@ def test_data_that_make_run_draws_without_a_seed_is_told_from_other_data():
     assert audit_resume(lambda folder: make_run(folder, is_seeded=True), stops=1, kills=0).is_exact
 
 
+class CachingRows(Rows):
+    """Keeps its samples, which are drawn at random."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def __getitem__(self, index):
+        if index not in self.kept:
+            self.kept[index] = super().__getitem__(index)
+        return self.kept[index]
+
+
+def test_a_cache_of_a_small_dataset_is_given_as_the_reason():
+    report = audit_resume(lambda folder: Training(CachingRows()).audited(), stops=1, kills=0)
+    assert "memory: CachingRows.kept changes while the data is drawn from" in report.findings[0].reason
+
+
 class Saver(Resetting):
     """Saves some objects, and counts how often."""
 

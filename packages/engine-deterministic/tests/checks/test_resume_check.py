@@ -108,6 +108,31 @@ def test_the_first_batch_field_and_sample_that_differ_are_named_with_the_reason(
     assert "set_sample_seed" in str(report)
 
 
+class Cached(Dataset):
+    """Keeps its samples, which are drawn at random.
+
+    Args:
+        length: how many there are.
+    """
+
+    def __init__(self, length):
+        self.length, self.kept = length, {}
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if index not in self.kept:
+            self.kept[index] = torch.rand(1)
+        return self.kept[index]
+
+
+@pytest.mark.parametrize("length", [8, 40])
+def test_a_cache_is_named_however_small_the_dataset_is(length):
+    report = check_resume(lambda: DataLoader(Cached(length), 4), max_epochs=2, stops=1)
+    assert "memory: Cached.kept changes while the data is drawn from" in report.reasons
+
+
 class Curriculum(Sampler):
     """Gives its indices in another order from some pass on.
 

@@ -207,13 +207,25 @@ class _Audit:
         """Add what is found out about the data where a batch has come out differently."""
         if finding.what not in _OF_DATA or not record.is_deterministic:
             return finding
+        made: list[Record] = []
+
+        def make_data() -> Any:
+            record, data = self._play_for_data()
+            made.append(record)
+            return data
+
+        lines = explain(make_data)
+        is_drawn = made[0].steps.get(1, ({}, {}))[0] != whole.steps[1][0]
+        reasons = [finding.reason, _DRAWN if is_drawn else "", *lines]
+        return finding._replace(reason="\n".join(filter(None, reasons)))
+
+    def _play_for_data(self) -> tuple[Record, Any]:
+        """Play one iteration, and return what has happened and the data."""
         watched: list[Any] = []
         seed = derive_seed(self._seed, "made elsewhere") % 2**62  # the run is started with that of the whole one
         section = self._beginning()._replace(seed=seed, iterations=1)
-        made = self._play(_Way("looking at the data", "data"), section, keep_data=watched.append)
-        is_drawn = made.steps.get(1, ({}, {}))[0] != whole.steps[1][0]
-        reasons = [finding.reason, _DRAWN if is_drawn else "", *explain(watched[0])]
-        return finding._replace(reason="\n".join(filter(None, reasons)))
+        record = self._play(_Way("looking at the data", "data"), section, keep_data=watched.append)
+        return record, watched[0]
 
     def _beginning(self) -> Section:
         return Section(self._seed, self._seed + 1, iterations=self._limit)

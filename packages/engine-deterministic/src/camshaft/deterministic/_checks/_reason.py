@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -20,16 +20,18 @@ from camshaft.engine import has_state
 _MOST_NAMED = 4
 
 
-def explain(data: Any) -> list[str]:
-    """Return what speaks against resuming over some data exactly, as lines for people; it is drawn from for that.
+def explain(make_data: Callable[[], Any]) -> list[str]:
+    """Return what speaks against resuming over some data exactly, as lines for people.
 
     Args:
-        data: the data as it was given to a run; it is of no use afterwards.
+        make_data: returns the data as it was given to a run, new each time.
     """
+    data = make_data()
     lines = [f"the data is of the kind: {kind_of(data).name}"]
     if isinstance(data, DataLoader) and is_copyable(data) and is_map_style(data):
         report = check_purity(data)
         lines += [] if report.is_pure else str(report._replace(impure=report.impure[:_MOST_NAMED])).splitlines()[1:]
+        data = make_data()  # the caches of the first may be full by now, and change no more
     else:
         lines += [f"a random generator of its own: {name}" for name in _named_generators(data)]
     return [*lines, *_list_changes(data)]

@@ -133,7 +133,7 @@ def check_resume(
             pair = None if first is None or second is None else (first, second)
             found.append(_resume_and_compare(whole, saved, partial(_make, make_data, second), pair))
     differences = tuple(each.difference for each in found if each.difference is not None)
-    reasons = explain(_make(make_data, counts[0])) if differences else []
+    reasons = explain(partial(_make, make_data, counts[0])) if differences else []
     lost = dict.fromkeys(name for each in found for name in each.not_restored)
     return ResumeReport(len(found), differences, tuple(reasons), passes, tuple(lost))
 
