@@ -69,6 +69,29 @@ class Forgetful:
         self.place = state["place"]
 
 
+class Behind:
+    """Saves the place before the one where it is.
+
+    Args:
+        name: what it is called in the state.
+    """
+
+    def __init__(self, name):
+        self.name, self.place = name, 0
+
+    def __iter__(self):
+        while self.place < 8:
+            self.place += 1
+            yield self.place
+        self.place = 0
+
+    def state_dict(self):
+        return {self.name: max(0, self.place - 1)}
+
+    def load_state_dict(self, state):
+        self.place = state[self.name]
+
+
 class OwnGenerator:
     """Draws from a generator of its own."""
 
@@ -178,7 +201,19 @@ def test_what_is_remembered_otherwise_is_named_before_it_makes_a_difference():
 def test_what_a_state_lacks_is_named():
     report = check_resume(Forgetful, epoch_length=5, stops=3)
     assert not report.is_exact
-    assert any("buffer" in line and "the state_dict() of Forgetful lacks it" in line for line in report.reasons), report
+    assert any(
+        "buffer" in line and "the state_dict() of Forgetful has no entry of that name" in line
+        for line in report.reasons
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("place", ""), ("offset", "; the state_dict() of Behind has no entry of that name")]
+)
+def test_what_a_state_names_is_not_said_to_be_lacking(name, told):
+    report = check_resume(lambda: Behind(name), epoch_length=8, stops=3)
+    memory = [line for line in report.reasons if line.startswith("memory")]
+    assert memory == [f"memory: Behind.place changes while the data is drawn from{told}"]
 
 
 def test_a_generator_of_its_own_is_named():

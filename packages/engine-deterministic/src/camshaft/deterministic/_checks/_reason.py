@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from camshaft.deterministic._audit._leaf import Leaves, differing, leaves_of
+from camshaft.deterministic._audit._leaf import differing, leaves_of
 from camshaft.deterministic._audit._snapshot import GENERATOR, snapshot
 from camshaft.deterministic._checks._purity import check_purity
 from camshaft.deterministic._inside import GENERATORS, search
@@ -43,29 +44,34 @@ def _named_generators(data: Any) -> list[str]:
 
 
 def _list_changes(data: Any) -> Iterator[str]:
-    """Yield what changes in the data while it is drawn from, and whether its state has that."""
+    """Yield what changes in the data while it is drawn from, beside its state, and whether its state names that."""
+    saver = _saver_in(data)
+    saved = () if saver is None else (saver,)  # what its state has is there to change
     put_back = capture_rng()
-    before = snapshot({"data": data})
+    before = snapshot({"data": data}, saved)
     for _ in islice(iter(data), 3):
         pass
-    changed = [name for name in differing(before, snapshot({"data": data})) if not name.endswith(GENERATOR)]
+    changed = [name for name in differing(before, snapshot({"data": data}, saved)) if not name.endswith(GENERATOR)]
     restore_rng(put_back)
-    saved = _saved_names(data)
+    entries = _entry_names(saver)
     for name in changed[:_MOST_NAMED]:
-        lacks = f"; the state_dict() of {saved[0]} lacks it" if saved and not _is_in(name, saved[1]) else ""
+        is_lacking = saver is not None and _attribute_in(name) not in entries
+        lacks = f"; the state_dict() of {type(saver).__qualname__} has no entry of that name" if is_lacking else ""
         yield f"memory: {name} changes while the data is drawn from{lacks}"
     if len(changed) > _MOST_NAMED:
         yield f"memory: {len(changed) - _MOST_NAMED} more like these"
 
 
-def _saved_names(data: Any) -> tuple[str, Leaves] | None:
-    """Return the class of what saves the place of the data, and the names in its state; None if nothing does."""
-    for each in (data, getattr(data, "dataset", None)):
-        if each is not None and has_state(each):
-            return type(each).__qualname__, leaves_of(each.state_dict())
-    return None
+def _saver_in(data: Any) -> Any:
+    """Return what saves the place of the data; None if nothing does."""
+    return next((each for each in (data, getattr(data, "dataset", None)) if each is not None and has_state(each)), None)
 
 
-def _is_in(name: str, saved: Leaves) -> bool:
-    attribute = name.rpartition(".")[2].partition("[")[0].strip("_)")
-    return any(attribute in place for place in saved)
+def _entry_names(saver: Any) -> set[str]:
+    """Return the names in a state, also those in containers in it."""
+    places = () if saver is None else leaves_of(saver.state_dict())
+    return {name.strip("_") for place in places for name in re.findall(r"\w+", place)}
+
+
+def _attribute_in(place: str) -> str:
+    return place.rpartition(".")[2].partition("[")[0].strip("_)")
