@@ -184,6 +184,12 @@ def test_files_of_plain_torch_save_are_restored_by_the_step_in_their_name(tmp_pa
     assert (report.step, report.save_number) == (1000, None)
 
 
+def test_the_step_of_a_file_that_a_saver_wrote_by_hand_is_that_in_its_name(tmp_path: Path) -> None:
+    DiskSaver(tmp_path)({"a": {"count": 20}, "b": {"count": 20}}, "checkpoint_20.pt")
+
+    assert restored(tmp_path)[1].step == 20
+
+
 def test_links_are_passed_over_unless_trusted(tmp_path: Path) -> None:
     saved(tmp_path / "real", [10, 20])
     (tmp_path / "checkpoint_9.pt").symlink_to(tmp_path / "real" / "checkpoint_1.pt")

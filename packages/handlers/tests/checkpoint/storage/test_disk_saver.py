@@ -302,6 +302,11 @@ def test_the_first_save_warns_of_what_will_not_load(tmp_path: Path) -> None:
         saver(payload, "best_1.pt", {"basename": "best_checkpoint"})
 
 
+def test_a_saver_that_is_called_by_hand_warns_of_an_object_in_place_of_its_state(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"'model' will not load without trusted=True.*Linear"):
+        DiskSaver(tmp_path)({"model": torch.nn.Linear(1, 1)}, "checkpoint.pt")
+
+
 # ---------------------------------------------------------------------- failing disks
 
 

@@ -291,7 +291,7 @@ def _report(item: CheckpointFile, skipped: tuple[tuple[CheckpointPath, str], ...
         return LoadReport(item.path, item.step, skipped=skipped, nan_scores=nan_scores)
     return LoadReport(
         item.path,
-        record.step,
+        item.step,
         record.save_number,
         not record.exact,
         record.score_name,

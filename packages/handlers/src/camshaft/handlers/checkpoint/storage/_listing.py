@@ -66,7 +66,7 @@ class CheckpointFile:
     @property
     def step(self) -> float | None:
         """The step the file says it is of, or else the one in its name; None when neither tells."""
-        if self.record is not None:
+        if self.record is not None and self.record.step is not None:
             return self.record.step
         match = _STEP.fullmatch(self.name)
         return int(match[1]) if match else None

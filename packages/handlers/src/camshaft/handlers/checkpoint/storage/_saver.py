@@ -57,7 +57,8 @@ class Saver(CheckpointStore, BaseSaveHandler):
         """Save a checkpoint. When this returns it is safe; if the saver is asynchronous, it is at the next `wait`.
 
         An asynchronous saver has copied the checkpoint when this returns, so that it may be changed. A save that goes
-        on is waited for first.
+        on is waited for first. The first checkpoint is looked through: it warns if that holds what cannot be loaded
+        safely, such as an object in place of its state.
 
         Args:
             checkpoint: What `torch.save` can save.
@@ -78,7 +79,7 @@ class Saver(CheckpointStore, BaseSaveHandler):
             return
         record, reasons = record_of(checkpoint, metadata), dict[str, str]()
         basename = str((metadata or {}).get("basename"))
-        is_first = metadata is not None and basename not in self._checked
+        is_first = basename not in self._checked
 
         def write(payload: Any, saving: Saving | None) -> None:
             reasons.update(self.save(payload, filename, record, saving, is_first=is_first) or {})
