@@ -211,7 +211,8 @@ def rows_of_the_check(rounds: int) -> list[Figure]:
             "loader of a map-style dataset: samples fetched to compare, in one resume",
             _fetched_to_compare(DataLoader),
             "samples",
-            at_most=BATCH_SIZE + 1,
+            at_most=2
+            * BATCH_SIZE,  # the batch, and as many samples before it that show whether a fetch leaves anything
         ),
         Figure(
             "loader with an __iter__ of its own: the same",

@@ -516,10 +516,40 @@ def test_a_batch_of_one_sample_is_fetched_twice():
     assert data.fetched == [1 + 1 + 2]  # the last batch of the epoch has one sample, the next has two
 
 
-def test_a_longer_batch_is_fetched_once_and_its_first_sample_before_it():
+def test_a_longer_batch_is_fetched_once_and_as_many_samples_before_it():
     state, data = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3), Fetching()
     next(iter(resumed(state, loader(data))))
-    assert data.fetched == [1 + 2 + 2]  # of these the last two are new
+    assert data.fetched == [2 + 2 + 2]  # of these the last two are new
+
+
+class Buffered:
+    """Collates into a buffer of the size of the first batch."""
+
+    buffer = None
+
+    def __call__(self, samples):
+        if self.buffer is None:
+            self.buffer = torch.empty(len(samples), *samples[0].shape)
+        return torch.stack(samples, out=self.buffer).clone()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_buffer_of_the_size_of_the_first_batch_fits(workers):
+    def make():
+        return DataLoader(Noisy(), 3, drop_last=True, num_workers=workers, collate_fn=Buffered())
+
+    assert len(list(resumed(state_behind(ResumableLoader(make(), seed=3), 1), make()))) == 2
+
+
+class CachingSome(Caching):
+    def more(self, index):
+        return super().more(index) if index % 2 else 0.0
+
+
+def test_a_cache_of_some_augmented_samples_is_refused_in_large_batches():
+    state = state_behind(ResumableLoader(DataLoader(CachingSome(), 6), seed=3), 1)
+    with pytest.raises(ResumeMismatch, match="batch 0, fetched again"):
+        next(iter(resumed(state, DataLoader(CachingSome(), 6))))
 
 
 class FailingAtFirst(Fetching):

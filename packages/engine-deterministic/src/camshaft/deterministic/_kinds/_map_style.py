@@ -51,7 +51,7 @@ class MapStyleLoader:
     workers live as long as the source.
 
     The batch before the place is fetched again by each worker, and compared with what the saved run had there. In the
-    first one its first sample comes before, under other random numbers. What batches depend on beside their seeds
+    first one some of its samples come before, under other random numbers. What batches depend on beside their seeds
     cannot be known, but so it is told: other data; what differs from worker to worker; and what a fetch leaves behind
     for the next one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import cycle, islice
 from typing import NamedTuple
 
 from camshaft.deterministic._kinds._kind import Setting
@@ -43,9 +44,9 @@ class Repeat(NamedTuple):
 def repeats(request: BatchRequest, workers: int) -> list[Repeat]:
     """Return the fetches that show whether a batch depends on anything beside its request.
 
-    Each worker fetches the batch. The first one, or this process, fetches its first sample before that, under other
-    random numbers. So a memory of the dataset shows in the batch, be it that it has seen only a part of these samples,
-    or has seen them otherwise. A batch of one sample is fetched twice instead.
+    Each worker fetches the batch. The first one, or this process, fetches as many samples before that: half of those in
+    the batch, again and again, under other random numbers. So a memory of the data shows in the batch, be it that it
+    has seen only some of these samples, or has seen them otherwise. A batch of one sample is fetched twice instead.
 
     Args:
         request: what the batch was fetched by.
@@ -56,5 +57,8 @@ def repeats(request: BatchRequest, workers: int) -> list[Repeat]:
 
 
 def _rehearsal(request: BatchRequest) -> BatchRequest:
+    """Return a request as long as that of a batch: there may be a buffer of the size of the first batch."""
     samples_key, batch_key = derive_seed(request.samples_key, "other"), derive_seed(request.batch_key, "other")
-    return BatchRequest(request[:1], request.data_pass, request.number, samples_key, batch_key, request.first_place)
+    half = request[: len(request) // 2]
+    indices = islice(cycle(half), len(request))
+    return BatchRequest(indices, request.data_pass, request.number, samples_key, batch_key, request.first_place)
