@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from every_kind import (
@@ -13,7 +14,7 @@ from every_kind import (
 from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, seeding_steps, texts
 
 from camshaft.deterministic import ResumableLoader
-from camshaft.engine import ArgumentTypeError
+from camshaft.engine import ArgumentError, ArgumentTypeError
 
 SKIP = {(0, 1), (0, 3), (1, 0)}
 
@@ -57,3 +58,9 @@ def test_batches_left_out_can_be_looked_at():
 def test_a_collection_that_is_none_is_refused_as_skip():
     with pytest.raises(ArgumentTypeError, match="`skip` must be a collection"):
         ResumableLoader(loader(), skip=3)
+
+
+@pytest.mark.parametrize("pair", [(0, 3), [0, 3]])
+def test_a_single_place_is_refused_with_how_to_write_it(pair):
+    with pytest.raises(ArgumentError, match=re.escape(f"got {pair!r}; write [(0, 3)]")):
+        ResumableLoader(loader(), skip=pair)

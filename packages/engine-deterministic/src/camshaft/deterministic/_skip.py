@@ -37,6 +37,9 @@ def as_skip(places: object) -> Skip:
     """
     if not isinstance(places, Iterable):
         raise ArgumentTypeError(f"`skip` must be a collection of pairs (epoch, index), got {places!r}")
+    if isinstance(places, tuple | list) and len(places) == 2 and all(map(is_integer, places)):
+        pair = tuple(places)
+        raise ArgumentError(f"`skip` must hold pairs (epoch, index), got {places!r}; write [{pair!r}]")
     found = set()
     for place in places:
         parts = tuple(place) if isinstance(place, tuple | list) else ()
