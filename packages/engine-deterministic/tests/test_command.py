@@ -25,6 +25,8 @@ def test_the_exit_status_tells_an_exact_training_from_an_inexact_one(capsys):
     [
         (["audited_trainings"], "such as my_script:make_run"),
         (["no_such_module:make_run"], "no_such_module"),
+        (["no_such_file.py:make_run"], f"there is no file {Path.cwd() / 'no_such_file.py'}"),
+        (["no_such_folder/script:make_run"], "there is no file"),
         (["audited_trainings:no_such_function"], "no_such_function"),
         (["audited_trainings:SIZE"], "must be a function"),
         (["script_that_exits:make_run"], "left the process with SystemExit(0) when it was imported"),

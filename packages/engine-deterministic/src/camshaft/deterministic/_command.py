@@ -96,13 +96,15 @@ def load(target: str) -> Callable[[Path], Any]:
         target: a module and a function of it, `package.module:function`; or a file, `path/script.py:function`.
 
     Raises:
-        LoadError: the target is not of that form, or names no function.
+        LoadError: the target is not of that form, or names no file or no function.
     """
     module_name, _, name = target.rpartition(":")
     if not module_name or not name:
         raise LoadError("it must be a module and a function of it, such as my_script:make_run")
-    if module_name.endswith(".py"):
+    if module_name.endswith(".py") or Path(module_name).name != module_name:
         file = Path(module_name).resolve()
+        if not file.is_file():
+            raise LoadError(f"there is no file {file}")
         sys.path.insert(0, str(file.parent))
         module_name = file.stem
     elif "" not in sys.path and str(Path.cwd()) not in sys.path:
