@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from functools import cache
 from itertools import count, cycle
 from types import SimpleNamespace
@@ -116,6 +117,23 @@ def test_samples_that_depend_on_something_else_are_named(make):
     assert IMPURE[make] == report.impure[0].where
     assert "set_sample_seed" in str(report)
     assert f"sample {report.impure[0].index}" in str(report)
+
+
+def test_samples_that_differ_in_the_same_part_are_named_four_times():
+    calls = count()
+    lines = str(check_purity(Of(lambda index: {"x": next(calls), "y": index}))).splitlines()
+    assert [line.partition(": ")[0] for line in lines[1:5]] == [f"  sample {number}" for number in (0, 1, 3, 4)]
+    assert lines[5] == "  and 28 more like these"
+    assert lines[6].startswith("sample: a memory")
+
+
+def test_each_part_that_differs_is_named():
+    calls = count()
+    text = str(
+        check_purity(Of(lambda index: {"x": 0 if index < 40 else next(calls), "y": 0 if index > 30 else next(calls)}))
+    )
+    assert "['x'] was" in text
+    assert "['y'] was" in text
 
 
 class Caching(Of):
@@ -276,3 +294,8 @@ def test_a_data_set_without_indices_is_refused():
     for dataset in (Stream(), iter([1])):
         with pytest.raises(TypeError, match="by index"):
             check_purity(dataset)
+
+
+def test_what_makes_the_data_is_refused_with_how_to_write_it():
+    with pytest.raises(TypeError, match=re.escape("call what makes it, as in `check_purity(make_data())`")):
+        check_purity(lambda: Of(float))

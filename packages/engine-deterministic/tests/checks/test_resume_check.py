@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from functools import lru_cache
 
@@ -125,8 +126,7 @@ def test_the_first_batch_field_and_sample_that_differ_are_named_with_the_reason(
     report = check_resume(lambda: DataLoader(Counting(), 2), stops=3)
     assert not report.is_silent
     assert all("fetched again" in each.refused for each in report.differences)
-    assert report.differences[-1].where.startswith("batch ")
-    assert "['count'][0]" in report.differences[-1].where
+    assert report.differences[-1].where == "batch 1 of pass 2 at ['count'][0]"
     assert any("memory: Counting.count changes" in line for line in report.reasons)
     assert "set_sample_seed" in str(report)
 
@@ -242,6 +242,20 @@ def test_a_single_stop_comes_before_the_last_batch():
     assert report.checked == 1
     assert not report.is_exact
     assert str(check_resume(lambda: [1, 2, 3], stops=1)).startswith("exact: resumed once in ")
+
+
+@pytest.mark.parametrize(
+    ("make_data", "workers", "way"),
+    [
+        (DataLoader(range(4)), (), "lambda: DataLoader(dataset)"),
+        (lambda workers: DataLoader(range(4)), (), "lambda: DataLoader(dataset)"),
+        (lambda: DataLoader(range(4)), (0,), "lambda workers: DataLoader(dataset, num_workers=workers)"),
+    ],
+    ids=["data", "function of the workers", "function of nothing"],
+)
+def test_what_does_not_make_data_is_refused_with_how_to_write_it(make_data, workers, way):
+    with pytest.raises(TypeError, match=re.escape(f"write `{way}`")):
+        check_resume(make_data, workers=workers)
 
 
 class Slotted:

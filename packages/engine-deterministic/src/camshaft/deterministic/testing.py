@@ -9,7 +9,7 @@ from camshaft.deterministic._audit._audit import Progress, audit_resume
 from camshaft.deterministic._audit._audit_report import AuditReport, Finding
 from camshaft.deterministic._audit._audited_run import AuditedRun, AuditError
 from camshaft.deterministic._audit._unsaved import Unsaved
-from camshaft.deterministic._checks._difference import find_difference
+from camshaft.deterministic._checks._maker import require_maker
 from camshaft.deterministic._checks._resume_check import ResumeDifference, ResumeReport, check_resume
 from camshaft.deterministic._checks._trial import Entry, Saved, Trial, resume
 
@@ -57,12 +57,17 @@ def check_data(
     Raises:
         AssertionError: a resumed run went another way; the text says where, and in what.
         ResumeMismatch: the engine has noticed that the data came out differently.
+        NotCallableError: `make_data` or `resume_with` is the data itself, say.
+        ArgumentTypeError: the data gives something that a safe `torch.load` does not take.
 
     Examples:
         >>> from torch.utils.data import DataLoader
         >>> check_data(lambda: DataLoader(range(6), batch_size=2, shuffle=True), max_epochs=1)
         16
     """
+    require_maker("make_data", make_data)
+    if resume_with is not None:
+        require_maker("resume_with", resume_with)
     whole = Trial(ends_early)
     whole.save_everywhere()
     whole.run(make_data(), max_epochs=max_epochs, epoch_length=epoch_length, seed=7)
@@ -74,16 +79,14 @@ def check_data(
 
 def _compare(expected: list[Entry], happened: list[Entry], saved: Saved) -> None:
     """Raise AssertionError if a resumed run has not done what was expected."""
-    for number, (one, other) in enumerate(zip(expected, happened, strict=False)):
-        found = find_difference(tuple(one), tuple(other), "")
+    for one, other in zip(expected, happened, strict=False):
+        found = one.difference(other)
         if found is not None:
             where, before, after = found
-            raise AssertionError(
-                f"saved at {saved.event}, entry {number} after resuming: {one.name}{where} was {before} and is {after}"
-            )
+            raise AssertionError(f"saved at {saved.place}: {where} was {before} and is {after}")
     if len(expected) != len(happened):
         rest = (expected if len(expected) > len(happened) else happened)[min(len(expected), len(happened))]
         raise AssertionError(
-            f"saved at {saved.event}: {len(expected)} entries were to come after resuming and {len(happened)} came; "
+            f"saved at {saved.place}: {len(expected)} entries were to come after resuming and {len(happened)} came; "
             f"the first that only one of them has is {tuple(rest[:3])}"
         )

@@ -18,6 +18,7 @@ from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import ArgumentTypeError
 
 SAMPLE, COLLATED, ORDER = "sample", "collated batch", "order of the sampler, batch"
+_MOST_NAMED = 4  # of those that differ in the same part
 _REMEDIES = {
     SAMPLE: (
         "a memory across samples, a cache of what was drawn at random, or a generator that cannot be found? Let a "
@@ -72,10 +73,20 @@ class PurityReport(NamedTuple):
     def __str__(self) -> str:
         if self.is_pure:
             return f"pure: {self.checked} samples came out the same twice"
-        lines = [f"  {each}" for each in self.impure]
+        lines = _first_of_each(self.impure)
         remedies = dict.fromkeys(f"{each.kind}: {_REMEDIES[each.kind]}" for each in self.impure)
         head = f"impure: {len(self.impure)} of {self.checked} samples came out differently under one seed"
         return "\n".join([head, *lines, *remedies])
+
+
+def _first_of_each(impure: Sequence[Impurity]) -> list[str]:
+    """Return a line for each of the first that differ in the same part, and one for how many more there are."""
+    alike: dict[tuple[str, str], list[Impurity]] = {}
+    for each in impure:
+        alike.setdefault((each.kind, each.where), []).append(each)
+    lines = [f"  {each}" for group in alike.values() for each in group[:_MOST_NAMED]]
+    left = len(impure) - len(lines)
+    return [*lines, f"  and {left} more like these"] if left else lines
 
 
 def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: int = 0) -> PurityReport:
@@ -117,7 +128,8 @@ def check_purity(dataset: Any, indices: Iterable[Any] | None = None, *, seed: in
     loader = dataset if isinstance(dataset, DataLoader) else None
     samples: Any = dataset if loader is None else loader.dataset
     if isinstance(samples, IterableDataset) or not hasattr(type(samples), "__getitem__"):
-        raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}")
+        way = "; call what makes it, as in `check_purity(make_data())`" if callable(dataset) else ""
+        raise ArgumentTypeError(f"`dataset` must be asked for samples by index, got {dataset!r}{way}")
     chosen = list(_spread(len(samples), 32) if indices is None else indices)
     requests = [([index], place) for place, index in enumerate(chosen)]
     found = list(_fetch_twice(NotedDataset(samples), _take_first, True, requests, seed))

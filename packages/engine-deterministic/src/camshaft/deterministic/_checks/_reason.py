@@ -31,7 +31,7 @@ def explain(make_data: Callable[[], Any]) -> list[str]:
     lines = [f"the data is of the kind: {kind_of(data).name}"]
     if isinstance(data, DataLoader) and is_copyable(data) and is_map_style(data):
         report = check_purity(data)
-        lines += [] if report.is_pure else str(report._replace(impure=report.impure[:_MOST_NAMED])).splitlines()[1:]
+        lines += [] if report.is_pure else str(report).splitlines()[1:]
         data = make_data()  # the caches of the first may be full by now, and change no more
     else:
         lines += [f"a random generator of its own: {name}" for name in _named_generators(data)]

@@ -10,7 +10,7 @@ from camshaft.deterministic._audit._audit_report import as_times
 from camshaft.deterministic._audit._leaf import Leaves, differing
 from camshaft.deterministic._audit._snapshot import GENERATOR, snapshot
 from camshaft.deterministic._audit._unsaved import join_names
-from camshaft.deterministic._checks._difference import find_difference
+from camshaft.deterministic._checks._maker import require_maker
 from camshaft.deterministic._checks._reason import explain
 from camshaft.deterministic._checks._trial import Entry, Saved, Trial, resume
 from camshaft.deterministic._mismatch import ResumeMismatch
@@ -114,6 +114,8 @@ def check_resume(
 
     Raises:
         ArgumentError: `stops` is out of range, or the data cannot be run over at all.
+        NotCallableError: `make_data` is the data itself, say, or does not take a number of workers.
+        ArgumentTypeError: the data gives something that a safe `torch.load` does not take.
 
     Examples:
         >>> import random
@@ -121,6 +123,7 @@ def check_resume(
         >>> str(check_resume(lambda: DataLoader(range(6), batch_size=2, shuffle=True)))
         'exact: resumed 6 times in 3 passes over the data, it went on bit for bit each time'
     """
+    require_maker("make_data", make_data, *workers[:1])
     counts: Sequence[int | None] = workers or (None,)
     stops = max(as_integer("stops", stops, least=1), len(counts))
     found: list[_Resumed] = []
@@ -213,16 +216,8 @@ def _resume_anyway(saved: Saved, data: Any) -> list[Entry] | None:
 
 def _first_difference(whole: Trial, saved: Saved, log: Sequence[Entry]) -> tuple[str, str, str] | None:
     for one, other in zip(whole.log[saved.done :], log, strict=False):
-        found = _difference(one, other)
+        found = one.difference(other)
         if found is not None:
             return found
     left = len(whole.log) - saved.done
     return ("the rest", f"{left} events", f"{len(log)}") if left != len(log) else None
-
-
-def _difference(one: Entry, other: Entry) -> tuple[str, str, str] | None:
-    """Return where two entries of the log differ, in the words of data."""
-    if one.name != other.name:
-        return "the event", one.name, other.name
-    found = find_difference(one.content, other.content, f"batch {one.iteration}")
-    return found or find_difference(one.drawn, other.drawn, f"numbers drawn by the step in iteration {one.iteration}")

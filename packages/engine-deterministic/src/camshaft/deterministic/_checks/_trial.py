@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import warnings
 from collections.abc import Iterable
@@ -11,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from camshaft.deterministic._checks._difference import copy_of
+from camshaft.deterministic._checks._difference import copy_of, find_difference
+from camshaft.deterministic._checks._safe_state import read_safely, write_safely
 from camshaft.deterministic._engine import DeterministicEngine
 from camshaft.deterministic._mismatch import OnMismatch
 from camshaft.engine import EngineWarning, Events
@@ -28,12 +28,35 @@ class Entry(NamedTuple):
         iteration: number of the iteration.
         content: the epoch, or the batch of a step.
         drawn: random numbers that the step has drawn.
+        place: of a batch, its number in which pass, for people.
     """
 
     name: str
     iteration: int
     content: Any
     drawn: tuple[float, ...] = ()
+    place: str = ""
+
+    def difference(self, other: Entry) -> tuple[str, str, str] | None:
+        """Return where something else has happened, in the words of data, and both as text; None if it is the same.
+
+        Args:
+            other: what has happened instead.
+        """
+        if self.name != other.name:
+            return f"the event in iteration {self.iteration}", self.name, other.name
+        what = self.place or f"the epoch at {self.name}"
+        pairs = {
+            f"the iteration of {what}": (self.iteration, other.iteration),
+            what: (self.content, other.content),
+            f"the numbers drawn by the step on {what}": (self.drawn, other.drawn),
+        }
+        for where, (one, another) in pairs.items():
+            found = find_difference(one, another, "")
+            if found is not None:
+                part, before, after = found
+                return f"{where} at {part}" if part else where, before, after
+        return None
 
 
 class Saved(NamedTuple):
@@ -93,16 +116,17 @@ class Trial:
 
     def _step(self, engine: Any, batch: Any) -> None:
         drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
-        self.log.append(Entry("batch", engine.state.iteration, copy_of(batch), drawn))
+        position = self.engine.position
+        place = f"batch {position.batch} of pass {position.data_pass}"
+        self.log.append(Entry("batch", engine.state.iteration, copy_of(batch), drawn, place))
 
     def _note(self, name: str) -> None:
         self.log.append(Entry(name, self.engine.state.iteration, self.engine.state.epoch))
 
     def _save(self) -> None:
-        buffer = io.BytesIO()
-        torch.save(self.engine.state_dict(), buffer)
+        content = write_safely(self.engine.state_dict(), self.engine.state.dataloader)
         name = getattr(self.engine.last_event_name, "name", "")
-        self.saved.append(Saved(len(self.log), name, self.engine.position.iteration, buffer.getvalue()))
+        self.saved.append(Saved(len(self.log), name, self.engine.position.iteration, content))
 
 
 def resume(saved: Saved, data: Any, ends_early: Iterable[int] = (), on_mismatch: OnMismatch = "error") -> list[Entry]:
@@ -112,7 +136,7 @@ def resume(saved: Saved, data: Any, ends_early: Iterable[int] = (), on_mismatch:
         ResumeMismatch: the engine has noticed that it would go another way.
     """
     resumed = Trial(ends_early, on_mismatch)
-    resumed.engine.load_state_dict(torch.load(io.BytesIO(saved.state), weights_only=True))
+    resumed.engine.load_state_dict(read_safely(saved.state))
     torch.seed()
     random.seed()
     np.random.seed()

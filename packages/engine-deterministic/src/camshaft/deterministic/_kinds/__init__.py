@@ -15,7 +15,7 @@ from camshaft.deterministic._describe import describe_environment
 from camshaft.deterministic._inside import holds_resumable
 from camshaft.deterministic._kinds._declared import DeclaredData, declares_source
 from camshaft.deterministic._kinds._iterable_style import IterableStyleLoader
-from camshaft.deterministic._kinds._kind import ENDED_BATCH, LAST, NEXT, Kind, Setting
+from camshaft.deterministic._kinds._kind import ENDED_BATCH, LAST, NEXT, Kind, Setting, require_description
 from camshaft.deterministic._kinds._loader_subclass import LoaderSubclass
 from camshaft.deterministic._kinds._map_style import MapStyleLoader
 from camshaft.deterministic._kinds._pipeline import holds_back, is_pipeline, loses_samples
@@ -107,10 +107,14 @@ def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
     Args:
         data: the user's data.
         seeding: as for `DeterministicEngine`.
+
+    Raises:
+        ArgumentTypeError: a kind, or the data itself, does not describe itself with a dict.
     """
     ranks, kind = ranks_of(data), kind_of(data)
     entries = {"version": VERSION, "data": kind.name, "world_size": ranks.world_size, "rank": ranks.rank}
-    return {**entries, **kind.describe(data, seeding), "environment": describe_environment()}
+    described = require_description(kind.describe(data, seeding), f"`{kind.__qualname__}.describe(data, seeding)`")
+    return {**entries, **described, "environment": describe_environment()}
 
 
 def find_differences(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from camshaft.deterministic._kinds._kind import Setting
+from camshaft.deterministic._kinds._kind import Setting, require_description
 from camshaft.deterministic._kinds._pass import Pass
 from camshaft.deterministic._loading._fetch import Seeding
 from camshaft.engine import ArgumentTypeError, DataSource, Position
@@ -29,10 +29,15 @@ class DeclaredData:
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
-        """Return what the data's own `describe` returns, where it has one."""
+        """Return what the data's own `describe` returns, where it has one.
+
+        Raises:
+            ArgumentTypeError: that is not a dict.
+        """
         del seeding
         describe = getattr(data, "describe", None)
-        return {"class": type(data).__qualname__, **(describe() if callable(describe) else {})}
+        own = describe() if callable(describe) else {}
+        return {"class": type(data).__qualname__, **require_description(own, f"`describe()` of {type(data)}")}
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches that the data's source gives."""

@@ -10,7 +10,7 @@ from camshaft.deterministic._loading._fetch import Seeding
 from camshaft.deterministic._loading._ranks import Ranks
 from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.deterministic._skip import Skip
-from camshaft.engine import EngineWarning, Position
+from camshaft.engine import ArgumentTypeError, EngineWarning, Position
 
 # In the states of several kinds: a hash of the batch given last, and of the indices that a sampler has drawn; what the
 # user's objects remember; what is known of the pass that was left last, and of the last batch of one that has ended.
@@ -86,6 +86,21 @@ def require_place(batch: int, length: int | None, setting: Setting) -> None:
     """Report it if a pass of a known length has no such place."""
     if length is not None and batch > length:
         setting.report({"batches": (f"at least {batch}", length)})
+
+
+def require_description(described: object, method: str) -> Mapping[str, Any]:
+    """Return what a method has returned as a description, or refuse it.
+
+    Args:
+        described: what it has returned.
+        method: the method, for people.
+
+    Raises:
+        ArgumentTypeError: it is not a mapping.
+    """
+    if not isinstance(described, Mapping):
+        raise ArgumentTypeError(f"{method} must return a dict of strings and numbers, got {described!r}")
+    return described
 
 
 def entries_of(state: object) -> Mapping[str, Any]:
