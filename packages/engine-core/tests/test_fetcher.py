@@ -90,6 +90,29 @@ def test_data_that_shrinks_is_started_again_once_and_then_the_epoch_ends() -> No
     assert "epoch 1 ends after 3 of 9 iterations" in str(caught[1].message)
 
 
+class LeavingOut(Shrinking):
+    """Gives two batches first, and says how many it leaves out.
+
+    Args:
+        left_out: what it says.
+    """
+
+    def __init__(self, left_out: int) -> None:
+        super().__init__()
+        self.left_out = left_out
+
+
+def test_batches_that_are_left_out_on_purpose_are_not_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    run(LeavingOut(1), epoch_length=3)
+    assert not recwarn.list
+
+
+def test_batches_that_are_missing_beside_those_left_out_are_warned_of() -> None:
+    with pytest.warns(EngineWarning) as caught:
+        run(LeavingOut(1), epoch_length=3, max_epochs=2)
+    assert "gave 1 batches though its len() is 3 and it leaves out 1; it is started" in str(caught[0].message)
+
+
 def test_data_that_has_never_given_a_batch_is_refused() -> None:
     with pytest.raises(ArgumentError, match="at least one batch"):
         run(iter(()), epoch_length=3)

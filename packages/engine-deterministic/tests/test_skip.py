@@ -12,9 +12,10 @@ from every_kind import (
     loader,
 )
 from looping import dumped, epochs_of, loaded, resumable, resume_everywhere, seeding_steps, texts
+from torch.utils.data import DataLoader
 
-from camshaft.deterministic import ResumableLoader
-from camshaft.engine import ArgumentError, ArgumentTypeError
+from camshaft.deterministic import DeterministicEngine, ResumableLoader
+from camshaft.engine import ArgumentError, ArgumentTypeError, Engine, EngineWarning
 
 SKIP = {(0, 1), (0, 3), (1, 0)}
 
@@ -64,3 +65,24 @@ def test_a_collection_that_is_none_is_refused_as_skip():
 def test_a_single_place_is_refused_with_how_to_write_it(pair):
     with pytest.raises(ArgumentError, match=re.escape(f"got {pair!r}; write [(0, 3)]")):
         ResumableLoader(loader(), skip=pair)
+
+
+@pytest.mark.parametrize("kind", [Engine, DeterministicEngine])
+@pytest.mark.parametrize("skip", [[(0, 1)], [(1, 3)], [(0, 0), (0, 9), (1, 2), (1, 3)]], ids=str)
+def test_an_engine_does_not_warn_of_batches_left_out(kind, skip, recwarn):
+    made = ResumableLoader(DataLoader(range(8), batch_size=2), seed=3, skip=skip)
+    kind(lambda engine, batch: None).run(made, max_epochs=3)
+    assert not recwarn.list
+
+
+class Shorter(DataLoader):
+    """Gives a batch less than it says."""
+
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), len(self) - 1)
+
+
+def test_an_engine_warns_of_batches_that_are_missing_beside_those_left_out():
+    made = ResumableLoader(Shorter(range(8), batch_size=2), seed=3, skip=[(0, 1)])
+    with pytest.warns(EngineWarning, match=r"gave 2 batches though its len\(\) is 4 and it leaves out 1"):
+        DeterministicEngine(lambda engine, batch: None).run(made, max_epochs=2)

@@ -9,7 +9,7 @@ from typing import Any
 from camshaft.engine._data import DataSource, as_own_iterator, require_data
 from camshaft.engine._errors import ArgumentError, EngineWarning
 from camshaft.engine._position import Position
-from camshaft.engine._value import length_of
+from camshaft.engine._value import is_integer, length_of
 
 END: Any = object()
 """Stands for a batch where there is none; a batch itself may be None."""
@@ -81,14 +81,18 @@ class Fetcher:
     def warn_if_short(self, given: int) -> None:
         """Warn, once, when a pass gave fewer batches than the data's length says.
 
+        Data may count batches that it leaves out on purpose: those of the pass that has ended are its `left_out` then.
+
         Args:
             given: batches of the pass.
         """
-        length = length_of(self.data)
-        if length is not None and given < length and not self._has_warned:
+        length, left_out = length_of(self.data), getattr(self.data, "left_out", 0)
+        meant = int(left_out) if is_integer(left_out) else 0
+        if length is not None and given + meant < length and not self._has_warned:
             self._has_warned = True
+            without = f" and it leaves out {meant}" if meant else ""
             warnings.warn(
-                f"the data gave {given} batches though its len() is {length}; it is started again",
+                f"the data gave {given} batches though its len() is {length}{without}; it is started again",
                 EngineWarning,
                 stacklevel=2,
             )

@@ -52,6 +52,7 @@ class Reader:
         given: how many batches of this pass are done with, those left out included.
         drawn: the same, with a batch that is on its way to the loop; None in the middle of a fetch.
         skip: batches that are left out.
+        ended: number of the pass that was iterated to its end last; None before.
         is_moved: whether no iteration has begun since another place was taken up.
         is_busy: whether it is in the middle of a call.
 
@@ -75,6 +76,7 @@ class Reader:
         self._turn = 0  # number of the present iteration
         self._failure: Exception | None = None  # what the data raised when it was asked for its state
         self._doubt: BaseException | None = None  # what has cut off a fetch from data whose place is not known since
+        self.ended: int | None = None
         self.is_moved = False
         self.is_busy = False
 
@@ -123,6 +125,7 @@ class Reader:
         try:
             batch = next(batches)
         except StopIteration:
+            self.ended = self.epoch
             self._rest_at(self._next_position())
             raise
         except BaseException as error:

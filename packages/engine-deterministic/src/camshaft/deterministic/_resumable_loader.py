@@ -18,7 +18,7 @@ from camshaft.deterministic._mismatch import OnMismatch, report
 from camshaft.deterministic._random._rng import check_seed, draw_seed
 from camshaft.deterministic._reader import Iteration, MakeSource, Reader
 from camshaft.deterministic._skip import Skip, as_skip
-from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer
+from camshaft.engine import ArgumentError, ArgumentTypeError, as_integer, length_of
 
 Tell: TypeAlias = Callable[[Mapping[str, tuple[Any, Any]]], None]
 
@@ -147,6 +147,12 @@ class ResumableLoader:
     def skip(self) -> Skip:
         """Places (epoch, index) of the batches that are left out."""
         return self._reader.skip
+
+    @property
+    def left_out(self) -> int:
+        """How many batches of the epoch that has ended last are left out; engines compare with `len` what they got."""
+        length, ended = length_of(self.loader), self._reader.ended
+        return sum(epoch == ended and (length is None or index < length) for epoch, index in self.skip)
 
     @property
     def sampler(self) -> ToldSampler:
