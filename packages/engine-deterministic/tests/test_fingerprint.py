@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ def with_another_sample(batch):
 
 DIFFERENT = {
     "array": (np.arange(3), np.array([0, 1, 3])),
+    "long text": ("a" * 5_000, "a" * 5_001),
+    "long bytes": (bytes(10**6), b"a" + bytes(10**6 - 1)),
+    "long dict": (dict.fromkeys(range(999), 1), dict.fromkeys(range(999), 2)),
+    "length of a dict": (dict.fromkeys(range(999)), dict.fromkeys(range(998))),
     "type of an array": (np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int64)),
     "shape of an array": (np.zeros((2, 3)), np.zeros((3, 2))),
     "array of texts": (np.array(["a", "b"]), np.array(["a", "c"])),
@@ -109,6 +114,28 @@ def test_tensors_of_inference_mode_are_hashed():
 def test_the_order_of_a_dict_makes_no_difference():
     assert text_of({"one": 1, "two": 2}) == text_of({"two": 2, "one": 1})
     assert text_of({"one": 1, "two": 2}) != text_of({"one": 2, "two": 1})
+
+
+@pytest.mark.parametrize("make", [str, int])
+def test_the_order_of_a_long_dict_makes_no_difference(make):
+    forwards = {make(number): number for number in range(99)}
+    assert text_of(forwards) == text_of(dict(reversed(forwards.items())))
+
+
+class Decoded:
+    def __init__(self, number):
+        self.number = torch.tensor(number)
+
+    @cached_property
+    def picture(self):
+        return self.number * torch.ones(3)
+
+
+def test_what_an_object_computes_when_it_is_asked_makes_no_difference():
+    seen = Decoded(1)
+    assert seen.picture.sum() == 3
+    assert text_of(seen) == text_of(Decoded(1))
+    assert text_of(seen) != text_of(Decoded(2))
 
 
 def test_objects_among_keys_and_items_count_by_their_type_only():

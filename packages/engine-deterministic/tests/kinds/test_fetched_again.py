@@ -260,6 +260,17 @@ ITEMS = {
 }
 
 
+def test_another_array_in_a_file_is_refused(tmp_path):
+    def rows(name, number):
+        array = np.memmap(tmp_path / name, dtype=np.float32, mode="w+", shape=(4, 2))
+        array[:] = number
+        return array
+
+    state = state_behind(ResumableLoader(rows("one", 1), seed=3), 2)
+    with pytest.raises(ResumeMismatch, match="batch 2, the next one"):
+        next(iter(resumed(state, rows("other", 2))))
+
+
 @pytest.mark.parametrize("done", [1, 2, 3])
 @pytest.mark.parametrize("name", ITEMS)
 def test_another_list_or_tensor_is_refused(name, done):
@@ -297,6 +308,46 @@ def test_a_list_that_is_changed_between_two_runs_in_one_process_is_used_as_it_is
     data[2] = 30
     engine.run(data)
     assert seen == [1, 2, 30, 4] * 2
+
+
+def test_a_list_that_was_shuffled_between_two_epochs_is_refused():
+    made = ResumableLoader(data := list(range(9)), seed=3)
+    for _ in made:
+        pass
+    data[:4] = data[3::-1]
+    with pytest.raises(ResumeMismatch, match="batches, as the step left it"):
+        next(iter(resumed(made.state_dict(), list(range(9)))))
+
+
+def test_a_list_that_grows_while_it_is_used_grows_on():
+    def grown(made, data, steps):
+        return [(data.append(batch), batch)[1] for batch in itertools.islice(made, steps)]
+
+    whole, first, second = [1, 2, 3], [1, 2, 3], [1, 2, 3, 1]
+    made = ResumableLoader(first, seed=3)
+    seen = grown(made, first, 1)
+    assert seen + grown(resumed(made.state_dict(), second), second, 6) == grown(whole, whole, 7)
+
+
+@pytest.mark.parametrize("data", [[torch.ones(2), torch.ones(2)], torch.ones(2, 2)], ids=["list", "tensor"])
+def test_a_run_that_goes_on_in_the_same_process_may_have_changed_its_data_in_place(data):
+    engine = DeterministicEngine(halve)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, engine.terminate)
+    engine.run(data, max_epochs=2)
+    while engine.state.iteration < 4:
+        engine.run(data)
+    assert engine.state.iteration == 4
+
+
+def test_samples_that_are_changed_in_place_do_not_matter_in_the_same_process():
+    samples = torch.ones(4, 2)
+    engine = DeterministicEngine(halve)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(every=3), engine.terminate)
+    data = DataLoader(samples, batch_size=None)
+    engine.run(data, max_epochs=2)
+    while engine.state.iteration < 8:
+        engine.run(data)
+    assert torch.equal(samples, torch.full((4, 2), 0.25))
 
 
 def ones():

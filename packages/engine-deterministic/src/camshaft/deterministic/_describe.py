@@ -16,6 +16,7 @@ from camshaft.deterministic._loading._fetch import Seeding, choose_seeding
 from camshaft.deterministic._loading._keyed_sampler import KeyedSampler
 from camshaft.deterministic._loading._order import sampler_chain
 from camshaft.deterministic._loading._workers import workers_of
+from camshaft.deterministic._memory._memory import first_value
 from camshaft.deterministic._random._accelerator import accelerator_name
 from camshaft.engine import is_integer, length_of
 
@@ -87,16 +88,18 @@ def _samples_of_all_ranks(loader: DataLoader[Any]) -> int | None:
 
 
 def _describe_sampler(sampler: Any) -> str:
-    """Return a sampler's name, and of those that are known what their order depends on."""
+    """Return a sampler's name, and of those that are known what their order depends on.
+
+    What a run changes of that is saved and put back. So it is described as it was before.
+    """
     name = type(sampler).__qualname__
     if isinstance(sampler, RandomSampler):
         return f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples})"
     if isinstance(sampler, WeightedRandomSampler):
-        return (
-            f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples}, {_digest(sampler.weights)})"
-        )
+        weights = _digest(first_value(sampler, "weights"))
+        return f"{name}(replacement={sampler.replacement}, num_samples={sampler.num_samples}, {weights})"
     if isinstance(sampler, SubsetRandomSampler):
-        return f"{name}({_digest(sampler.indices)})"
+        return f"{name}({_digest(first_value(sampler, 'indices'))})"
     if isinstance(sampler, DistributedSampler):
         return f"{name}(shuffle={sampler.shuffle}, seed={sampler.seed})"
     if isinstance(sampler, KeyedSampler):

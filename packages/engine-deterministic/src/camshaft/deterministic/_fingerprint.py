@@ -5,7 +5,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from hashlib import blake2b
+from heapq import nsmallest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,9 +15,11 @@ import torch
 
 from camshaft.deterministic._inside import attributes_of, is_of_user, refuses
 
-# Of a long tensor or array, about so many elements are read, spread evenly; of a long list, so many items.
+# Of a long tensor, array, text or bytes, about so many elements are read, spread evenly; of a long list, so many items,
+# and of a long dict those under so many keys; of an object, so many attributes.
 _READ_ELEMENTS = 512
 _READ_ITEMS = 16
+_READ_ATTRIBUTES = 64
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 # Numbers that numpy reads as they are, without a conjugate or negative view of them.
 _AS_NUMPY = {torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool}
@@ -28,10 +32,10 @@ class Fingerprint:
     """What a batch was when it was given out.
 
     Tensors on the CPU, arrays and plain values are read at once, so that it does not matter who changes them
-    afterwards, or how. Long ones are read in part, which takes some microseconds; so are long lists. Tensors on an
-    accelerator are read when the text is asked for, if somebody still has them: torch notes every change in place of
-    those. Of objects of the user's classes, the type counts, and the tensors and arrays in their attributes; of other
-    objects, only the type. Of a batch that cannot be read, the text is None.
+    afterwards, or how. Long ones are read in part, which takes some microseconds; so are long lists and dicts. Tensors
+    on an accelerator are read when the text is asked for, if somebody still has them: torch notes every change in place
+    of those. Of objects of the user's classes, the type counts, and the tensors and arrays in their attributes, but for
+    a `cached_property`; of other objects, only the type. Of a batch that cannot be read, the text is None.
 
     Args:
         batch: any nested value.
@@ -83,10 +87,11 @@ class Fingerprint:
             for item in value if len(value) <= _READ_ITEMS else value[:: _step(len(value), _READ_ITEMS)]:
                 self._take(item, read)
         elif kind is dict:  # its order may be that of a set, which differs from process to process
-            for key in value if len(value) == 1 else sorted(value, key=repr):
+            read.append(b"%d" % len(value))
+            for key in _some_keys(value):
                 self._take(key, read)
                 self._take(value[key], read)
-        elif kind is int or kind is str:
+        elif kind is int:
             read.append(repr(value).encode())
         else:
             for leaf in _leaves(value):
@@ -118,11 +123,12 @@ def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
             return
         yield _bytes_of(value) if value.device.type == "cpu" or value.layout != torch.strided else value
     elif isinstance(value, _PLAIN):
-        yield repr(value).encode()
+        yield _bytes_of_plain(value)
     elif isinstance(value, np.ndarray | np.generic):
         yield from _leaves_of_array(np.asarray(value))
-    elif isinstance(value, Mapping):  # its order may be that of a set, which differs from process to process
-        for key in value if len(value) == 1 else sorted(value, key=repr):
+    elif isinstance(value, Mapping):
+        yield b"%d" % len(value)
+        for key in _some_keys(value):
             yield from _leaves(key)
             yield from _leaves(value[key])
     elif isinstance(value, list | tuple):
@@ -134,6 +140,12 @@ def _leaves(value: Any) -> Iterator[bytes | torch.Tensor]:
         yield from _leaves_of_object(value)
 
 
+def _bytes_of_plain(value: Any) -> bytes:
+    if isinstance(value, bytes | str):
+        return f"{len(value)} {value[:: _step(len(value))]!r}".encode("utf-8", "surrogatepass")
+    return repr(value).encode()
+
+
 def _leaves_of_object(value: Any) -> Iterator[bytes | torch.Tensor]:
     """Yield what is in the fields of a dataclass, and the tensors and arrays in attributes of the user's objects."""
     if isinstance(value, type):
@@ -142,10 +154,26 @@ def _leaves_of_object(value: Any) -> Iterator[bytes | torch.Tensor]:
         for field in fields(value):
             yield from _leaves(getattr(value, field.name))
     elif is_of_user(value):
-        for name, part in sorted(attributes_of(value).items()):
-            if not refuses(part) and isinstance(part, torch.Tensor | np.ndarray):
-                yield name.encode()
-                yield from _leaves(part)
+        parts = {name: part for name, part in attributes_of(value).items() if _is_read(value, name, part)}
+        for name in sorted(parts)[:: _step(len(parts), _READ_ATTRIBUTES)]:
+            yield name.encode()
+            yield from _leaves(parts[name])
+
+
+def _is_read(value: Any, name: str, part: Any) -> bool:
+    """Return whether an attribute tells what an object is: not one that is there since somebody has asked for it."""
+    is_cached = isinstance(getattr(type(value), name, None), cached_property)
+    return not is_cached and not refuses(part) and isinstance(part, torch.Tensor | np.ndarray)
+
+
+def _some_keys(mapping: Mapping[Any, Any]) -> list[Any]:
+    """Return the keys that are read: the smallest. Their own order may be that of a set: another in each process."""
+    if len(mapping) <= _READ_ITEMS:
+        return list(mapping) if len(mapping) == 1 else sorted(mapping, key=repr)
+    try:
+        return nsmallest(_READ_ITEMS, mapping)
+    except TypeError:  # keys of several types have no order of their own
+        return nsmallest(_READ_ITEMS, mapping, key=repr)
 
 
 def _leaves_of_array(array: np.ndarray[Any, Any]) -> Iterator[bytes | torch.Tensor]:

@@ -95,7 +95,7 @@ class PassEnd:
         request = self._request
         if request is None or last is None or not opened.has_ended:
             return None
-        if not self._is_known or self._look() != self._seen or not all(type(each) in PLAIN for each in request):
+        if not self._is_known or self._look() != self._seen or not _is_plain(list(request)):
             return None
         ranks = self._setting.ranks
         start = (request.first_place - ranks.rank) // ranks.world_size
@@ -113,6 +113,11 @@ class PassEnd:
             {name: _token(variable.read()) for name, variable in variables_of(holders_of(owner)).items()}
             for owner in self._owners
         ]
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether indices are of types that load safely; a sampler of batches may give lists of them."""
+    return all(map(_is_plain, value)) if type(value) in (list, tuple) else type(value) in PLAIN
 
 
 def _token(value: Any) -> Any:

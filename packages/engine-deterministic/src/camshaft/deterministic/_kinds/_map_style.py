@@ -73,6 +73,7 @@ class MapStyleLoader:
         self._opened: Pass | None = None
         self._order: Order | None = None
         self._size: int | None = None  # samples of the dataset, as the pass began
+        self._goes_on = False  # whether a pass was opened, and nothing stood against it
 
     @staticmethod
     def describe(data: DataLoader[Any], seeding: Seeding | None) -> dict[str, Any]:
@@ -87,9 +88,10 @@ class MapStyleLoader:
             self._samplers.restore(saved.get(MEMORY))
         self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
         self._size = saved.get("size", length_of(self._loader.dataset))
-        last = saved.get(LAST) if position.pass_open and position.batch else None
+        # What this process has opened goes on with the same objects, whatever they remember.
+        last = saved.get(LAST) if position.pass_open and position.batch and not self._goes_on else None
         again, wanted = self._wanted(self._order, position, saved, compares=last is not None)
-        is_next = not position.pass_open and self._opened is None
+        is_next = not position.pass_open and not self._goes_on
         ended = self._end.to_compare(saved.get(ENDED_BATCH)) if is_next else None
         if wanted is not None:
             again = again if ended is None else repeats(ended.request(self._setting), self._loader.num_workers)
@@ -111,6 +113,7 @@ class MapStyleLoader:
                 compare_repeated(self._opened, compared, last, self._setting.report)
             elif ended is not None:
                 compare_repeated(self._opened, compared, ended.last, self._setting.report, ended.name)
+        self._goes_on = True
         return self._opened
 
     def recall(self, state: Any) -> None:

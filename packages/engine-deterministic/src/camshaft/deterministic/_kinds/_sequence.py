@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +28,8 @@ from camshaft.deterministic._random._seeds import derive_seed
 from camshaft.engine import Position, is_sequence, length_of
 
 # Their iteration gives what their indices give, in order.
-_BUILTIN = (list, tuple, range, str, bytes, torch.Tensor, np.ndarray)
+_BUILTIN = (list, tuple, range, str, bytes, torch.Tensor, np.memmap, np.ndarray)
+_ALL = -1  # the number of all items together, of which a part is read
 
 
 class SequenceData:
@@ -56,6 +58,7 @@ class SequenceData:
         self._is_repeatable = setting.isolates or self._only_holds
         self._opened: Pass | None = None
         self._changed: Mapping[str, tuple[Any, Any]] = {}  # what makes the next pass another one
+        self._goes_on = False  # whether a pass was opened, and nothing stood against it
 
     @staticmethod
     def describe(data: Any, seeding: Seeding | None) -> dict[str, Any]:
@@ -65,14 +68,21 @@ class SequenceData:
 
     def open(self, position: Position) -> Iterator[Any]:
         """Return the batches behind `position`."""
-        if not position.pass_open:
-            changed, self._changed = self._changed, {}
-            self._setting.report(changed)
-            return self._give(iter(self._data), position)
+        opened = self._open_inside(position) if position.pass_open else self._open_next(position)
+        self._goes_on = True
+        return opened
+
+    def _open_next(self, position: Position) -> Pass:
+        changed, self._changed = self._changed, {}
+        self._setting.report(changed)
+        return self._give(iter(self._data), position)
+
+    def _open_inside(self, position: Position) -> Pass:
         first, saved = position.batch, entries_of(position.data_state)
-        last = saved.get(LAST)
         require_place(first, length_of(self._data), self._setting)
-        if self._opened is None:  # in one process, whoever changes a list between two runs wants that
+        # In one process, whoever changes a list between two runs wants that.
+        last = None if self._goes_on else saved.get(LAST)
+        if not self._goes_on:
             self._setting.report(self._differing("the next one", saved.get(NEXT)))
             self.recall(saved)
         if last is None or not first or not self._is_repeatable:
@@ -84,7 +94,7 @@ class SequenceData:
 
     def recall(self, state: Any) -> None:
         """Note whether the item that was given last is what the steps before had made of it."""
-        if self._opened is None:
+        if not self._goes_on:
             self._changed = self._differing("as the step left it", entries_of(state).get(USED))
 
     def state(self, position: Position) -> Any:
@@ -92,9 +102,9 @@ class SequenceData:
         opened = self._opened
         if opened is None:
             return position.data_state
-        used = self._hashed(opened.given - 1)
         if not position.pass_open:
-            return without_empty(used=used)
+            return without_empty(used=self._hashed(_ALL))
+        used = self._hashed(opened.given - 1)
         is_known = self._is_repeatable and opened.given == position.batch
         return without_empty(last=opened.last(), next=self._hashed(opened.given), used=used) if is_known else None
 
@@ -119,10 +129,10 @@ class SequenceData:
         return max(0, len(self._data) - 1) if self._only_holds else 0
 
     def _hashed(self, number: int) -> list[Any] | None:
-        """Return the number and the hash of an item, None if there is none, or if only a fetch could tell."""
-        if not self._only_holds or not 0 <= number < len(self._data):
+        """Return the number and the hash of an item or of all; None if there is none, or if only a fetch could tell."""
+        if not self._only_holds or not _ALL <= number < len(self._data):
             return None
-        found = Fingerprint(self._data[number]).text()
+        found = Fingerprint(self._data if number == _ALL else self._data[number]).text()
         return None if found is None else [number, found]
 
     def _differing(self, what: str, saved: list[Any] | None) -> dict[str, tuple[Any, Any]]:
@@ -131,7 +141,8 @@ class SequenceData:
             return {}
         number, expected = saved
         present = self._hashed(number)
-        return {} if present is None or present == saved else {f"batch {number}, {what}": (expected, present[1])}
+        name = "batches" if number == _ALL else f"batch {number}"
+        return {} if present is None or present == saved else {f"{name}, {what}": (expected, present[1])}
 
     def _seed_at(self, data_pass: int, number: int) -> int:
         return derive_seed(stream_seed(self._setting, data_pass), number)
@@ -147,7 +158,9 @@ class SequenceData:
 
     def _from(self, start: int) -> Iterator[Any]:
         """Yield from `start` on; like `iter`, this ends where the data does, whatever its len() says."""
-        for place in range(start, len(self._data)):
+        for place in count(start):
+            if place >= len(self._data):  # it may grow meanwhile
+                return
             try:
                 yield self._data[place]
             except IndexError:

@@ -52,7 +52,7 @@ class Order(Protocol):
     def batches(self, first: int) -> Iterator[Batch]:
         """Return the batches from number `first` on, 0-based."""
 
-    drawn: int | None  # how many batches were drawn, the end counts as one; None where that makes no difference
+    drawn: int | None  # how many batches were drawn; of a streamed order the end counts as one
 
     def drawn_hash(self, number: int) -> str | None:
         """Return a hash of what was drawn before batch `number`; None where the order cannot come out differently."""
@@ -68,7 +68,7 @@ class IndexedOrder:
         drop_last: leave out a last batch that is not full.
     """
 
-    drawn: int | None = None
+    drawn: int | None = 0
 
     def __init__(self, positions: Any, lookup: Sequence[Any] | None, batch_size: int, drop_last: bool) -> None:
         self._positions = positions
@@ -86,7 +86,8 @@ class IndexedOrder:
         """Return the batches from number `first` on, 0-based."""
         step = self._batch_size
         end = self.length * step
-        block = max(1, _BLOCK // step) * step
+        # A list may be changed while it is used: each batch has what is there when it is drawn, as with torch's loader.
+        block = step if isinstance(self._positions, list) else max(1, _BLOCK // step) * step
         for block_start in range(first * step, end, block):
             numbers = self._positions[block_start : min(block_start + block, end)]
             if isinstance(numbers, torch.Tensor):
@@ -94,6 +95,7 @@ class IndexedOrder:
             for offset in range(0, len(numbers), step):
                 chosen = numbers[offset : offset + step]
                 indices = list(chosen) if self._lookup is None else [self._lookup[number] for number in chosen]
+                self.drawn = (block_start + offset) // step + 1
                 yield Batch(block_start + offset, indices)
 
     def drawn_hash(self, number: int) -> str | None:
@@ -160,6 +162,8 @@ class StreamedOrder:
         if drawn is _END:
             return None
         indices = list(drawn) if self._is_batched else [drawn]  # here: a batch may be a generator that draws only now
+        if indices and isinstance(indices[0], torch.Tensor):  # parts of one tensor, which may be changed later
+            indices = [each.clone() if isinstance(each, torch.Tensor) else each for each in indices]
         self._hasher.update(repr(indices).encode())
         self._hashes.append((number + 1, self._hasher.hexdigest()))
         return indices

@@ -251,6 +251,12 @@ class ObjectMemory:
         return {str(number): each for number, each in enumerate(kept) if each}
 
 
+def first_value(owner: Any, name: str) -> Any:
+    """Return an attribute as it was before the first change that was noted of it."""
+    boxed = history_of(owner).before.get(name)
+    return renewed(None, boxed[0]) if boxed else getattr(owner, name)
+
+
 def remembers_by_itself(part: Any) -> bool:
     """Return whether an object may remember by itself: it is of the user's own class, and saves no state."""
     kind = type(part)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
-from torch.utils.data import DataLoader
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, SubsetRandomSampler, WeightedRandomSampler
 
 from camshaft.deterministic._loading._fetch import nested_datasets
 from camshaft.deterministic._loading._order import sampler_chain
@@ -16,6 +19,8 @@ from camshaft.deterministic._memory._memory import Differing, ObjectMemory, Reme
 from camshaft.engine import has_state
 
 UNSAVED = "unsaved"  # the entry of what can only be compared
+# Samplers of torch's with indices or weights that a program may change as it trains.
+_GIVEN_ORDERS = (SubsetRandomSampler, WeightedRandomSampler)
 
 
 class Samplers:
@@ -33,7 +38,7 @@ class Samplers:
         chain = sampler_chain(loader)
         datasets = nested_datasets(getattr(loader, "dataset", None))
         self._saving = {str(depth): part for depth, part in enumerate(chain) if has_state(part)}
-        remembering = [part for part in chain if remembers_by_itself(part) and not has_state(part)]
+        remembering = [owner for part in chain if not has_state(part) for owner in _owners_in(part)]
         self._owners = [*remembering, *others]
         self._memory = ObjectMemory(self._owners, closed=datasets, compares=compares)
         is_told = any(callable(getattr(part, "set_epoch", None)) for part in datasets)
@@ -143,3 +148,10 @@ class Samplers:
 
     def _states(self) -> dict[str, Any]:
         return {depth: deepcopy(part.state_dict()) for depth, part in self._saving.items()}
+
+
+def _owners_in(sampler: Any) -> list[Any]:
+    """Return the object whose variables are what a sampler remembers, as a list; an empty one for nothing."""
+    if isinstance(sampler, list | torch.Tensor | np.ndarray):
+        return [SimpleNamespace(order=sampler)]  # which a program may shuffle
+    return [sampler] if remembers_by_itself(sampler) or type(sampler) in _GIVEN_ORDERS else []
