@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from camshaft.engine import EngineWarning
 from camshaft.handlers import CheckpointDamagedError, CheckpointUnsafeError, DiskSaver
 from camshaft.handlers.checkpoint._errors import CheckpointError
 from camshaft.handlers.checkpoint.format._payload import read_payload
@@ -206,7 +207,8 @@ def test_the_format_from_before_archives_is_refused_unless_trusted(tmp_path: Pat
     plain = tmp_path / "plain.pt"
     torch.save(content, plain, _use_new_zipfile_serialization=False)
     saver = DiskSaver(tmp_path, require_empty=False, _use_new_zipfile_serialization=False)
-    saver(content, "own.pt")
+    with pytest.warns(EngineWarning, match="it is no archive"):
+        saver(content, "own.pt")
     own = tmp_path / "own.pt"
 
     for path, is_verified in ((plain, False), (own, True)):
@@ -218,7 +220,8 @@ def test_the_format_from_before_archives_is_refused_unless_trusted(tmp_path: Pat
 
 
 def test_damage_to_an_own_file_in_the_old_format_is_noticed_even_if_trusted(tmp_path: Path, content: Any) -> None:
-    DiskSaver(tmp_path, _use_new_zipfile_serialization=False)(content, "own.pt")
+    with pytest.warns(EngineWarning, match="it is no archive"):
+        DiskSaver(tmp_path, _use_new_zipfile_serialization=False)(content, "own.pt")
     path = tmp_path / "own.pt"
     data = path.read_bytes()
     rng = random.Random(8)
