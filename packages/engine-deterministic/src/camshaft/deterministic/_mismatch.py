@@ -52,9 +52,9 @@ _REMEDIES = {
         "changed its items or their order, such as a step that changes its batch in place"
     ),
     "as the step left it": (
-        "The saved run had changed its list, tensor or array, and the epochs to come would have had the changed one; or "
-        "another one was given. Let the step work on a copy of its batch, give a changed list to `engine.set_data(data)`, "
-        "and resume with the data that the saved run had then"
+        "The saved run had changed its list, tensor or array, and the epochs to come would have had the changed one; "
+        "or another one was given. Let the step work on a copy of its batch. Give a changed list to "
+        "`engine.set_data(data)`, and resume with the data that the saved run had then"
     ),
     "fetched again": (
         "A batch must depend on nothing but its place, the epoch and the random generators. The last one before the "
