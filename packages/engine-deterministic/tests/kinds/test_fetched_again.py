@@ -339,6 +339,15 @@ def test_a_run_that_goes_on_in_the_same_process_may_have_changed_its_data_in_pla
     assert engine.state.iteration == 4
 
 
+def test_what_new_workers_do_not_remember_is_refused_in_the_same_process_too():
+    engine = DeterministicEngine(lambda engine, batch: None)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
+    data = FAULTS["count"](2)
+    engine.run(data, max_epochs=2)
+    with pytest.raises(ResumeMismatch, match="fetched again"):
+        engine.run(data)
+
+
 def test_samples_that_are_changed_in_place_do_not_matter_in_the_same_process():
     samples = torch.ones(4, 2)
     engine = DeterministicEngine(halve)

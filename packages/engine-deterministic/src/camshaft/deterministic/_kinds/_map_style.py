@@ -88,8 +88,9 @@ class MapStyleLoader:
             self._samplers.restore(saved.get(MEMORY))
         self._order = self._draw(position.data_pass)  # tells the dataset the epoch, which may decide its length
         self._size = saved.get("size", length_of(self._loader.dataset))
-        # What this process has opened goes on with the same objects, whatever they remember.
-        last = saved.get(LAST) if position.pass_open and position.batch and not self._goes_on else None
+        # A pass that this process has opened goes on with the same objects, whatever they remember. Workers are new.
+        is_same = self._goes_on and not self._loader.num_workers
+        last = saved.get(LAST) if position.pass_open and position.batch and not is_same else None
         again, wanted = self._wanted(self._order, position, saved, compares=last is not None)
         is_next = not position.pass_open and not self._goes_on
         ended = self._end.to_compare(saved.get(ENDED_BATCH)) if is_next else None
