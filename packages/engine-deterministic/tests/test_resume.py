@@ -431,9 +431,10 @@ def test_of_what_is_skipped_only_the_last_batch_is_fetched_to_compare_it():
         trial.load(checkpoint)
         trial.run(make())
         size = min(SIZE, 4 * done) - 4 * (done - 1)
-        before, last = fetched[:size], fetched[size : 2 * size]
+        before, last, again = fetched[:size], fetched[size : 2 * size], fetched[2 * size : 3 * size]
         assert set(before) == set(last[: size // 2])  # under other random numbers
-        assert max(0, SIZE - 4 * done) == len(fetched) - 2 * size
+        assert last == again
+        assert max(0, SIZE - 4 * done) == len(fetched) - 3 * size
 
 
 def test_a_run_resumed_at_the_end_of_its_data_starts_workers_once_to_compare_the_last_batch():

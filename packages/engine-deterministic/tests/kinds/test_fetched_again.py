@@ -16,7 +16,7 @@ import pytest
 import torch
 from every_kind import Noisy, Told
 from noisy_data import noise
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, RandomSampler, get_worker_info
 
 from camshaft.deterministic import DeterministicEngine, ResumableLoader, ResumeMismatch
 from camshaft.engine import EngineWarning, Events
@@ -576,10 +576,43 @@ def test_a_batch_of_one_sample_is_fetched_twice():
     assert data.fetched == [1 + 1 + 2]  # the last batch of the epoch has one sample, the next has two
 
 
-def test_a_longer_batch_is_fetched_once_and_as_many_samples_before_it():
+def test_a_longer_batch_is_fetched_twice_and_as_many_samples_before_it():
     state, data = state_behind(ResumableLoader(loader(Fetching()), seed=3), 3), Fetching()
     next(iter(resumed(state, loader(data))))
-    assert data.fetched == [2 + 2 + 2]  # of these the last two are new
+    assert data.fetched == [2 + 2 * 2 + 2]  # of these the last two are new
+
+
+class FirstView(Own):
+    """Tells which samples it gives for the first time."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def more(self, index):
+        is_first, _ = index not in self.seen, self.seen.add(index)
+        return is_first
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_was_seen_before_is_refused_wherever_samples_are_drawn_again_and_again(seed):
+    def make():
+        return ResumableLoader(
+            DataLoader(FirstView(), 4, sampler=RandomSampler(range(12), replacement=True, num_samples=40)), seed=seed
+        )
+
+    whole, refused = list(make()), 0
+    for done in range(1, 10):
+        saved, made = make(), make()
+        for _ in itertools.islice(saved, done):
+            pass
+        made.load_state_dict(saved.state_dict())
+        try:
+            rest = list(made)
+        except ResumeMismatch:
+            refused += 1
+        else:
+            assert [*map(plain, whole[done:])] == [*map(plain, rest)]
+    assert refused > 5
 
 
 class Buffered:

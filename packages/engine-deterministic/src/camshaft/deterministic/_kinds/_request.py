@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import cycle, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from camshaft.deterministic._kinds._kind import Setting
 from camshaft.deterministic._loading._fetch import BatchRequest
@@ -46,19 +46,22 @@ def repeats(request: BatchRequest, workers: int) -> list[Repeat]:
 
     Each worker fetches the batch. The first one, or this process, fetches as many samples before that: half of those in
     the batch, again and again, under other random numbers. So a memory of the data shows in the batch, be it that it
-    has seen only some of these samples, or has seen them otherwise. A batch of one sample is fetched twice instead.
+    has seen only some of these samples, or has seen them otherwise. A process that is alone fetches the batch once
+    more: it may have been drawn with just these samples seen. A batch of one sample is only fetched twice.
 
     Args:
         request: what the batch was fetched by.
         workers: how many processes fetch in turns; 0 means this one.
     """
-    first = Repeat(request, compares=True) if len(request) == 1 else Repeat(_rehearsal(request), compares=False)
-    return [first, *[Repeat(request, compares=True)] * max(1, workers)]
+    again, samples = Repeat(request, compares=True), [*{repr(index): index for index in request}.values()]
+    if len(samples) == 1:
+        return [again] * (1 + max(1, workers))
+    before = _rehearsal(request, samples[: len(samples) // 2])
+    return [Repeat(before, compares=False), *[again] * max(2, workers)]
 
 
-def _rehearsal(request: BatchRequest) -> BatchRequest:
+def _rehearsal(request: BatchRequest, samples: list[Any]) -> BatchRequest:
     """Return a request as long as that of a batch: there may be a buffer of the size of the first batch."""
     samples_key, batch_key = derive_seed(request.samples_key, "other"), derive_seed(request.batch_key, "other")
-    half = request[: len(request) // 2]
-    indices = islice(cycle(half), len(request))
+    indices = islice(cycle(samples), len(request))
     return BatchRequest(indices, request.data_pass, request.number, samples_key, batch_key, request.first_place)
