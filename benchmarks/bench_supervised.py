@@ -8,7 +8,6 @@ with `hatch run bench:supervised`; what is not installed is reported as missing.
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib.metadata
 import logging
 import statistics
@@ -64,7 +63,6 @@ class Task(NamedTuple):
         """Return what trains and returns the seconds: those of the thread, or on a GPU those until it is done."""
 
         def run() -> float:
-            gc.collect()  # nobody pays for what another one has left behind
             begun = self.now()
             train()
             return self.now() - begun
@@ -218,7 +216,6 @@ def ratios(runs: dict[str, Run], rounds: int) -> dict[str, float]:
     names = list(runs)
     for run in runs.values():
         run()
-    gc.freeze()  # what has been imported and made is not looked through again and again
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         turn = number % len(names)
