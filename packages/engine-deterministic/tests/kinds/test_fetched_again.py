@@ -582,22 +582,11 @@ def test_a_longer_batch_is_fetched_twice_and_as_many_samples_before_it():
     assert data.fetched == [2 + 2 * 2 + 2]  # of these the last two are new
 
 
-class FirstView(Own):
-    """Tells which samples it gives for the first time."""
-
-    def __init__(self):
-        self.seen = set()
-
-    def more(self, index):
-        is_first, _ = index not in self.seen, self.seen.add(index)
-        return is_first
-
-
 @pytest.mark.parametrize("seed", range(40))
 def test_what_was_seen_before_is_refused_wherever_samples_are_drawn_again_and_again(seed):
     def make():
         return ResumableLoader(
-            DataLoader(FirstView(), 4, sampler=RandomSampler(range(12), replacement=True, num_samples=40)), seed=seed
+            DataLoader(Growing(), 4, sampler=RandomSampler(range(12), replacement=True, num_samples=40)), seed=seed
         )
 
     whole, refused = list(make()), 0

@@ -109,11 +109,9 @@ class MapStyleLoader:
         )
         # Fetched in this process, these batches may change what a sampler reads in the dataset.
         with nullcontext() if self._loader.num_workers else self._samplers.undisturbed():
-            compared = [each.compares for each in again]
-            if wanted is not None and last is not None:
-                compare_repeated(self._opened, compared, last, self._setting.report)
-            elif ended is not None:
-                compare_repeated(self._opened, compared, ended.last, self._setting.report, ended.name)
+            expected, name = (last, None) if ended is None else (ended.last, ended.name)
+            if expected is not None:
+                compare_repeated(self._opened, [each.compares for each in again], expected, self._setting.report, name)
         self._goes_on = True
         return self._opened
 

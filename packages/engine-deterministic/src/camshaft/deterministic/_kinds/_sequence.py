@@ -78,13 +78,13 @@ class SequenceData:
         return self._give(iter(self._data), position)
 
     def _open_inside(self, position: Position) -> Pass:
-        first, saved = position.batch, entries_of(position.data_state)
+        first = position.batch
         require_place(first, length_of(self._data), self._setting)
         # In one process, whoever changes a list between two runs wants that.
-        last = None if self._goes_on else saved.get(LAST)
-        if not self._goes_on:
-            self._setting.report(self._differing("the next one", saved.get(NEXT)))
-            self.recall(saved)
+        saved = {} if self._goes_on else entries_of(position.data_state)
+        self._setting.report(self._differing("the next one", saved.get(NEXT)))
+        self.recall(saved)
+        last = saved.get(LAST)
         if last is None or not first or not self._is_repeatable:
             return self._give(self._from(first), position)
         opened = self._give(self._from(first - 1), position)
@@ -104,9 +104,10 @@ class SequenceData:
             return position.data_state
         if not position.pass_open:
             return without_empty(used=self._hashed(_ALL))
-        used = self._hashed(opened.given - 1)
-        is_known = self._is_repeatable and opened.given == position.batch
-        return without_empty(last=opened.last(), next=self._hashed(opened.given), used=used) if is_known else None
+        if not self._is_repeatable or opened.given != position.batch:
+            return None
+        given = opened.given
+        return without_empty(last=opened.last(), next=self._hashed(given), used=self._hashed(given - 1))
 
     def close(self) -> None:
         """Let go of the pass."""
