@@ -1,8 +1,11 @@
 """The cost of a supervised step: against a loop written by hand, beside the reference, Lightning and Accelerate.
 
-Each trains the same model on the same batches. They run in turns, in an order that changes from round to round. A
-figure is the median of the ratios to the loop by hand of the same round; a second loop by hand shows the noise. Run it
-with `hatch run bench:supervised`; what is not installed is reported as missing.
+Each trains the same model on the same batches. They run in turns, in a new random order in each round. A figure is the
+median of the ratios to the loop by hand of the same round; a second loop by hand shows the noise. Run it with
+`hatch run bench:supervised`; what is not installed is reported as missing.
+
+What is measured is smaller than what a machine drifts by, so the turns are short and many. Where in memory a model lies
+matters as much, so all of them are made anew after some rounds. A turn leaves out the start of the run.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import random
 import statistics
 import sys
 import time
@@ -26,21 +30,39 @@ from torch.nn.functional import cross_entropy
 from camshaft.supervised import create_supervised_trainer
 
 Batches = list[tuple[Tensor, Tensor]]
-Run = Callable[[], float]  # trains over all batches, and returns how many seconds that took
+WARM_UP = 3  # iterations of a turn that are not timed
+ROUNDS_OF_A_MODEL = 10
 CPU_BAR, GPU_BAR = 1.03, 1.02
 
 
-class Loader:
-    """Hands out batches: a list of them would be several loaders to Lightning."""
+class TimedBatches:
+    """Hands out batches, and measures how long the iterations over them take, but for the first few and the last.
 
-    def __init__(self, batches: Batches) -> None:
+    Args:
+        batches: more than `WARM_UP` of them.
+        now: returns a time in seconds.
+
+    Attributes:
+        seconds: what the last pass took.
+    """
+
+    def __init__(self, batches: Batches, now: Callable[[], float]) -> None:
         self.batches = batches
+        self.now = now
+        self.seconds = 0.0
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self.batches)
+        yield from self.batches[:WARM_UP]
+        begun = self.now()
+        yield from self.batches[WARM_UP:-1]
+        self.seconds = self.now() - begun
+        yield self.batches[-1]
+
+
+Train = Callable[[TimedBatches], object]  # trains over all batches
 
 
 class Task(NamedTuple):
@@ -59,18 +81,8 @@ class Task(NamedTuple):
         model = self.make_model().to(self.device)
         return model, torch.optim.SGD(model.parameters(), lr=0.01, **options)
 
-    def timed(self, train: Callable[[], object]) -> Run:
-        """Return what trains and returns the seconds: those of the thread, or on a GPU those until it is done."""
-
-        def run() -> float:
-            begun = self.now()
-            train()
-            return self.now() - begun
-
-        return run
-
     def now(self) -> float:
-        """Return a time in seconds, when all that was begun is done."""
+        """Return a time in seconds: that of the thread, or on a GPU that when all that was begun is done."""
         if self.device.type == "cpu":
             return time.thread_time()
         torch.cuda.synchronize(self.device)
@@ -117,59 +129,57 @@ def make_tasks(iterations: int, device: str) -> list[Task]:
 # ---------------------------------------------------------------------- what is compared
 
 
-def by_hand(task: Task) -> Run:
+def by_hand(task: Task) -> Train:
     """Return the loop that everybody writes."""
     model, optimizer = task.make()
 
-    def train() -> None:
+    def train(data: TimedBatches) -> None:
         model.train()
-        for x, y in task.batches:
+        for x, y in data:
             optimizer.zero_grad()
             loss = cross_entropy(model(x), y)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
 
-    return task.timed(train)
+    return train
 
 
-def by_this(task: Task) -> Run:
+def by_this(task: Task) -> Train:
     """Return a trainer of this package."""
-    trainer = create_supervised_trainer(*task.make(), cross_entropy)
-    return task.timed(lambda: trainer.run(task.batches))
+    return create_supervised_trainer(*task.make(), cross_entropy).run
 
 
-def by_graph(task: Task) -> Run:
+def by_graph(task: Task) -> Train:
     """Return a trainer of this package that launches each step as a CUDA graph."""
-    trainer = create_supervised_trainer(*task.make(fused=True), cross_entropy, cuda_graph=True)
-    return task.timed(lambda: trainer.run(task.batches))
+    return create_supervised_trainer(*task.make(fused=True), cross_entropy, cuda_graph=True).run
 
 
-def by_reference(task: Task) -> Run:
+def by_reference(task: Task) -> Train:
     """Return a trainer of the reference: a package of ours may have the same import name."""
     importlib.metadata.distribution("pytorch-ignite")
-    trainer = import_module("ignite.engine").create_supervised_trainer(*task.make(), cross_entropy)
-    return task.timed(lambda: trainer.run(task.batches))
+    train: Train = import_module("ignite.engine").create_supervised_trainer(*task.make(), cross_entropy).run
+    return train
 
 
-def by_accelerate(task: Task) -> Run:
+def by_accelerate(task: Task) -> Train:
     """Return the hand-written loop as Accelerate wants it."""
     accelerator = import_module("accelerate").Accelerator(cpu=task.device.type == "cpu")
     # Its first instance decides the device for all: the model stays where the task has put it.
     model, optimizer = accelerator.prepare(*task.make(), device_placement=[False, False])
 
-    def train() -> None:
+    def train(data: TimedBatches) -> None:
         model.train()
-        for x, y in task.batches:
+        for x, y in data:
             optimizer.zero_grad()
             loss = cross_entropy(model(x), y)
             accelerator.backward(loss)
             optimizer.step()
 
-    return task.timed(train)
+    return train
 
 
-def by_lightning(task: Task) -> Run:
-    """Return a Lightning trainer without logger, progress bar and checkpoints; only its epoch is timed."""
+def by_lightning(task: Task) -> Train:
+    """Return a Lightning trainer without logger, progress bar and checkpoints."""
     lightning: Any = import_module("lightning.pytorch")
 
     class Module(lightning.LightningModule):  # type: ignore[misc]  # known only when it runs
@@ -184,25 +194,14 @@ def by_lightning(task: Task) -> Run:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return self.optimizer
 
-    class Watch(lightning.Callback):  # type: ignore[misc]  # known only when it runs
-        seconds = 0.0
-
-        def on_train_epoch_start(self, *_: Any) -> None:
-            self.seconds -= task.now()
-
-        def on_train_epoch_end(self, *_: Any) -> None:
-            self.seconds += task.now()
-
     module = Module()
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_checkpointing", "enable_model_summary"), False)
 
-    def run() -> float:
-        watch, accelerator = Watch(), "gpu" if task.device.type == "cuda" else "cpu"
-        trainer = lightning.Trainer(accelerator=accelerator, devices=1, max_epochs=1, callbacks=[watch], **quiet)
-        trainer.fit(module, Loader(task.batches))
-        return watch.seconds
+    def train(data: TimedBatches) -> None:
+        accelerator = "gpu" if task.device.type == "cuda" else "cpu"
+        lightning.Trainer(accelerator=accelerator, devices=1, max_epochs=1, **quiet).fit(module, data)
 
-    return run
+    return train
 
 
 RIVALS = {"reference": by_reference, "Lightning": by_lightning, "Accelerate": by_accelerate}
@@ -211,17 +210,22 @@ RIVALS = {"reference": by_reference, "Lightning": by_lightning, "Accelerate": by
 # ---------------------------------------------------------------------- the figures
 
 
-def ratios(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+def ratios(task: Task, makers: dict[str, Callable[[Task], Train]], rounds: int) -> dict[str, float]:
     """Return each one's median ratio to the loop by hand, all of them measured in turns."""
-    names = list(runs)
-    for run in runs.values():
-        run()
+    data, shuffled = TimedBatches(task.batches, task.now), random.Random(0)
+    names = list(makers)
     found: dict[str, list[float]] = {name: [] for name in names}
+    trains: dict[str, Train] = {}
     for number in range(rounds):
-        turn = number % len(names)
-        order = names[turn:] + names[:turn]  # nothing always comes first
-        # Nor does anything always follow the same.
-        seconds = {name: runs[name]() for name in (order if number % 2 else order[::-1])}
+        shuffled.shuffle(names)  # nothing always comes first, nor always follows the same
+        if number % ROUNDS_OF_A_MODEL == 0:
+            trains = {name: makers[name](task) for name in names}
+            for train in trains.values():
+                train(data)
+        seconds = {}
+        for name in names:
+            trains[name](data)
+            seconds[name] = data.seconds
         for name in names:
             found[name].append(seconds[name] / seconds["by hand"])
     return {name: statistics.median(values) for name, values in found.items()}
@@ -229,15 +233,17 @@ def ratios(runs: dict[str, Run], rounds: int) -> dict[str, float]:
 
 def compare(task: Task, rounds: int) -> Iterator[Figure]:
     """Yield the ratios of one task."""
-    runs = {"by hand again": by_hand(task), "this": by_this(task)}
+    makers: dict[str, Callable[[Task], Train]] = {"by hand": by_hand, "by hand again": by_hand, "this": by_this}
     if task.graph_bar is not None:
-        runs["this as a graph"] = by_graph(task)
+        makers["this as a graph"] = by_graph
     for name, make in RIVALS.items():
         try:
-            runs[name] = make(task)
+            make(task)
         except ImportError as error:
             print(f"{task.name}: {name} is missing: {error}")
-    for name, figure in ratios({"by hand": by_hand(task), **runs}, rounds).items():
+        else:
+            makers[name] = make
+    for name, figure in ratios(task, makers, rounds).items():
         if name == "this as a graph":
             yield Figure(f"{task.name}: by hand / {name}", 1 / figure, at_least=task.graph_bar)
         elif name != "by hand":
@@ -269,11 +275,13 @@ def figures(iterations: int, rounds: int, devices: list[str]) -> Iterator[Figure
 def main() -> None:
     """Measure and print; exit with an error if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--iterations", type=int, default=200, help="iterations of a run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=31, help="rounds of which the median is shown")
+    parser.add_argument("--iterations", type=int, default=50, help="iterations of a turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=300, help="rounds (default: %(default)s)")
     present = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     parser.add_argument("--device", nargs="+", default=present, help="cpu, cuda or both (default: what is there)")
     options = parser.parse_args()
+    if options.iterations < WARM_UP + 2:
+        parser.error(f"--iterations must be at least {WARM_UP + 2}, got {options.iterations}")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the rivals'
     logging.disable(logging.WARNING)
