@@ -31,7 +31,7 @@ from camshaft.supervised import create_supervised_trainer
 
 Batches = list[tuple[Tensor, Tensor]]
 WARM_UP = 3  # iterations of a turn that are not timed
-ROUNDS_OF_A_MODEL = 10
+ROUNDS_OF_A_MODEL = 3
 CPU_BAR, GPU_BAR = 1.03, 1.02
 
 

@@ -128,7 +128,7 @@ PARTS = {
     ),
     "supervised": Part(
         ("benchmarks/bench_supervised.py", "--device", "{device}"),
-        ("--rounds", "9"), Limit(300, 100), rows_of_figures,
+        ("--rounds", "30"), Limit(300, 100), rows_of_figures,
     ),
     "checkpoint": Part(
         ("benchmarks/bench_checkpoint.py", "--device", "{device}", "--only", "blocked", "saving"),
