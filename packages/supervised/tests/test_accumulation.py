@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camshaft.supervised._accumulation import Window, window_length
+from camshaft.supervised._accumulation import MicroBatch, Window, window_length
 
 steps_in_window = st.integers(1, 7)
 epoch_lengths = st.integers(1, 30)
@@ -83,7 +83,7 @@ def test_a_window_continues_when_a_stopped_run_is_continued():
 
     window.drop_unless_next(1)
 
-    assert window.begin_iteration(1, 1, 8) == (False, False, 4)
+    assert window.begin_iteration(1, 1, 8) == MicroBatch(is_first=False, is_last=False, window_length=4)
 
 
 def test_a_window_of_another_run_is_dropped():

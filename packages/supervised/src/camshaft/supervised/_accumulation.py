@@ -10,7 +10,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from camshaft.engine import Engine, Events, as_integer
 from camshaft.supervised._gradient_exchange import GradientExchange
@@ -24,7 +25,8 @@ AnyEngine = Engine[Any, Any]
 Step = Callable[[AnyEngine, Any], Any]
 
 
-class MicroBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)  # read in each iteration, and faster to read than a named tuple
+class MicroBatch:
     """The place of an iteration in its window.
 
     Attributes:

@@ -64,13 +64,12 @@ def make_update(
 
     def update(x: Any, y: Any, micro_batch: MicroBatch) -> tuple[Any, torch.Tensor]:
         nonlocal graph
-        _, is_last, window_length = micro_batch
         y_pred, loss = forward(x, y)
-        backward(loss if window_length == 1 else loss / window_length)
+        backward(loss if micro_batch.window_length == 1 else loss / micro_batch.window_length)
         # Only now the graph of the iteration before is freed, as in a loop written by hand: its leaves are slow to
         # make, and this iteration has used them again. The tensors that a graph saves go with its backward pass.
         graph = loss
-        if is_last:
+        if micro_batch.is_last:
             use_gradients()
         return y_pred, loss
 
