@@ -367,8 +367,8 @@ def figures(iterations: int, rounds: int) -> Iterator[Figure]:
 def main() -> None:
     """Measure and print; fail if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--iterations", type=int, default=100_000, help="iterations of a run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of which the median is shown")
+    parser.add_argument("--iterations", type=int, default=50_000, help="iterations of a run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=45, help="rounds of which the median is shown")
     options = parser.parse_args()
     sys.exit(report(figures(options.iterations, options.rounds)))
 
