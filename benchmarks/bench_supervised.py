@@ -39,7 +39,7 @@ class TimedBatches:
     """Hands out batches, and measures how long the iterations over them take, but for the first few and the last.
 
     Args:
-        batches: more than `WARM_UP` of them.
+        batches: at least `WARM_UP + 2` of them.
         now: returns a time in seconds.
 
     Attributes:
@@ -276,7 +276,7 @@ def main() -> None:
     """Measure and print; exit with an error if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=50, help="iterations of a turn (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=300, help="rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=300, help="rounds of which the median is shown")
     present = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     parser.add_argument("--device", nargs="+", default=present, help="cpu, cuda or both (default: what is there)")
     options = parser.parse_args()
