@@ -358,7 +358,7 @@ def figures(iterations: int, rounds: int) -> Iterator[Figure]:
     yield from figures_of_the_loop(iterations, rounds)
     yield from figures_of_firing(iterations, rounds)
     yield from figures_of_attaching(rounds)
-    yield from figures_of_the_reference(iterations // 5, max(3, rounds // 3))
+    yield from figures_of_the_reference(iterations, max(3, rounds // 5))
     yield from figures_of_length(rounds)
     yield from figures_of_memory()
     yield from figures_of_import(rounds)

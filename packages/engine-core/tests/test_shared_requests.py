@@ -51,6 +51,35 @@ def test_they_vote_after_every_nth_iteration():
     assert [iteration for event, iteration, _ in other.votes][2:-1] == [3, 6]
 
 
+@pytest.mark.parametrize("event", [Events.STARTED, Events.EPOCH_STARTED, Events.ITERATION_COMPLETED])
+def test_they_vote_after_handlers_that_are_attached_later(event):
+    other = Other()
+    engine = shared(other)
+    engine.add_event_handler(event, engine.terminate)
+    engine.run([1, 2])
+
+    assert other.votes[-1] == (event.name, engine.state.iteration, ["terminate"])
+
+
+def test_they_vote_where_the_run_stands():
+    seen, engine = [], Engine(silent)
+    engine.share_requests(lambda event, position, wishes: seen.append((position, engine.position)) or [])
+    engine.run([1, 2], max_epochs=2)
+
+    assert len(seen) == 9
+    assert all(told == stands for told, stands in seen)
+
+
+def test_what_is_added_or_removed_in_a_run_can_be_wished_from_the_next_vote_on():
+    named, engine = [], Engine(silent)
+    engine.share_requests(lambda event, position, wishes: named.append([*wishes][5:]) or [])
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), engine.add_request, "save", print)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.remove_request, "save")
+    engine.run(range(3))
+
+    assert named == [[], [], ["save"], ["save"], [], []]
+
+
 @pytest.mark.parametrize("event", [Events.GET_BATCH_COMPLETED, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED])
 def test_a_request_of_any_moment_waits_for_the_vote(event):
     other = Other()

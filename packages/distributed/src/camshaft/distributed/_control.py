@@ -10,37 +10,31 @@ import io
 import os
 import time
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, NoReturn
+from itertools import compress
+from struct import Struct
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, distributed
 from torch.distributed import AllreduceOptions, DistError, ReduceOp
 
 from camshaft.distributed._errors import RankLostError, RankMissingError, RanksApartError
-from camshaft.distributed._watch import Watch
+from camshaft.distributed._watch import Point, Watch, in_words
 from camshaft.engine import ArgumentError, Events, Position, RanksError, RunningError
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
 OWN_WISHES = 5  # that every engine has; after them come those that were added by name
 HEAR_S = 3.0  # how long to wait for what is known of a process that does not answer
-LENGTH, FIRST_WISH = 4, 5  # where in a roll call; before them are number and place, each with its negative
-
-
-class _RollCall(NamedTuple):
-    """A roll call that is going on.
-
-    Attributes:
-        what: where this process is, in words.
-        work: the operation; once it is done, each number that was said is the largest of all processes.
-        names: what can be wished, in a vote.
-    """
-
-    what: str
-    work: Any
-    names: tuple[str, ...] = ()
+ITERATION_COMPLETED = Events.ITERATION_COMPLETED
+INSIDE = Events.GET_BATCH_STARTED.name  # where a run stands after an iteration that is not the epoch's last
+# What a roll call begins with: the number of the message and its negative, the place and its negative, the length of
+# what follows, whether anything is wished. Each wish comes behind it.
+HEAD = Struct("=6q")
+FIRST_WISH = 6
 
 
 class Control:
@@ -62,7 +56,8 @@ class Control:
         self._tensor = torch.frombuffer(self._said, dtype=torch.int64)
         self._largest = AllreduceOptions()
         self._largest.reduceOp = ReduceOp(ReduceOp.MAX)
-        self._open: _RollCall | None = None  # a vote whose result was not looked at yet
+        self._names: tuple[str, ...] = ()  # what can be wished in it, if it belongs to a vote
+        self._open: Any = None  # the operation of a vote whose result was not looked at yet
         self._agreed: set[str] = set()  # what was agreed on and is to be returned by the next vote
 
     def exchange(self, what: str, value: Any) -> list[Any]:
@@ -79,14 +74,13 @@ class Control:
         """
         self._close_vote()
         data = _packed(value)
-        self._finish(self._call_roll(what, len(data)))
-        longest = self._said[LENGTH]
+        longest, _ = self._finish(self._call_roll(what, _hash(what), len(data)))
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self._group.size())]
-        self._wait(what, distributed.all_gather(lengths, torch.tensor([len(data)]), self._group, async_op=True))
+        self._wait(distributed.all_gather(lengths, torch.tensor([len(data)]), self._group, async_op=True))
         mine = torch.zeros(longest, dtype=torch.uint8)
         mine[: len(data)] = data
         gathered = [torch.empty_like(mine) for _ in lengths]
-        self._wait(what, distributed.all_gather(gathered, mine, self._group, async_op=True))
+        self._wait(distributed.all_gather(gathered, mine, self._group, async_op=True))
         parts = zip(gathered, lengths, strict=True)
         return [_unpacked(part[: int(length)]) for part, length in parts]
 
@@ -115,49 +109,58 @@ class Control:
         self._close_vote()
         if event is Events.STARTED:
             self._agreed.clear()  # what was wished at the end of the run before
-        what = f"the vote after {event.name} at epoch {position.epoch}, iteration {position.iteration}"
-        self._open = self._call_roll(what, 0, wishes)
-        is_inside = event is Events.ITERATION_COMPLETED and position.stage == Events.GET_BATCH_STARTED.name
-        if not is_inside or self._agreed & STOPS:  # no vote is left open by a run that ends
+        place = _hash_of_vote(event, names) ^ position.iteration ^ position.epoch << 32
+        self._open = self._call_roll((event, position), place % 2**62, 0, names, wishes.values())
+        is_inside = event is ITERATION_COMPLETED and position.stage == INSIDE
+        if not is_inside or not self._agreed.isdisjoint(STOPS):  # no vote is left open by a run that ends
             self._close_vote()
+        if not self._agreed:
+            return ()
         agreed, self._agreed = self._agreed, set()
         return agreed
 
     def _close_vote(self) -> None:
         if self._open is not None:
-            called, self._open = self._open, None
-            self._finish(called)
-            said = self._said[FIRST_WISH : FIRST_WISH + len(called.names)]
-            self._agreed |= {name for name, is_wished in zip(called.names, said, strict=True) if is_wished}
+            work, self._open = self._open, None
+            _, is_wished = self._finish(work)
+            if is_wished:
+                self._agreed.update(compress(self._names, self._said[FIRST_WISH:]))
 
     # ------------------------------------------------------------------ the roll call
 
-    def _call_roll(self, what: str, length: int, wishes: Mapping[str, bool] | None = None) -> _RollCall:
+    def _call_roll(
+        self, point: Point, place: int, length: int, names: tuple[str, ...] = (), wished: Iterable[bool] = ()
+    ) -> Any:
+        """Begin a roll call, and return its operation. Once it is done, each number said is the largest of all."""
         if os.getpid() != self._pid:
             raise RunningError(
-                f"a forked process has no connection to the others: {what} is for the one that has started"
+                f"a forked process has no connection to the others: {in_words(point)} is for the one that has started"
             )
         if self._group is None:
-            raise RunningError(f"the processes have parted: {what} is after end(); do it before")
-        wishes = wishes or {}
-        self._watch.messages += 1
-        self._watch.place = what
-        number, place = self._watch.messages, _hash(what, *wishes)
-        said = array("q", (number, -number, place, -place, length, *wishes.values()))
-        self._said[: len(said)] = said
-        return _RollCall(what, self._group.allreduce([self._tensor], self._largest), tuple(wishes))
+            raise RunningError(f"the processes have parted: {in_words(point)} is after end(); do it before")
+        self._watch.messages = number = self._watch.messages + 1
+        self._watch.point, self._names = point, names
+        HEAD.pack_into(self._said, 0, number, -number, place, -place, length, any(wished))
+        for where, is_wished in enumerate(wished, FIRST_WISH):
+            self._said[where] = is_wished
+        return self._group.allreduce([self._tensor], self._largest)
 
-    def _finish(self, called: _RollCall) -> None:
-        """Wait for a roll call; raise unless all processes are at the same place."""
-        self._wait(called.what, called.work)
-        most, least, place, other_place = self._said[:4]
+    def _finish(self, work: Any) -> tuple[int, bool]:
+        """Wait for a roll call, and return the largest length and whether anybody wishes anything.
+
+        Raises:
+            RanksApartError: not all processes are at the same place.
+        """
+        self._wait(work)
+        most, least, place, other_place, length, is_wished = HEAD.unpack_from(self._said)
         if most != -least or place != -other_place:
-            self._tell_places(called)
+            self._tell_places()
         self._watch.met = most
+        return length, is_wished
 
-    def _tell_places(self, called: _RollCall) -> NoReturn:
-        added = ", ".join(map(repr, called.names[OWN_WISHES:]))
-        places = self._watch.tell_places(f"{called.what}, with the requests {added}" if added else called.what)
+    def _tell_places(self) -> NoReturn:
+        added, place = ", ".join(map(repr, self._names[OWN_WISHES:])), self._watch.place
+        places = self._watch.tell_places(f"{place}, with the requests {added}" if added else place)
         told = "; ".join(f"rank {rank} is at {place}" for rank, place in enumerate(places))
         raise RanksApartError(
             f"the processes must reach every save, vote and exchange in the same order, and are apart: {told}. Attach "
@@ -165,12 +168,12 @@ class Control:
             "its run alone, call process.agree(trainer) before the run"
         )
 
-    def _wait(self, what: str, work: Any) -> None:
+    def _wait(self, work: Any) -> None:
         begun = time.monotonic()
         try:
             work.wait()
         except RuntimeError as error:  # the backend has no finer class for what has become of its connections
-            raise self._explained(what, time.monotonic() - begun) from error
+            raise self._explained(time.monotonic() - begun) from error
 
     def others(self) -> str:
         """Return in words what is known of the others: which one has failed, or where each was last heard of."""
@@ -192,9 +195,9 @@ class Control:
             return RankMissingError(f"an operation of torch has waited too long for another process: {told}")
         return RankLostError(f"the connection to another process has broken in an operation of torch: {told}")
 
-    def _explained(self, what: str, waited_s: float) -> Exception:
+    def _explained(self, waited_s: float) -> Exception:
         """Return the error that says what has become of the others."""
-        failure = self._watch.failure(wait_s=HEAR_S)
+        failure, what = self._watch.failure(wait_s=HEAR_S), self._watch.place
         if failure is not None:
             return RankLostError(f"{failure}. This process was at {what}")
         told = self._watch.missing()
@@ -220,6 +223,11 @@ def _packed(value: Any) -> Tensor:
 def _unpacked(data: Tensor) -> Any:
     # What a process of this job has sent may be anything. Tensors of its device come to the CPU.
     return torch.load(io.BytesIO(data.numpy().tobytes()), map_location="cpu", weights_only=False)
+
+
+@lru_cache(maxsize=64)
+def _hash_of_vote(event: Events, names: tuple[str, ...]) -> int:
+    return _hash(event.name, *names)
 
 
 def _hash(*texts: str) -> int:

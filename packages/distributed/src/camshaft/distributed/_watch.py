@@ -12,10 +12,21 @@ from typing import Any, NamedTuple, NoReturn
 
 from camshaft.distributed._board import Board
 from camshaft.distributed._life import can_be_asked_about, is_over, own_life
-from camshaft.engine import Engine, Events
+from camshaft.engine import Engine, Events, Position
 
 PAUSE_S = 0.05  # between two looks for what is waited for
 BEAT_S = 1.0  # from one sign of life to the next
+
+
+Point = str | tuple[Events, Position]
+
+
+def in_words(point: Point) -> str:
+    """Return where a process is. That of a vote is put into words here alone: it is seldom read."""
+    if isinstance(point, str):
+        return point
+    event, position = point
+    return f"the vote after {event.name} at epoch {position.epoch}, iteration {position.iteration}"
 
 
 class Sign(NamedTuple):
@@ -68,14 +79,14 @@ class Watch:
         grace_s: how long a process has to end, or to leave its run, once another has.
 
     Attributes:
-        place: where this process is, in words.
+        point: where this process is: what it does, in words, or the event and the position of a vote.
         messages: how many it has begun.
         met: how many of them all processes have come to.
         running: returns the engines that all processes run, and that this one is in a run of.
     """
 
     def __init__(self, board: Board, rank: int, size: int, timeout_s: float, grace_s: float) -> None:
-        self.place = "the start"
+        self.point: Point = "the start"
         self.messages = self.met = 0
         self.running: Callable[[], list[Engine[Any, Any]]] = list
         self._board = board
@@ -89,6 +100,11 @@ class Watch:
         self._has_failed = False
         self._life: list[str] | None = None  # of the next process
         self._thread = threading.Thread(target=self._watch, name="camshaft-watch", daemon=True)
+
+    @property
+    def place(self) -> str:
+        """Where this process is, in words."""
+        return in_words(self.point)
 
     def begin(self) -> None:
         """Begin to watch."""

@@ -28,7 +28,7 @@ class Listener:
         NotCallableError: the handler cannot be called with what it would get.
 
     Attributes:
-        number: the place in the order of attaching; those attached later have higher ones.
+        number: the place in the order of calls; those attached later have higher ones.
         event: the event without its filter.
         handler: what the user attached.
         filter: decides whether the handler is due; None: always.

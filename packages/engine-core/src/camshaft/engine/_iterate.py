@@ -214,7 +214,8 @@ def iterate_quietly(
     for state.batch in iterator:
         if requests.signal:
             return GET_BATCH_COMPLETED
-        state.iteration = number = number + 1
+        number += 1
+        state.iteration = number
         state.output = step(engine, state.batch)
         cursor.done = number
         if requests.signal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from sys import maxsize
 from typing import Any
 
 from camshaft.engine._dispatch import DispatchTable, EventKey, Listener, Wrap
@@ -12,6 +13,7 @@ from camshaft.engine._events import COUNTERS, CallableEventWithFilter, EventEnum
 from camshaft.engine._signature import Call
 
 _numbers = count(1)  # one for all engines: no two threads get the same
+_LAST = maxsize  # of what is called after all others
 
 
 class Registry:
@@ -77,24 +79,37 @@ class Registry:
     # ------------------------------------------------------------------ handlers
 
     def attach(
-        self, event: object, handler: Call, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        event: object,
+        handler: Call,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        is_last: bool = False,
     ) -> list[Listener]:
         """Put a handler after the handlers of one event, or of each event of a list.
 
         Everything is checked before anything is changed.
+
+        Args:
+            event, handler, args, kwargs: as for `EventSource.add_event_handler`.
+            is_last: it comes after those that are attached later too; an event has one such handler at most.
 
         Raises:
             ArgumentError: unknown event, a filter on an event without a counter, or a handler
                 that cannot be called with what it will get.
         """
         events = event if isinstance(event, EventsList) else (event,)
-        listeners = [self._make_listener(each, handler, args, kwargs or {}) for each in events]
+        number = _LAST if is_last else None
+        listeners = [self._make_listener(each, handler, args, kwargs or {}, number) for each in events]
         for listener in listeners:
             self._tables[listener.event].listeners[listener.number] = listener
             self._changed(listener.event)
         return listeners
 
-    def _make_listener(self, event: object, handler: Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Listener:
+    def _make_listener(
+        self, event: object, handler: Call, args: Sequence[Any], kwargs: Mapping[str, Any], number: int | None
+    ) -> Listener:
         if isinstance(event, CallableEventWithFilter) and type(event.event).auto_register:
             for member in type(event.event):
                 self.register(member)
@@ -103,7 +118,7 @@ class Registry:
         counter = self.counters.get(key)
         if event_filter is not None and counter is None:
             raise ArgumentError(f"a filter needs an event with a counter, got {event!r}; name one with `event_to_attr`")
-        listener = Listener(next(_numbers), key, handler, args, kwargs, event_filter, counter or "")
+        listener = Listener(number or next(_numbers), key, handler, args, kwargs, event_filter, counter or "")
         listener.wrap_call(self._wraps)
         return listener
 

@@ -5,7 +5,7 @@ Each request is a value or None, kept here until `Run` heeds it, which it does i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from camshaft.engine._events import Events
@@ -62,11 +62,13 @@ class Wishes(Protocol):
     """Requests of this process that the others have not agreed to yet; see `_vote`."""
 
     wishes: set[str]
-    due_after: Events | None
     explain: Callable[[BaseException], BaseException]
 
-    def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
-        """Take what is asked for as wishes; at a vote, ask for what was agreed on."""
+    def hold_vote(self, requests: Requests, event: Events, position: Position) -> None:
+        """Tell the wishes to the others, and have what was agreed on asked for."""
+
+    def heed(self, requests: Requests) -> None:
+        """Take what is asked for as wishes, and ask for what was agreed on."""
 
     def call(self, requests: Requests, callback: Callable[[], object]) -> None:
         """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it."""
@@ -87,7 +89,7 @@ class Requests:
         new_data: given with `Engine.set_data`; before a run it is for the next one.
         callbacks: what to call at the next safe point.
         awaited: what to call when work of another thread is done, or at the last safe point.
-        named: what `Engine.add_request` has given a name.
+        named: what `Engine.add_request` has given a name; another mapping after each change.
         asked: names of those that are asked for; only with an agreement, else they are called at the next safe point.
         agreement: lets several processes carry out requests together; None where each does so by itself.
         holds: safe points wait while one of these returns True.
@@ -110,7 +112,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.agreement: Wishes | None = None
-        self.named: dict[str, Callable[[], object]] = {}
+        self.named: Mapping[str, Callable[[], object]] = {}
         self.asked: set[str] = set()
         self.holds: list[Callable[[], bool]] = []
         self.callbacks: list[Callable[[], object]] = []
@@ -152,6 +154,10 @@ class Requests:
         awaited, self.awaited = self.awaited, []
         self.callbacks += awaited
 
+    def add(self, name: str, callback: Callable[[], object]) -> None:
+        """Give `callback` a name, by which it can be asked for."""
+        self.named = {**self.named, name: callback}
+
     def ask(self, name: str) -> None:
         """Ask for what has a name: at the next safe point, or, with an agreement, once all processes do."""
         if self.agreement is None:
@@ -162,7 +168,8 @@ class Requests:
 
     def forget(self, name: str) -> None:
         """Drop what has a name, and requests for it."""
-        callback = self.named.pop(name)
+        callback = self.named[name]
+        self.named = {each: call for each, call in self.named.items() if each != name}
         self.asked.discard(name)
         while callback in self.callbacks:
             self.callbacks.remove(callback)
@@ -179,11 +186,6 @@ class Requests:
                 raise told from error
         finally:
             del told  # its traceback leads here: a cycle would keep the engine
-
-    def call_vote(self, event: Events) -> None:
-        """Let the processes vote when all handlers of `event` have been called; itself one of them."""
-        if self.agreement is not None:
-            self.agreement.due_after, self.signal = event, True
 
     def wished(self) -> set[str]:
         """Return the names of what this process asks for and the others have not agreed to yet."""
@@ -202,10 +204,10 @@ class Requests:
             else:
                 self.agreement.call(self, callback)
 
-    def __getstate__(self) -> tuple[list[Callable[[], bool]], dict[str, Callable[[], object]]]:
+    def __getstate__(self) -> tuple[list[Callable[[], bool]], Mapping[str, Callable[[], object]]]:
         """Return what a copy is made of: nothing is asked of it, and it shares no requests; the rest is as here."""
         return self.holds, self.named
 
-    def __setstate__(self, state: tuple[list[Callable[[], bool]], dict[str, Callable[[], object]]]) -> None:
+    def __setstate__(self, state: tuple[list[Callable[[], bool]], Mapping[str, Callable[[], object]]]) -> None:
         self.__init__()  # type: ignore[misc]  # a copy begins as a new one
         self.holds, self.named = state

@@ -36,7 +36,7 @@ class SharedRequests(EventSource):
             raise ArgumentTypeError(f"`name` must be a string and `callback` callable, got {name!r} and {callback!r}")
         if not name or name in OWN_WISHES or name in self._requests.named:
             raise ArgumentError(f"`name` must be a name of its own, got {name!r}; it is taken or empty")
-        self._requests.named[name] = callback
+        self._requests.add(name, callback)
 
     def remove_request(self, name: str) -> None:
         """Take back what was added under a name; a request for it that waits is dropped.
@@ -109,11 +109,15 @@ class SharedRequests(EventSource):
         if self._status.going() is not None:
             raise RunningError("share_requests() must not be called inside a run of the same engine")
         every = as_integer("every", every, least=1)
-        call_vote = self._requests.call_vote
-        for event in VOTED_AFTER:
-            if self.has_event_handler(call_vote, event):
-                self.remove_event_handler(call_vote, event)
+        for listener in self._registry.find(SharedRequests._hold_vote):
+            self._registry.remove(listener)
         self._requests.agreement = None if vote is None else Agreement(vote, explain)
         for event in VOTED_AFTER if vote is not None else ():
             filtered = event(every=every) if event is Events.ITERATION_COMPLETED else event
-            self.add_event_handler(filtered, call_vote, event)
+            self._registry.attach(filtered, SharedRequests._hold_vote, (event,), is_last=True)
+
+    def _hold_vote(self, event: Events) -> None:
+        """Let the processes vote; attached without the engine, which would keep itself alive."""
+        agreement = self._requests.agreement
+        if agreement is not None:
+            agreement.hold_vote(self._requests, event, self._status.position(self.state))

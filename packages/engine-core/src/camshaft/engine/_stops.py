@@ -37,11 +37,11 @@ class GoingRun(Protocol):
 
 
 def heed(run: GoingRun) -> bool:
-    """Do what was asked for, in this order: vote, moves, safe point, stops; return whether the run is left."""
+    """Do what was asked for, or agreed on, in this order: moves, safe point, stops; return whether the run is left."""
     requests = run.requests
     requests.signal = False
     if requests.agreement is not None:
-        requests.agreement.heed(requests, lambda: run.cursor.snapshot(run.engine.state.iteration))
+        requests.agreement.heed(requests)
     _move(run)
     if run.cursor.over:
         run.emitter.reach_last_safe_point()

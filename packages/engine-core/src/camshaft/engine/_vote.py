@@ -7,6 +7,7 @@ vote at places that all of them pass: each tells its wishes, and what any of the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from camshaft.engine._events import Events
@@ -56,30 +57,47 @@ class Agreement:
         vote: tells them to the others.
         explain: returns what a run that has failed is to raise, in the place of what was raised.
         wishes: names of what is asked of this process and was not told yet.
-        due_after: the event after whose handlers a vote is to come; None when none is.
+        agreed: names of what all processes are to do, since the last vote.
     """
 
-    __slots__ = ("due_after", "explain", "vote", "wishes")
+    __slots__ = ("_named", "_nothing", "agreed", "explain", "vote", "wishes")
 
     def __init__(self, vote: Vote, explain: Explain | None = None) -> None:
         self.vote = vote
         self.explain: Explain = explain or _as_it_is
         self.wishes: set[str] = set()
-        self.due_after: Events | None = None
+        self.agreed: set[str] = set()
+        self._named: Mapping[str, object] = {}
+        self._nothing: Mapping[str, bool] = MappingProxyType({})  # of which nothing is wished
 
-    def heed(self, requests: Requests, where: Callable[[], Position]) -> None:
-        """Take what is asked for as wishes; at a vote, ask for what was agreed on.
+    def hold_vote(self, requests: Requests, event: Events, position: Position) -> None:
+        """Tell the wishes to the others; what was agreed on is asked for when the run heeds its requests.
 
         Args:
             requests: of the run.
-            where: returns where the run stands.
+            event: all handlers of it have been called.
+            position: where the run stands.
         """
         self._take(requests)
-        event, self.due_after = self.due_after, None
-        if event is not None:
+        wishes = self._none_of(requests.named)
+        if self.wishes:
             told, self.wishes = self.wishes, set()
-            names = (*OWN_WISHES, *sorted(requests.named))
-            self._ask(requests, self.vote(event, where(), {name: name in told for name in names}))
+            wishes = {name: name in told for name in wishes}
+        agreed = self.vote(event, position, wishes)
+        if agreed:
+            self.agreed.update(agreed)
+            requests.notice()
+
+    def heed(self, requests: Requests) -> None:
+        """Take what is asked for as wishes, and ask for what was agreed on.
+
+        Args:
+            requests: of the run.
+        """
+        self._take(requests)
+        if self.agreed:
+            agreed, self.agreed = self.agreed, set()
+            self._ask(requests, agreed)
 
     def call(self, requests: Requests, callback: Callable[[], object]) -> None:
         """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it.
@@ -102,7 +120,14 @@ class Agreement:
     def drop(self) -> None:
         """Forget all wishes: the run that they were for has ended."""
         self.wishes.clear()
-        self.due_after = None
+        self.agreed.clear()
+
+    def _none_of(self, named: Mapping[str, object]) -> Mapping[str, bool]:
+        """Return everything that can be wished, and that it is not: made once, as most votes are about nothing."""
+        if named is not self._named:
+            names = (*OWN_WISHES, *sorted(named))
+            self._named, self._nothing = named, MappingProxyType(dict.fromkeys(names, False))
+        return self._nothing
 
     def _take(self, requests: Requests) -> None:
         # Each is noted before it is cleared, and cleared only if it was noted: a signal may ask at any moment.
