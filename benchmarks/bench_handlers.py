@@ -316,8 +316,8 @@ def figures(iterations: int, rounds: int) -> Iterator[Figure]:
 def main() -> None:
     """Measure and print; exit with an error if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--iterations", type=int, default=500, help="iterations of a run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of which the median is shown")
+    parser.add_argument("--iterations", type=int, default=200, help="iterations of a run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=41, help="rounds of which the median is shown")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")  # by hand there is no optimizer step

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType, TracebackType
 
 
@@ -84,9 +84,13 @@ class deferred_signals:  # noqa: N801  # reads as what it is used as: with defer
         ...     print("and is interrupted when it is complete")
         the save goes on
         and is interrupted when it is complete
+
+    Attributes:
+        arrived: the signals that wait now, in whichever block.
     """
 
     def __init__(self) -> None:
+        self.arrived: Sequence[int] = _waiting.arrived
         self._is_main = threading.current_thread() is threading.main_thread()
         self._is_inner = False
 

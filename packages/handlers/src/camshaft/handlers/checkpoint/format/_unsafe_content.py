@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import zipfile
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from camshaft.handlers.checkpoint._errors import CheckpointError
 from camshaft.handlers.checkpoint.format._archive import LOCAL_MARK, PICKLE
 from camshaft.handlers.checkpoint.format._checksum import read_at
 from camshaft.handlers.checkpoint.format._payload import first_line, load_quietly, require_torch
 from camshaft.handlers.checkpoint.format._pickle_check import require_bounded_memory
+from camshaft.handlers.checkpoint.format._pickle_names import names_in_pickle
 from camshaft.handlers.checkpoint.format._safetensors import HEAD_BYTES, starts_like_tensors
 from camshaft.handlers.checkpoint.format._verify import opened, read_pickle
 
@@ -54,12 +54,10 @@ def _names_safe_classes_only(torch: ModuleType, pickled: bytes) -> bool:
 
     Loading the file would tell, too, and takes several times as long as saving it when the tensors are many.
     """
-    finder = _Finder(io.BytesIO(pickled), fix_imports=False)
-    try:
-        finder.load()
-    except Exception:  # noqa: BLE001 - whatever it is, loading the file will tell what is wrong with it
+    found = names_in_pickle(pickled)
+    if found is None:  # loading the file will tell
         return False
-    names = b"".join(f"c{module}\n{name}\n".encode() for module, name in finder.found)
+    names = b"".join(f"c{module}\n{name}\n".encode() for module, name in found)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as entries:
         # A list of the classes and nothing else.
@@ -67,45 +65,6 @@ def _names_safe_classes_only(torch: ModuleType, pickled: bytes) -> bool:
         entries.writestr("archive/version", "3\n")
     archive.seek(0)
     return not torch.serialization.get_unsafe_globals_in_checkpoint(archive)
-
-
-class _Finder(pickle.Unpickler):
-    """Notes which classes and functions a pickle names, and makes nothing of them."""
-
-    def __init__(self, file: io.BytesIO, *, fix_imports: bool) -> None:
-        super().__init__(file, fix_imports=fix_imports)
-        self.found: set[tuple[str, str]] = set()
-
-    def find_class(self, module: str, name: str) -> Any:
-        self.found.add((module, name))
-        return _Inert
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Stand for a tensor's memory."""
-
-
-class _Inert:
-    """Takes everything that a pickle does with an object, and does nothing; there is one only."""
-
-    def __new__(cls, *arguments: Any) -> Self:
-        return _INERT  # type: ignore[return-value]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Do nothing."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Do nothing."""
-
-    def append(self, value: Any) -> None:
-        """Do nothing."""
-
-    def extend(self, values: Any) -> None:
-        """Do nothing."""
-
-    add = append
-
-
-_INERT = object.__new__(_Inert)
 
 
 def _find_unsafe_keys(torch: ModuleType, path: str | os.PathLike[str], payload: Any) -> dict[str, str] | None:
