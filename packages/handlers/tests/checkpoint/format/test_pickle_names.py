@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import copyreg
-import datetime
+import datetime as dt
 import decimal
 import fractions
 import pickle
@@ -80,6 +80,6 @@ def test_a_class_in_the_registry_of_the_process_cannot_be_told():
 
 
 def test_a_class_at_the_end_of_a_long_pickle_is_found():
-    pickled = pickle.dumps([*range(300_000), datetime.date], 2)
+    pickled = pickle.dumps([*range(300_000), dt.date], 2)
 
     assert names_in_pickle(pickled) == {("datetime", "date")}
