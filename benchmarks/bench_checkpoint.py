@@ -29,6 +29,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def first_save_ratio(tensors: int, rounds: int) -> float:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             first = saving_with("camshaft.engine", "camshaft.handlers", to_save, folder / "first")
-            plain: Way = lambda folder=folder: torch.save(to_save["model"].state_dict(), folder / "plain.pt")  # noqa: E731
+            plain = partial(lambda path: torch.save(to_save["model"].state_dict(), path), folder / "plain.pt")
             taken = {save: seconds(save) for save in ((first, plain) if number % 2 else (plain, first))}
             ratios.append(taken[first] / taken[plain])
     return statistics.median(ratios)

@@ -194,6 +194,72 @@ def test_a_run_that_ends_takes_its_wishes_with_it():
     assert [] == [name for *_, told in other.votes for name in told]
 
 
+@pytest.mark.parametrize("ends", [Events.COMPLETED, Events.TERMINATE, Events.INTERRUPT])
+def test_a_request_by_name_that_comes_too_late_for_a_vote_is_told_in_the_next_run(ends):
+    engine, seen = shared(Other(at1=["interrupt" if ends is Events.INTERRUPT else "terminate"])), []
+    engine.add_request("save", lambda: seen.append(engine.state.iteration))
+    with engine.add_event_handler(ends, engine.request, "save"):
+        engine.run(range(3))
+    assert seen == []
+
+    engine.run(range(3), max_epochs=2)
+
+    assert len(seen) == 1
+
+
+def test_a_request_by_name_outlives_the_failure_of_the_run():
+    engine, seen = shared(Other()), []
+    engine.add_request("save", lambda: seen.append(engine.state.iteration))
+
+    def fail(engine):
+        engine.request("save")
+        raise OSError("the disk")
+
+    with engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), fail), pytest.raises(OSError, match="the disk"):
+        engine.run(range(4), max_epochs=2)
+    engine.run(range(4), max_epochs=2)
+
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("agreed", ["terminate", "terminate, skip_completed"])
+def test_what_a_handler_of_terminate_asks_for_in_one_process_changes_nothing(agreed):
+    logs = []
+    for skips in (None, False, True):
+        engine = shared(Other(at2=[agreed]))
+        if skips is not None:
+            engine.add_event_handler(Events.TERMINATE, engine.terminate, skip_completed=skips)
+        log = record_events(engine)
+        engine.run(range(4))
+        logs.append(log.names)
+
+    assert logs[0] == logs[1] == logs[2]
+
+
+def test_what_is_removed_by_another_request_of_the_same_vote_is_not_called():
+    engine, seen = shared(Other(at2=["a", "b"])), []
+    engine.add_request("a", lambda: (seen.append("a"), engine.remove_request("b")))
+    engine.add_request("b", lambda: seen.append("b"))
+    engine.run(range(4))
+
+    assert seen == ["a"]
+
+
+def test_a_wish_goes_with_the_request_that_is_removed():
+    engine, seen = shared(Other(), every=3), []
+    engine.add_request("save", lambda: seen.append("the first"))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), engine.request, "save")
+
+    def replace(engine):
+        engine.remove_request("save")
+        engine.add_request("save", lambda: seen.append("the second"))
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), replace)
+    engine.run(range(4))
+
+    assert seen == []
+
+
 def test_sharing_ends():
     other = Other()
     engine = shared(other)

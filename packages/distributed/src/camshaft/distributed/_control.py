@@ -27,7 +27,8 @@ from camshaft.engine import ArgumentError, Events, Position, RanksError, Running
 
 MOST_WISHES = 32
 STOPS = frozenset({"terminate", "terminate, skip_completed", "interrupt"})
-OWN_WISHES = 5  # that every engine has; after them come those that were added by name
+OF_A_RUN = STOPS | {"terminate_epoch", "terminate_epoch, skip_epoch_completed"}
+OWN_WISHES = len(OF_A_RUN)  # that every engine has; after them come those that were added by name
 HEAR_S = 3.0  # how long to wait for what is known of a process that does not answer
 ITERATION_COMPLETED = Events.ITERATION_COMPLETED
 INSIDE = Events.GET_BATCH_STARTED.name  # where a run stands after an iteration that is not the epoch's last
@@ -108,7 +109,7 @@ class Control:
             raise ArgumentError(f"`name` must be one of at most {MOST_WISHES} requests, got {names}; add fewer")
         self._close_vote()
         if event is Events.STARTED:
-            self._agreed.clear()  # what was wished at the end of the run before
+            self._agreed -= OF_A_RUN  # what was wished at the end of the run before
         place = _hash_of_vote(event, names) ^ position.iteration ^ position.epoch << 32
         self._open = self._call_roll((event, position), place % 2**62, 0, names, wishes.values())
         is_inside = event is ITERATION_COMPLETED and position.stage == INSIDE

@@ -73,8 +73,11 @@ class Wishes(Protocol):
     def call(self, requests: Requests, callback: Callable[[], object]) -> None:
         """Call what has waited for a safe point; what it asks for is a wish, unless all processes call it."""
 
+    def forget(self, name: str) -> None:
+        """Forget a wish for what has this name."""
+
     def drop(self) -> None:
-        """Forget all wishes."""
+        """Forget all wishes but those that have a name."""
 
 
 class Requests:
@@ -129,7 +132,6 @@ class Requests:
         for each in [each for each in self.callbacks if each not in self.named.values()]:
             self.callbacks.remove(each)  # one at a time: another thread may add to them meanwhile
         self.awaited.clear()
-        self.asked.clear()
         if self.agreement is not None:
             self.agreement.drop()
 
@@ -173,6 +175,8 @@ class Requests:
         self.asked.discard(name)
         while callback in self.callbacks:
             self.callbacks.remove(callback)
+        if self.agreement is not None:
+            self.agreement.forget(name)
 
     def explain(self, error: BaseException) -> BaseException:
         """Return the error that a run ends with: the one given, or one that says what another process did."""

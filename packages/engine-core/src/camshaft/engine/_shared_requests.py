@@ -55,6 +55,7 @@ class SharedRequests(EventSource):
 
         It is called at the next safe point of this engine's run, before a stop takes effect; if none is going on, in
         the next run. Where several processes share requests, one of them asks, and all call it at the same safe point.
+        One that comes too late for the last vote of a run is carried out in the next run.
 
         Args:
             name: as given to `add_request`.

@@ -87,11 +87,12 @@ def _holds_batch(run: GoingRun) -> bool:
 
 def terminate(run: GoingRun) -> None:
     """End the run: TERMINATE, and COMPLETED unless it was skipped or has been fired already."""
-    was_over = run.cursor.over
+    was_over, asked = run.cursor.over, run.requests.terminate
     run.emitter.fire_last(Events.TERMINATE)
     _write_stage(run)
     run.cursor.over = was_over or run.is_finished()
-    asked = run.requests.terminate
+    if run.requests.agreement is None:  # else what a handler of TERMINATE asks for is the wish of one process
+        asked = run.requests.terminate
     if not was_over and not (asked is not None and asked.skip_completed):
         run.complete(run.cursor)
     run.emitter.reach_last_safe_point()

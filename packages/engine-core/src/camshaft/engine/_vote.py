@@ -49,6 +49,13 @@ class Together:
     def __call__(self) -> None:
         self._callback()
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same, or what it calls: who takes that back takes this back."""
+        return self._callback == (other._callback if isinstance(other, Together) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._callback)
+
 
 class Agreement:
     """The wishes of one process, between a request and the vote.
@@ -117,10 +124,19 @@ class Agreement:
             self._take(requests)
             requests.terminate, requests.terminate_epoch, requests.interrupt = agreed
 
+    def forget(self, name: str) -> None:
+        """Forget a wish for what has this name.
+
+        Args:
+            name: as given to `Engine.add_request`.
+        """
+        self.wishes.discard(name)
+        self.agreed.discard(name)
+
     def drop(self) -> None:
-        """Forget all wishes: the run that they were for has ended."""
-        self.wishes.clear()
-        self.agreed.clear()
+        """Forget all wishes but those that have a name: the run that the others were for has ended."""
+        self.wishes.difference_update(OWN_WISHES)
+        self.agreed.difference_update(OWN_WISHES)
 
     def _none_of(self, named: Mapping[str, object]) -> Mapping[str, bool]:
         """Return everything that can be wished, and that it is not: made once, as most votes are about nothing."""

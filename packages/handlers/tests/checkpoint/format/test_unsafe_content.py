@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import pickle
 import types
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,3 +114,46 @@ def test_other_protocols_are_looked_through_too(tmp_path: Path, protocol: int) -
         torch.save(payload, tmp_path / f"{name}.pt", pickle_protocol=protocol)
 
     assert unsafe_keys(tmp_path / "bad.pt", {"a": Custom()})
+
+
+class PickledOnce:
+    """Raises when it is pickled for the second time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.times += 1
+        if self.times > 1:
+            raise RuntimeError("pickled a second time")
+        return types.SimpleNamespace, ()
+
+
+def test_what_cannot_be_saved_by_itself_is_told_without_its_key(tmp_path: Path) -> None:
+    payload = {"step": 3, "odd": PickledOnce()}
+    torch.save(payload, tmp_path / "file.pt")
+
+    assert list(unsafe_keys(tmp_path / "file.pt", payload) or {}) == [""]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"a": 1, "b": [True, None, 2.5, 70_000, "text"]}, {"a": 2**2040}, {"a": b"bytes"}, {"a": torch.ones(2)},
+        {"a": "text" * 100, "b": -(2**1000)}, {"a": collections.OrderedDict(b=1)}, {"a": {1, 2}}, {"a": dt.date.max},
+        {"a": torch.float16}, {"a": bytearray(b"few")}, {"a": torch.Size([1])}, {"a": ((), (1,), (1, 2, 3, 4))},
+    ],
+)  # fmt: skip
+def test_something_is_named_if_and_only_if_loading_is_refused(tmp_path: Path, payload: Any, protocol: int) -> None:
+    path = tmp_path / "file.pt"
+    torch.save(payload, path, pickle_protocol=protocol)
+    with warnings.catch_warnings(action="ignore"):  # torch warns of other protocols than 2
+        try:
+            torch.load(path, weights_only=True)
+        except pickle.UnpicklingError:
+            is_refused = True
+        else:
+            is_refused = False
+
+    assert bool(unsafe_keys(path, payload)) == is_refused

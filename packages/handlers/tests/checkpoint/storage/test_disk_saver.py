@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from camshaft.engine import EngineWarning
 from camshaft.handlers import CheckpointInUseError, CheckpointWriteError, DiskSaver, list_checkpoints
 from camshaft.handlers.checkpoint.format._verify import read_record, verify
 from camshaft.handlers.checkpoint.storage._durable import remove_leftovers
@@ -255,7 +256,8 @@ def test_the_lock_ends_with_the_saver_or_when_it_is_closed(tmp_path: Path, other
 
 
 def test_arguments_go_to_torch_save(tmp_path: Path) -> None:
-    DiskSaver(tmp_path, pickle_protocol=4)({"a": 1}, "model.pt")
+    with pytest.warns(EngineWarning, match="trusted=True"):  # PyTorch loads protocol 2 alone without trust
+        DiskSaver(tmp_path, pickle_protocol=4)({"a": 1}, "model.pt")
 
     assert torch.load(tmp_path / "model.pt", weights_only=False) == {"a": 1}
     with pytest.raises(TypeError, match="compress"):

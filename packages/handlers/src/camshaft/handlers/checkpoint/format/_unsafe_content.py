@@ -72,16 +72,20 @@ def _find_unsafe_keys(torch: ModuleType, path: str | os.PathLike[str], payload: 
     problem = _loading_problem(torch, path, mmap=True)
     if problem is None:
         return None
-    by_key: dict[str, str] = {}
-    for key, value in payload.items() if isinstance(payload, dict) else ():
-        part = io.BytesIO()
+    parts = payload.items() if isinstance(payload, dict) else ()
+    reasons = {str(key): _problem_of_part(torch, value) for key, value in parts}
+    return {key: reason for key, reason in reasons.items() if reason is not None} or {"": problem}
+
+
+def _problem_of_part(torch: ModuleType, value: Any) -> str | None:
+    part = io.BytesIO()
+    try:
         with torch.serialization.skip_data():
             torch.save(value, part)
-            part.seek(0)
-            reason = _loading_problem(torch, part)
-        if reason is not None:
-            by_key[str(key)] = reason
-    return by_key or {"": problem}
+    except Exception:  # noqa: BLE001 - it can be saved once only, or with other options: then nobody knows the key
+        return None
+    part.seek(0)
+    return _loading_problem(torch, part)
 
 
 def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
