@@ -157,3 +157,10 @@ def test_something_is_named_if_and_only_if_loading_is_refused(tmp_path: Path, pa
             is_refused = False
 
     assert bool(unsafe_keys(path, payload)) == is_refused
+
+
+def test_the_reason_is_what_torch_does_not_carry_out(tmp_path: Path) -> None:
+    payload = {"number": 2**2040}
+    torch.save(payload, tmp_path / "file.pt")
+
+    assert (unsafe_keys(tmp_path / "file.pt", payload) or {})["number"].startswith("Unsupported operand")

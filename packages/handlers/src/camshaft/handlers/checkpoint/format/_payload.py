@@ -230,10 +230,11 @@ def load_quietly(torch: ModuleType, source: Any, **options: Any) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """Return what torch says went wrong, without its advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Unsupported" in line or "Unpickler error" in line]
-    return (told or lines or [repr(error)])[0].partition(". Please use ")[0][:300]
+    """Return what torch says went wrong, without its advice before and after it."""
+    text = str(error)
+    lines = (text.partition("Unpickler error:")[2] or text).split("\n")
+    told = [line.strip() for line in lines if line.strip()] or [repr(error)]
+    return told[0].partition(". Please use ")[0][:300]
 
 
 def _warn_of_unsafe_torch(torch: ModuleType) -> None:
