@@ -29,7 +29,6 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +131,11 @@ def saving_with(
     return save
 
 
+def saving_plainly(model: torch.nn.Module, path: Path) -> Way:
+    """Return a save with `torch.save` alone."""
+    return lambda: torch.save(model.state_dict(), path)
+
+
 def restoring(model: torch.nn.Module, directory: Path) -> dict[str, Way]:
     """Return the ways to load what is newest in the directory into a model: verified, and as torch loads it."""
 
@@ -155,7 +159,7 @@ def ways_to_save(megabytes: int, device: str, directory: Path) -> dict[str, Way]
             "camshaft.engine", "camshaft.handlers", to_save, directory / "quick", durable=False
         ),
         VERIFY: lambda: verify_checkpoint(next((directory / "safe").iterdir())),
-        PLAIN: lambda: torch.save(model.state_dict(), directory / "plain.pt"),
+        PLAIN: saving_plainly(model, directory / "plain.pt"),
         **restoring(model, directory),
     }
     if has_reference():
@@ -202,7 +206,7 @@ def first_save_ratio(tensors: int, rounds: int) -> float:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             first = saving_with("camshaft.engine", "camshaft.handlers", to_save, folder / "first")
-            plain = partial(lambda path: torch.save(to_save["model"].state_dict(), path), folder / "plain.pt")
+            plain = saving_plainly(to_save["model"], folder / "plain.pt")
             taken = {save: seconds(save) for save in ((first, plain) if number % 2 else (plain, first))}
             ratios.append(taken[first] / taken[plain])
     return statistics.median(ratios)

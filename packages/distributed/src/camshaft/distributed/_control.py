@@ -57,7 +57,7 @@ class Control:
         self._tensor = torch.frombuffer(self._said, dtype=torch.int64)
         self._largest = AllreduceOptions()
         self._largest.reduceOp = ReduceOp(ReduceOp.MAX)
-        self._names: tuple[str, ...] = ()  # what can be wished in it, if it belongs to a vote
+        self._names: tuple[str, ...] = ()  # what can be wished in the last roll call, if that was for a vote
         self._open: Any = None  # the operation of a vote whose result was not looked at yet
         self._agreed: set[str] = set()  # what was agreed on and is to be returned by the next vote
 

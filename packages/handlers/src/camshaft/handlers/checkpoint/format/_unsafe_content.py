@@ -79,13 +79,13 @@ def _find_unsafe_keys(torch: ModuleType, path: str | os.PathLike[str], payload: 
 
 def _problem_of_part(torch: ModuleType, value: Any) -> str | None:
     part = io.BytesIO()
-    try:
-        with torch.serialization.skip_data():
+    with torch.serialization.skip_data():  # neither written nor read: the structure tells
+        try:
             torch.save(value, part)
-    except Exception:  # noqa: BLE001 - it can be saved once only, or with other options: then nobody knows the key
-        return None
-    part.seek(0)
-    return _loading_problem(torch, part)
+        except Exception:  # noqa: BLE001 - it can be saved once only, or with other options: then nobody knows the key
+            return None
+        part.seek(0)
+        return _loading_problem(torch, part)
 
 
 def _loading_problem(torch: ModuleType, source: Any, *, mmap: bool = False) -> str | None:
